@@ -1,0 +1,11 @@
+//! The wire.
+//!
+//! This is the only crate that compiles `proto/`. It holds the generated messages, clients and servers ([`proto`]), the
+//! conversions between them and the domain ([`convert`]), objects in their Kubernetes JSON form ([`object`]), and the
+//! reading of manifests ([`manifest`]). Generated types stop at a service's `server.rs`; inside, everything speaks the
+//! domain.
+
+pub mod convert;
+pub mod manifest;
+pub mod object;
+pub mod proto;

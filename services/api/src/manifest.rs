@@ -1,0 +1,1 @@
+//! Reading manifests: strict fields, defaults, validation.

@@ -1,0 +1,41 @@
+//! The vocabulary of Setkeeper.
+//!
+//! Every service speaks of sets, pods, claims and volumes in the words of this crate. It is pure: no I/O, no clock, no
+//! randomness, no async, no protocol types. What a planner needs to know arrives in a snapshot, including `now`.
+//!
+//! Words follow Kubernetes. Rules come from the StatefulSet behaviour of Kubernetes 1.37; where a type or function
+//! follows one of its rules, its documentation says which.
+
+mod action;
+mod decision;
+mod identity;
+mod name;
+mod pod;
+mod profile;
+mod quantity;
+mod revision;
+mod set;
+mod snapshot;
+mod status;
+mod time;
+pub mod volume;
+
+pub use action::{Guard, PodCreation, PodDeletion, Wait, WaitReason};
+pub use decision::{DecisionRecord, Step};
+pub use identity::{PodIdentity, claim_name, pod_name, pod_ordinal};
+pub use name::{
+    DNS_LABEL_LENGTH_MAX, Generation, InvalidName, ObjectRef, Ordinal, RevisionName, SetRef, Uid, is_dns_label,
+    is_dns_subdomain,
+};
+pub use pod::{Phase, Pod};
+pub use profile::Switches;
+pub use quantity::{InvalidQuantity, Quantity};
+pub use revision::{Revision, revision_hash, revision_name};
+pub use set::{
+    IntOrPercent, PodManagementPolicy, RetentionPolicy, RetentionRule, RollingUpdate, SetSpec, UpdateStrategy,
+};
+pub use snapshot::{
+    Intent, OrdinalPlan, OrdinalRequest, RevisionChange, Snapshot, TargetRange, UpdatePlan, UpdateRequest,
+};
+pub use status::SetStatus;
+pub use time::Timestamp;

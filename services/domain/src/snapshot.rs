@@ -1,0 +1,173 @@
+//! What the planners are asked, and what they answer.
+//!
+//! Both planners see the same snapshot of one set. The update planner is asked first; the ordinal scheduler then gets
+//! the revisions it chose.
+
+use crate::{
+    Generation, Ordinal, Pod, PodCreation, PodDeletion, Revision, RevisionName, SetRef, SetSpec, SetStatus, Switches,
+    Timestamp, Wait,
+};
+
+/// What is to become of the set as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Intent {
+    /// Bring it to its spec, and keep it there.
+    #[default]
+    Keep,
+    /// Stop its pods in order and start none: the machine is going down. Spec and claims stay.
+    Drain,
+    /// Stop its pods in order: the set is being deleted.
+    Delete,
+}
+
+/// One set at one store revision.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Snapshot {
+    /// The set.
+    pub set: SetRef,
+    /// Its generation.
+    pub generation: Generation,
+    /// Its spec.
+    pub spec: SetSpec,
+    /// What is to become of it.
+    pub intent: Intent,
+    /// Its status as stored, from the pass before.
+    pub status: SetStatus,
+    /// Its pods, ascending by ordinal, at most one per ordinal.
+    pub pods: Vec<Pod>,
+    /// Which mends of Kubernetes' behaviour apply.
+    pub switches: Switches,
+    /// The time of this pass.
+    pub now: Timestamp,
+}
+
+impl Snapshot {
+    /// The pod of `ordinal`, if there is one.
+    #[must_use]
+    pub fn pod(&self, ordinal: Ordinal) -> Option<&Pod> {
+        let place = self.pods.binary_search_by_key(&ordinal, |pod| pod.ordinal).ok()?;
+        self.pods.get(place)
+    }
+
+    /// Pods in range, ascending.
+    pub fn members(&self) -> impl DoubleEndedIterator<Item = &Pod> {
+        self.pods.iter().filter(|pod| self.spec.contains(pod.ordinal))
+    }
+
+    /// Pods out of range, ascending.
+    pub fn condemned(&self) -> impl DoubleEndedIterator<Item = &Pod> {
+        self.pods.iter().filter(|pod| !self.spec.contains(pod.ordinal))
+    }
+
+    /// Whether the pod is ready, available and not terminating.
+    #[must_use]
+    pub fn healthy(&self, pod: &Pod) -> bool {
+        pod.healthy(self.spec.min_ready_seconds, self.now)
+    }
+
+    /// Whether the pod is not available, or terminating.
+    #[must_use]
+    pub fn unavailable(&self, pod: &Pod) -> bool {
+        pod.unavailable(self.spec.min_ready_seconds, self.now)
+    }
+}
+
+/// Question to the update planner.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UpdateRequest {
+    /// The set.
+    pub snapshot: Snapshot,
+    /// Canonical bytes of the present template, in the form of [`Revision::data`].
+    pub template: String,
+    /// Every stored revision of the set, in any order.
+    pub revisions: Vec<Revision>,
+    /// Name of the revision that is equal to the present template once the stored one is defaulted anew, if the
+    /// newest is (StatefulSet rules, section 5.2, step 2).
+    pub equal_after_defaulting: Option<RevisionName>,
+}
+
+/// A change to the stored revisions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RevisionChange {
+    /// A new template.
+    Create(Revision),
+    /// An older template is the present one again: it gets the highest number.
+    Renumber {
+        /// Which.
+        name: RevisionName,
+        /// Its new number.
+        number: i64,
+    },
+    /// Nobody uses it and the history limit is exceeded.
+    Prune {
+        /// Which.
+        name: RevisionName,
+    },
+}
+
+/// A run of ordinals that should be at one revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetRange {
+    /// First ordinal.
+    pub first: Ordinal,
+    /// Last ordinal, included.
+    pub last: Ordinal,
+    /// The revision a pod created there gets.
+    pub revision: RevisionName,
+}
+
+/// Answer of the update planner.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UpdatePlan {
+    /// Records to create, renumber and prune, in this order.
+    pub revisions: Vec<RevisionChange>,
+    /// Revision of a pod created now, for every ordinal in range, ascending without gaps.
+    pub targets: Vec<TargetRange>,
+    /// Pods to delete now so that they come back at their target, in the order of deletion.
+    pub replace: Vec<PodDeletion>,
+    /// Why other outdated pods stay.
+    pub waits: Vec<Wait>,
+    /// Status computed from the snapshot.
+    pub status: SetStatus,
+}
+
+impl UpdatePlan {
+    /// Revision of a pod created at `ordinal`.
+    #[must_use]
+    pub fn target(&self, ordinal: Ordinal) -> Option<&RevisionName> {
+        target_of(&self.targets, ordinal)
+    }
+}
+
+/// Question to the ordinal scheduler.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OrdinalRequest {
+    /// The set.
+    pub snapshot: Snapshot,
+    /// Revision of a pod created now, for every ordinal in range.
+    pub targets: Vec<TargetRange>,
+}
+
+impl OrdinalRequest {
+    /// Revision of a pod created at `ordinal`.
+    #[must_use]
+    pub fn target(&self, ordinal: Ordinal) -> Option<&RevisionName> {
+        target_of(&self.targets, ordinal)
+    }
+}
+
+/// Answer of the ordinal scheduler.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OrdinalPlan {
+    /// Pods to create now, in this order.
+    pub create: Vec<PodCreation>,
+    /// Pods to delete now, in this order.
+    pub delete: Vec<PodDeletion>,
+    /// Why the others wait.
+    pub waits: Vec<Wait>,
+}
+
+fn target_of(targets: &[TargetRange], ordinal: Ordinal) -> Option<&RevisionName> {
+    let place = targets.partition_point(|range| range.last < ordinal);
+    targets.get(place).filter(|range| range.first <= ordinal).map(|range| &range.revision)
+}

@@ -1,0 +1,3 @@
+//! Runs pods on this machine.
+
+pub mod backend;
