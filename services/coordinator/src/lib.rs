@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The coordinator: the only writer of desired and observed state.
+
+pub mod store;
