@@ -10,7 +10,16 @@
 //! - after a crash the store holds a prefix of the commit order that contains every acknowledged commit;
 //! - a watcher gets every change after its revision, or the explicit error [`StoreError::Compacted`].
 
+mod disk;
+mod embedded;
 mod error;
+mod medium;
+mod memory;
+mod record;
+mod state;
+#[cfg(test)]
+mod tests;
+mod view;
 mod watch;
 
 use std::fmt;
@@ -19,7 +28,12 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+pub use disk::FORMAT;
+pub use embedded::EmbeddedStore;
 pub use error::{Cause, CommitError, StoreError};
+pub use medium::Medium;
+pub use memory::MemoryStore;
+pub use state::{HISTORY_BYTES_MAX, HISTORY_COMMITS_MAX, STORE_BYTES_MAX};
 pub use watch::Watch;
 
 /// Longest key, in bytes: kind, namespace and name of at most 253 bytes each fit, with separators and room to spare.
