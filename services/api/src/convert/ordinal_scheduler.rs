@@ -29,10 +29,8 @@ impl TryFrom<proto::PlanRequest> for OrdinalRequest {
 
 /// A set that is kept needs a target for every ordinal it should have.
 fn check_coverage(violations: &mut Violations, snapshot: &Snapshot, targets: &[TargetRange]) {
-    let mut range = snapshot.spec.ordinals();
-    let Some(first) = range.next().filter(|_| snapshot.intent == Intent::Keep) else { return };
-    let last = range.next_back().unwrap_or(first);
-    let covers_first = targets.first().is_some_and(|range| range.first <= first);
+    let Some(last) = snapshot.spec.last().filter(|_| snapshot.intent == Intent::Keep) else { return };
+    let covers_first = targets.first().is_some_and(|range| range.first <= snapshot.spec.start);
     let covers_last = targets.last().is_some_and(|range| range.last >= last);
     violations.require(covers_first && covers_last, "targets", "must cover every ordinal in range");
 }

@@ -175,6 +175,8 @@ impl From<Switches> for proto::Switches {
             heal_broken_pods: switches.heal_broken_pods,
             promote_when_available: switches.promote_when_available,
             keep_current_at_zero: switches.keep_current_at_zero,
+            count_observed_pods: switches.count_observed_pods,
+            current_from_pods: switches.current_from_pods,
         }
     }
 }
@@ -185,6 +187,8 @@ impl From<proto::Switches> for Switches {
             heal_broken_pods: switches.heal_broken_pods,
             promote_when_available: switches.promote_when_available,
             keep_current_at_zero: switches.keep_current_at_zero,
+            count_observed_pods: switches.count_observed_pods,
+            current_from_pods: switches.current_from_pods,
         }
     }
 }

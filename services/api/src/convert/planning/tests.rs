@@ -95,10 +95,12 @@ fn pod() -> impl Strategy<Value = Pod> {
 }
 
 fn switches() -> impl Strategy<Value = Switches> {
-    any::<[bool; 3]>().prop_map(|[heal_broken_pods, promote_when_available, keep_current_at_zero]| Switches {
-        heal_broken_pods,
-        promote_when_available,
-        keep_current_at_zero,
+    any::<[bool; 5]>().prop_map(|[heal, promote, keep, count, current]| Switches {
+        heal_broken_pods: heal,
+        promote_when_available: promote,
+        keep_current_at_zero: keep,
+        count_observed_pods: count,
+        current_from_pods: current,
     })
 }
 
