@@ -1,5 +1,6 @@
 //! Building errors of gRPC: a code, a reason, a message, and the details that go with the code.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::error::Error;
 use std::time::Duration;
@@ -127,6 +128,12 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
         cause = error.source();
     }
     text
+}
+
+/// What a panic said, where it said text.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default()
 }
 
 fn cut(mut text: String) -> String {
