@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_chain_names_every_cause_once() {
-        let error = crate::Error::service("coordinator", std::io::Error::other("disk on fire"));
+        let error = crate::Error::start("coordinator", std::io::Error::other("disk on fire"));
         assert_eq!(chain(&error), "coordinator failed: disk on fire");
     }
 }
