@@ -20,6 +20,7 @@ mod status;
 mod time;
 pub mod volume;
 mod waits;
+pub mod zone;
 
 pub use action::{Guard, PodCreation, PodDeletion, Wait, WaitReason};
 pub use decision::{DecisionRecord, Step};
