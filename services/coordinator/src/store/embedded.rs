@@ -46,7 +46,7 @@ impl Default for Limits {
     }
 }
 
-/// A [`StateStore`] in a file. See the [module](self).
+/// A [`StateStore`] in one file. Reads are from memory, commits are grouped, and acknowledged when they are durable.
 ///
 /// Dropping it finishes what is queued and closes the file, which blocks for as long as that takes.
 #[derive(Debug)]

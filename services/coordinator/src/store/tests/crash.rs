@@ -123,7 +123,7 @@ struct Life {
 
 impl Life {
     fn new(seed: u64, lying: bool) -> Self {
-        let whole = seed % WHOLE_EVERY == 0;
+        let whole = seed.is_multiple_of(WHOLE_EVERY);
         let disk = SimulatedDisk::new();
         let possible = vec![Snapshot::default()];
         let figures = Figures { seeds: 1, ..Figures::default() };
