@@ -106,7 +106,8 @@ async fn check(store: Arc<dyn StateStore>) {
 }
 
 fn run_on_threads(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().expect("a runtime");
     runtime.block_on(async { tokio::time::timeout(TIMEOUT, test).await.expect("the test is not stuck") });
 }
 

@@ -181,7 +181,9 @@ impl Life {
                 self.fault(Some(self.disk.used()));
             }
             let results = store.commit(group);
-            let refused = results.iter().filter(|result| matches!(result, Err(CommitError::Store(error)) if error.is_exhausted()));
+            let refused = results
+                .iter()
+                .filter(|result| matches!(result, Err(CommitError::Store(error)) if error.is_exhausted()));
             if refused.count() == results.len() {
                 // A full disk leaves nothing of what it refused, whatever happens next.
                 self.possible.truncate(self.possible.len() - results.len());
@@ -298,7 +300,12 @@ fn no_crash_loses_an_acknowledged_commit_or_tears_one() {
     println!("{figures:?}");
     assert_eq!((figures.seeds, figures.violations), (SEEDS, 0));
     // The harness reaches what it is for.
-    assert!(figures.commits > SEEDS && figures.images > 2 * SEEDS && figures.unfinished_creations > SEEDS / 50 && figures.refused > SEEDS / 50);
+    assert!(
+        figures.commits > SEEDS
+            && figures.images > 2 * SEEDS
+            && figures.unfinished_creations > SEEDS / 50
+            && figures.refused > SEEDS / 50
+    );
 }
 
 #[test]
