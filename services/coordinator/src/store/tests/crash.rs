@@ -304,7 +304,7 @@ fn no_crash_loses_an_acknowledged_commit_or_tears_one() {
         figures.commits > SEEDS
             && figures.images > 2 * SEEDS
             && figures.unfinished_creations > SEEDS / 50
-            && figures.refused > SEEDS / 50
+            && figures.refused > SEEDS / 100
     );
 }
 
