@@ -7,6 +7,7 @@
 mod ordinal_scheduler;
 mod planning;
 mod update_planner;
+mod volume_claim;
 
 use std::collections::HashMap;
 use std::fmt;
