@@ -136,7 +136,11 @@ impl Front {
                 }
             }
         }
-        if violations.is_empty() { Ok(prepared) } else { Err(refused(Code::FailedPrecondition, "FORBIDDEN_CHANGE", &violations)) }
+        if violations.is_empty() {
+            Ok(prepared)
+        } else {
+            Err(refused(Code::FailedPrecondition, "FORBIDDEN_CHANGE", &violations))
+        }
     }
 
     fn prepare_create(&self, prepared: &mut Prepared, key: Key, manifest: &Manifest) -> Result<(), Status> {
@@ -196,6 +200,19 @@ impl Front {
             prepared.transaction.update(old, value);
         }
         Ok(Ok(()))
+    }
+
+    /// Checks a change that did not come as a manifest by the same rules.
+    pub(crate) fn admitted(&self, old: &Object, new: &Value) -> Result<(), Status> {
+        let documents = manifest::parse_values(vec![new.clone()]);
+        let documents = documents.map_err(|found| refused(Code::InvalidArgument, "INVALID_OBJECT", &found))?;
+        for document in documents {
+            let admitted = manifest::admit_create(document, &old.key.namespace);
+            let (manifest, _) = admitted.map_err(|found| refused(Code::InvalidArgument, "INVALID_OBJECT", &found))?;
+            let update = manifest::admit_update(&old.value, manifest);
+            update.map_err(|found| refused(Code::FailedPrecondition, "FORBIDDEN_CHANGE", &found))?;
+        }
+        Ok(())
     }
 
     fn namespace_exists(&self, key: &Key, earlier: &BTreeMap<Key, usize>) -> Result<(), Status> {
@@ -292,7 +309,8 @@ fn stale(old: &Object, new: &Value) -> Result<(), Status> {
 }
 
 fn key_of(manifest: &Manifest) -> Key {
-    let text = |field: &str| manifest.value.pointer(&format!("/metadata/{field}")).and_then(Value::as_str).unwrap_or_default();
+    let text =
+        |field: &str| manifest.value.pointer(&format!("/metadata/{field}")).and_then(Value::as_str).unwrap_or_default();
     Key::new(manifest.kind, text("namespace"), text("name"))
 }
 

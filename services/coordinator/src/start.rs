@@ -48,7 +48,10 @@ pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
     let fatal = context.shutdown.clone();
     tasks.spawn(async move {
         if let Err(error) = following.await {
-            tracing::error!(error = service_kit::status::chain(&error), "the coordinator cannot follow its store and stops");
+            tracing::error!(
+                error = service_kit::status::chain(&error),
+                "the coordinator cannot follow its store and stops"
+            );
             fatal.cancel();
         }
     });
@@ -66,10 +69,10 @@ pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
         identity_dns: channel("identity-dns"),
     };
     let names = Names::start(world.clone(), channel("identity-dns"), epoch, context.clone(), &mut tasks);
-    let sets = Arc::new(Sets::new(world.clone(), planners, context.clock.clone()));
-    let volumes = Arc::new(Volumes::new(world.clone(), channel("volume-claim"), epoch, context.clock.clone()));
-    let placement = Arc::new(Placement { world: world.clone(), clock: context.clock.clone() });
-    let collector = Arc::new(collect::Collector { world: world.clone(), clock: context.clock.clone() });
+    let sets = Arc::new(Sets::new(world.clone(), planners, context.clone()));
+    let volumes = Arc::new(Volumes::new(world.clone(), channel("volume-claim"), epoch, context.clone()));
+    let placement = Arc::new(Placement { world: world.clone(), context: context.clone() });
+    let collector = Arc::new(collect::Collector { world: world.clone(), context: context.clone() });
     tasks.spawn(driver::run(sets.clone(), world.clone(), context.clone()));
     tasks.spawn(driver::run(volumes, world.clone(), context.clone()));
     tasks.spawn(driver::run(placement, world.clone(), context.clone()));
@@ -162,5 +165,5 @@ async fn create_first_objects(world: &World, context: &Context) -> Result<(), Er
 }
 
 fn failed(doing: &str, error: &(dyn std::error::Error + 'static)) -> Error {
-    Error::start(NAME, format!("{doing}: {}", service_kit::status::chain(error)))
+    Error::service(NAME, format!("{doing}: {}", service_kit::status::chain(error)))
 }

@@ -76,7 +76,8 @@ pub(super) fn page(world: &World, filter: &Filter, size: u32, token: &str) -> Pa
     let place = |object: &Object| format!("{}/{}", object.key.namespace, object.key.name);
     let mut rest = objects.into_iter().skip_while(|object| !token.is_empty() && !after(object, token));
     let objects: Vec<_> = rest.by_ref().take(size).collect();
-    let next = if rest.next().is_some() { objects.last().map(|last| place(last)).unwrap_or_default() } else { String::new() };
+    let next =
+        if rest.next().is_some() { objects.last().map(|last| place(last)).unwrap_or_default() } else { String::new() };
     Page { objects, next, revision: revision.0 }
 }
 

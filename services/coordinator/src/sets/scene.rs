@@ -10,7 +10,6 @@ use domain::{
 use serde_json::Value;
 
 use crate::objects::{condition, time};
-use crate::store::StoreRevision;
 use crate::world::{Key, Object, View, World};
 
 /// Label that names a pod's revision.
@@ -22,8 +21,6 @@ pub(crate) const ORDERED_DELETION: &str = "setkeeper.dev/ordered-deletion";
 /// A set at one store revision.
 #[derive(Debug)]
 pub(crate) struct Scene {
-    /// Store revision of all of this.
-    pub(crate) revision: StoreRevision,
     /// The set.
     pub(crate) set: Arc<Object>,
     /// Pods that this set controls and that have an ordinal, ascending by it.
@@ -48,12 +45,7 @@ pub(crate) struct InvalidSet {
 
 impl Scene {
     /// Looks at a set; none if it does not exist.
-    pub(crate) fn take(
-        world: &World,
-        key: &Key,
-        draining: bool,
-        now: Timestamp,
-    ) -> Result<Option<Self>, InvalidSet> {
+    pub(crate) fn take(world: &World, key: &Key, draining: bool, now: Timestamp) -> Result<Option<Self>, InvalidSet> {
         world.view(|view| {
             let Some(set) = view.get(key) else { return Ok(None) };
             let spec =
@@ -89,7 +81,7 @@ impl Scene {
             spec,
             now,
         };
-        Self { revision: view.revision(), set, pods, revisions, orphans, orphan_revisions, snapshot }
+        Self { set, pods, revisions, orphans, orphan_revisions, snapshot }
     }
 
     /// What the update planner is asked.
@@ -145,8 +137,9 @@ fn orphans(view: &View<'_>, set: &Object, spec: &SetSpec) -> (Vec<Arc<Object>>, 
     let pods = spec.ordinals().filter_map(by_name).collect::<Vec<_>>();
     let prefix = format!("{}-", set.key.name);
     let revisions = view.list(Kind::ControllerRevision, Some(&set.key.namespace));
-    let revisions =
-        revisions.into_iter().filter(|revision| free(revision) && revision.key.name.starts_with(&prefix) && matches(revision));
+    let revisions = revisions
+        .into_iter()
+        .filter(|revision| free(revision) && revision.key.name.starts_with(&prefix) && matches(revision));
     (pods, revisions.collect())
 }
 
@@ -154,7 +147,7 @@ fn revision(object: &Object) -> Option<Revision> {
     Some(Revision {
         name: RevisionName(object.key.name.clone()),
         number: object.value.get("revision")?.as_i64()?,
-        data: manifest::canonical_json(object.value.get("data")?),
+        data: manifest::template_revision_data(&super::templates::of_revision(object.value.get("data")?)?),
         created_at: time(object.text("/metadata/creationTimestamp")).unwrap_or_default(),
     })
 }
