@@ -113,8 +113,13 @@ fn happen(world: &mut World, event: &Event) {
     }
 }
 
-/// Everything that runs becomes ready.
+/// Everything that runs becomes ready, and somebody removes what has ended out of range: under OrderedReady two such pods
+/// wait for each other, as in Kubernetes.
 fn recover(world: &mut World) {
+    let spec = world.spec.clone();
+    for ordinal in world.those(|pod| pod.phase.terminal() && !spec.contains(pod.ordinal)) {
+        world.pods.remove(&ordinal);
+    }
     for ordinal in world.those(|pod| matches!(pod.phase, Phase::Running | Phase::Unknown)) {
         world.observe(ordinal, Phase::Running, true);
     }
