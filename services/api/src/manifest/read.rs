@@ -158,7 +158,6 @@ fn read_yaml(text: &str) -> Result<Vec<(usize, Value)>, serde_saphyr::Error> {
 }
 
 /// Reads a stream of JSON objects; none if it is not JSON, so that it can be read as YAML.
-#[expect(clippy::type_complexity, reason = "what it holds is one line above")]
 fn read_json(text: &str) -> Option<Result<Vec<(usize, Value)>, Violation>> {
     let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Strict>();
     let (mut documents, mut nodes, mut line, mut counted) = (Vec::new(), 0, 1, 0);
