@@ -30,13 +30,16 @@ pub use kind::Kind;
 pub use read::{DOCUMENTS_MAX, MANIFEST_BYTES_MAX, RawDocument, parse, parse_values};
 pub use revision::{redefault_template, template_from_revision, template_revision_data};
 pub use update::{Update, admit_update};
-pub use view::{default_storage_class, set_spec};
+pub use view::{default_storage_class, labels, set_spec};
 pub use violation::{Violation, ViolationKind};
 
 use violation::{Report, quote};
 
 /// The namespace of objects that name none.
 pub const DEFAULT_NAMESPACE: &str = "default";
+
+/// The largest object, in bytes: a Secret with a mebibyte of data, which base64 makes a third longer, and some room.
+pub const OBJECT_BYTES_MAX: usize = 2 << 20;
 
 /// The most replicas of one set.
 pub const REPLICAS_MAX: i64 = validate::REPLICAS_MAX;
@@ -154,10 +157,13 @@ fn written_twice(first: &Manifest, second: &Manifest) -> Violation {
 ///
 /// # Errors
 /// Every violation of the document.
-pub fn admit_create(document: RawDocument, default_namespace: &str) -> Result<(Manifest, Vec<String>), Vec<Violation>> {
+pub fn admit_create(
+    mut document: RawDocument,
+    default_namespace: &str,
+) -> Result<(Manifest, Vec<String>), Vec<Violation>> {
     let mut report = Report::default();
-    let mut value = document.value.clone();
-    let kind = kind_of(&value, &mut report);
+    let mut value = std::mem::take(&mut document.value);
+    let kind = kind_of(&value, &mut report).filter(|_| small_enough(&value, &mut report));
     let admitted = kind.map(|kind| admit(kind, &mut value, default_namespace, &mut report));
     let kind_name = value["kind"].as_str().unwrap_or("document");
     let object = object_label(kind_name, &value, document.index);
@@ -174,6 +180,27 @@ pub fn admit_create(document: RawDocument, default_namespace: &str) -> Result<(M
         ..violation
     };
     Err(report.violations.into_iter().map(place).collect())
+}
+
+/// Whether the object may be stored at all. Looks at an object once, before anything looks at it many times.
+fn small_enough(value: &Value, report: &mut Report) -> bool {
+    /// What a value costs beside its text.
+    const NODE_BYTES: usize = 16;
+    fn weight(value: &Value) -> usize {
+        NODE_BYTES
+            + match value {
+                Value::String(text) => text.len(),
+                Value::Array(items) => items.iter().map(weight).sum(),
+                Value::Object(members) => members.iter().map(|(name, member)| name.len() + weight(member)).sum(),
+                Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+            }
+    }
+    let bytes = weight(value);
+    if bytes > OBJECT_BYTES_MAX {
+        let message = format!("Too long: the object has about {bytes} bytes: must have at most {OBJECT_BYTES_MAX}");
+        report.push(Violation::new(ViolationKind::Invalid, "", message));
+    }
+    bytes <= OBJECT_BYTES_MAX
 }
 
 struct Preconditions {

@@ -236,7 +236,7 @@ mod tests {
         }
         assert!(canonical_quantity("100E").is_err(), "more than 2^63 - 1");
         assert!(canonical_quantity("-1").is_err());
-        assert_eq!(quantity_nanos("0.000000000000000001"), Ok(1), "rounded up");
+        assert_eq!(quantity_nanos("0.00000000000000001"), Ok(1), "rounded up");
     }
 
     #[test]

@@ -6,7 +6,8 @@ use anyhow::Context as _;
 use api::proto::ordinal_scheduler::v1::PlanRequest;
 use api::proto::ordinal_scheduler::v1::ordinal_scheduler_service_client::OrdinalSchedulerServiceClient;
 use domain::{
-    Ordinal, OrdinalPlan, OrdinalRequest, Phase, Pod, RevisionName, SetRef, SetSpec, Snapshot, TargetRange, Timestamp, Uid,
+    Ordinal, OrdinalPlan, OrdinalRequest, Phase, Pod, RevisionName, SetRef, SetSpec, Snapshot, TargetRange, Timestamp,
+    Uid,
 };
 use ordinal_scheduler::Config;
 use service_kit::{Channel, Context, ServerConfig, Target, connect};

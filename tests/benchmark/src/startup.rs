@@ -47,7 +47,8 @@ pub(crate) async fn measure(subject: &Subject<'_>, scratch: &Path) -> anyhow::Re
         stop(program).await?;
     }
     let size = std::fs::metadata(subject.program)?.len() as f64 / 1048576.0;
-    let mut rows = vec![Row::latency("exec to SERVING, first start", first), Row::latency("exec to SERVING, again", again)];
+    let mut rows =
+        vec![Row::latency("exec to SERVING, first start", first), Row::latency("exec to SERVING, again", again)];
     rows.append(&mut resident);
     rows.push(Row::value("size of the program", format!("{size:.1} MiB")));
     Ok(rows)

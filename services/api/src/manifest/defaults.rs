@@ -36,6 +36,13 @@ fn set(value: &mut Value, key: &str, default: Value) {
     }
 }
 
+/// Sets `key`, whatever is there. Does nothing to a value that is no object.
+fn put(value: &mut Value, key: &str, to: Value) {
+    if let Value::Object(members) = value {
+        members.insert(key.to_owned(), to);
+    }
+}
+
 /// The object `key` of `value`, made if it is not there. None if either is something else.
 fn object<'a>(value: &'a mut Value, key: &str) -> Option<&'a mut Value> {
     let members = value.as_object_mut()?;
@@ -74,7 +81,7 @@ fn stateful_set(value: &mut Value) {
             claim(template);
         }
     }
-    value["status"] = json!({"replicas": 0, "availableReplicas": 0});
+    put(value, "status", json!({"replicas": 0, "availableReplicas": 0}));
 }
 
 /// A missing type brings its block with it; a written one does not. The difference shows in which revision a
@@ -97,7 +104,7 @@ fn claim(value: &mut Value) {
     if let Some(spec) = object(value, "spec") {
         set(spec, "volumeMode", json!("Filesystem"));
     }
-    value["status"] = json!({"phase": "Pending"});
+    put(value, "status", json!({"phase": "Pending"}));
 }
 
 fn volume(value: &mut Value) {
@@ -109,7 +116,7 @@ fn volume(value: &mut Value) {
         }
         pod::volume_source(spec);
     }
-    value["status"] = json!({"phase": "Pending"});
+    put(value, "status", json!({"phase": "Pending"}));
 }
 
 fn service(value: &mut Value) {
@@ -138,10 +145,10 @@ fn service(value: &mut Value) {
         set(port, "protocol", json!("TCP"));
         let unset = port.get("targetPort").is_none_or(|target| target == 0 || target == "");
         if let Some(number) = port.get("port").cloned().filter(|_| unset) {
-            port["targetPort"] = number;
+            put(port, "targetPort", number);
         }
     }
-    value["status"] = json!({"loadBalancer": {}});
+    put(value, "status", json!({"loadBalancer": {}}));
 }
 
 /// `stringData` is another way to write `data`; it wins, and is not kept.
@@ -162,9 +169,9 @@ fn namespace(value: &mut Value) {
         && let Some(metadata) = object(value, "metadata")
         && let Some(labels) = object(metadata, "labels")
     {
-        labels["kubernetes.io/metadata.name"] = name;
+        put(labels, "kubernetes.io/metadata.name", name);
     }
-    value["status"] = json!({"phase": "Active"});
+    put(value, "status", json!({"phase": "Active"}));
 }
 
 fn base64(bytes: &[u8]) -> String {

@@ -58,9 +58,6 @@ pub fn parse(text: &str) -> Result<Vec<RawDocument>, Vec<Violation>> {
         return Err(vec![Violation::new(ViolationKind::Syntax, "", message)]);
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if let Some(line) = tab_line(text) {
-        return Err(vec![tab_violation(line)]);
-    }
     let documents = if text.trim_start().starts_with('{') { read_json(text) } else { None };
     let documents = match documents {
         Some(documents) => documents.map_err(|violation| vec![violation])?,
@@ -137,7 +134,8 @@ fn within_bounds(value: &Value, depth: usize, nodes: &mut usize) -> bool {
 fn options() -> Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
-            max_documents: DOCUMENTS_MAX,
+            // Empty ones count here; those that hold something are counted when they have been read.
+            max_documents: DOCUMENTS_MAX * 2,
             max_depth: DEPTH_MAX,
             flow_nesting_limit: DEPTH_MAX,
             max_nodes: NODES_MAX,
@@ -209,48 +207,6 @@ fn tab_violation(line: usize) -> Violation {
     let violation =
         Violation::new(ViolationKind::Syntax, "", format!("YAML forbids tabs: line {line} is indented with one"));
     Violation { line: Some(line), ..violation.hint("indent it with spaces") }
-}
-
-/// The first line of a block that is indented with a tab before a key or a list item.
-///
-/// Some readers take the tab for white space between tokens and find another meaning. A tab in a block of text is
-/// somebody's script, and one inside brackets is allowed; both are told from the indentation of the line above.
-fn tab_line(text: &str) -> Option<usize> {
-    if !text.contains('\t') || text.trim_start().starts_with(['{', '[']) {
-        return None;
-    }
-    let mut literal_indent: Option<usize> = None;
-    let mut brackets = 0_usize;
-    for (index, line) in text.lines().enumerate() {
-        let indent = line.len() - line.trim_start_matches(' ').len();
-        let content = line.trim();
-        if content.is_empty() {
-            continue;
-        }
-        if literal_indent.is_some_and(|outer| indent > outer) {
-            continue;
-        }
-        literal_indent = None;
-        let key_or_item = content.starts_with("- ") || content.ends_with(':') || content.contains(": ");
-        if line[indent..].starts_with('\t') && brackets == 0 && key_or_item && !content.starts_with('#') {
-            return Some(index + 1);
-        }
-        let code = content.split(" #").next().unwrap_or_default();
-        if is_block_header(code) {
-            literal_indent = Some(indent);
-        }
-        brackets = brackets.saturating_add(code.matches(['{', '[']).count());
-        brackets = brackets.saturating_sub(code.matches(['}', ']']).count());
-    }
-    None
-}
-
-/// Whether the line opens a block of text: it ends with `|` or `>` and perhaps modifiers.
-fn is_block_header(code: &str) -> bool {
-    let code = code.trim_end();
-    let bare = code.trim_end_matches(|c: char| c == '-' || c == '+' || c.is_ascii_digit());
-    let before = bare.strip_suffix('|').or_else(|| bare.strip_suffix('>'));
-    before.is_some_and(|before| before.is_empty() || before.ends_with([' ', '\t']))
 }
 
 /// The text of a manifest, kept to tell the lines of what is wrong with it.

@@ -16,7 +16,7 @@ use super::violation::Report;
 /// `apiVersion` and `kind` were looked at before. A StatefulSet of our own group has the spec of `apps/v1`; fields that
 /// only our group has are to be taken out of `value` before it gets here.
 pub(super) fn check_shape(kind: Kind, value: &Value, report: &mut Report) {
-    const CHECKED_BEFORE: [&str; 2] = ["apiVersion", "kind"];
+    const CHECKED_BEFORE: &[&str] = &["apiVersion", "kind"];
     let check = match kind {
         Kind::StatefulSet => check::<StatefulSet>,
         Kind::Service => check::<Service>,
@@ -29,5 +29,5 @@ pub(super) fn check_shape(kind: Kind, value: &Value, report: &mut Report) {
         Kind::Namespace => check::<Namespace>,
         Kind::Event | Kind::ControllerRevision | Kind::Decision | Kind::Node => return,
     };
-    check(value, &CHECKED_BEFORE, report);
+    check(value, CHECKED_BEFORE, report);
 }

@@ -65,7 +65,7 @@ impl Selector {
         Ok(Self { requirements })
     }
 
-    /// Reads the selector of an object: `{"matchLabels": .., "matchExpressions": [..]}`.
+    /// Reads the selector of an object: `{"matchLabels": .., "matchExpressions": [..]}`. Null is the empty selector.
     ///
     /// # Errors
     /// What is wrong with it, with fields below `spec.selector`.

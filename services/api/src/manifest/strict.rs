@@ -16,9 +16,8 @@ use super::suggest;
 use super::violation::{Report, VIOLATIONS_MAX, Violation, ViolationKind};
 
 /// Reads `value` as a `T`, only to see whether it can be. Members of the root called in `ignored` are left out.
-pub(super) fn check<T: DeserializeOwned>(value: &Value, ignored: &[&str], report: &mut Report) {
-    let seen = RefCell::new(Seen::default());
-    seen.borrow_mut().broken.extend(ignored.iter().map(|&name| name.to_owned()));
+pub(super) fn check<T: DeserializeOwned>(value: &Value, ignored: &'static [&'static str], report: &mut Report) {
+    let seen = RefCell::new(Seen { ignored, ..Seen::default() });
     // A type error ends the reading, so the broken place is skipped and everything is read again.
     for _ in 0..VIOLATIONS_MAX {
         let root = Trail { parent: None, step: Step::Root, fields: Cell::new(&[]), value };
@@ -38,7 +37,9 @@ pub(super) fn check<T: DeserializeOwned>(value: &Value, ignored: &[&str], report
 
 #[derive(Default)]
 struct Seen {
-    /// Paths that are known to be wrong, or not to be looked at.
+    /// Members of the root that are not looked at.
+    ignored: &'static [&'static str],
+    /// Paths that are known to be wrong.
     broken: BTreeSet<String>,
     unknown: Vec<Violation>,
     unknown_paths: BTreeSet<String>,
@@ -299,7 +300,11 @@ impl Strict<'_> {
 
     fn broken(&self, trail: &Trail<'_>) -> bool {
         let seen = self.seen.borrow();
-        !seen.broken.is_empty() && seen.broken.contains(&trail.path())
+        let ignored = match (&self.trail.step, &trail.step) {
+            (Step::Root, Step::Member(name)) => seen.ignored.contains(name),
+            _ => false,
+        };
+        ignored || (!seen.broken.is_empty() && seen.broken.contains(&trail.path()))
     }
 }
 

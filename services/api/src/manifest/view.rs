@@ -1,5 +1,7 @@
 //! Typed views of stored objects.
 
+use std::collections::BTreeMap;
+
 use domain::{
     IntOrPercent, Ordinal, PodManagementPolicy, RetentionPolicy, RetentionRule, RollingUpdate, SetSpec, UpdateStrategy,
 };
@@ -67,6 +69,13 @@ fn int_or_percent(value: &Value) -> Option<IntOrPercent> {
         Value::String(text) => Some(IntOrPercent::Percent(text.strip_suffix('%')?.parse().ok()?)),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
+}
+
+/// The labels of an object.
+#[must_use]
+pub fn labels(value: &Value) -> BTreeMap<String, String> {
+    let labels = Field::root(value).get("metadata").get("labels");
+    labels.entries().filter_map(|(key, value)| Some((key.to_owned(), value.as_str()?.to_owned()))).collect()
 }
 
 /// The class that claims without one get: of those annotated as default the newest, of equally new ones the one with

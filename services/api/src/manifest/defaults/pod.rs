@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{items, object, set};
+use super::{items, object, put, set};
 
 /// A pod gets a little more than a template: requests from limits, service links, ports of the host.
 pub(super) fn pod(value: &mut Value) {
@@ -21,7 +21,7 @@ pub(super) fn pod(value: &mut Value) {
             }
         }
     }
-    value["status"] = json!({"phase": "Pending"});
+    put(value, "status", json!({"phase": "Pending"}));
 }
 
 /// Fills in what a pod template leaves out.

@@ -39,7 +39,7 @@ fn names_are_labels_that_leave_room() {
         format!("the name of its last pod, {last}-2, would have more than 63 characters; use a name of at most 52");
     check(name, json!(last), &[&format!("metadata.name: Invalid value: \"{last}\": {why}")]);
     let mut object = standard();
-    edit(&mut object, name, json!("x".repeat(60)));
+    edit(&mut object, name, json!("x".repeat(61)));
     edit(&mut object, "/spec/replicas", json!(11));
     assert!(
         refusals(object)[0].contains("-10, would have more than 63 characters; use a name of at most 52 characters")

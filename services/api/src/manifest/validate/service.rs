@@ -115,6 +115,8 @@ fn ports(ports: &Field<'_>, report: &mut Report) {
                     report.invalid(&target.path, target.value, why);
                 }
             }
+            // The default is the port itself, of which nothing needs to be said twice.
+            value if value == number.value => {}
             _ => port_number(&target, report),
         }
         port_number(&port.get("nodePort"), report);

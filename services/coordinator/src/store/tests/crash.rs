@@ -29,6 +29,8 @@ const WHOLE_EVERY: u64 = 10;
 const CRASHES_MAX: u64 = 3;
 /// Ways to recover from each crash.
 const IMAGES: u64 = 2;
+/// How seldom the disk becomes full, in groups of batches; it is noticed when the file has to grow.
+const FULL_EVERY: u64 = 8;
 const KEYS: u64 = 12;
 
 /// The state of a store as far as a crash test compares it: revision, and key to value and revision.
@@ -41,6 +43,7 @@ struct Figures {
     images: u64,
     commits: u64,
     operations: u64,
+    refused: u64,
     unfinished_creations: u64,
     violations: u64,
     bytes_max: usize,
@@ -52,6 +55,7 @@ impl Figures {
         self.images += other.images;
         self.commits += other.commits;
         self.operations += other.operations;
+        self.refused += other.refused;
         self.unfinished_creations += other.unfinished_creations;
         self.violations += other.violations;
         self.bytes_max = self.bytes_max.max(other.bytes_max);
@@ -134,9 +138,9 @@ impl Life {
     fn live(&mut self) -> Result<(), String> {
         for _ in 0..1 + self.random.below(CRASHES_MAX) {
             // Creation, recovery and the first commits happen within the short span.
-            let span = if self.random.below(3) == 0 { 60 } else { 400 };
+            let span = if self.random.below(3) == 0 { 60 } else { 250 };
             self.disk.crash_at(self.disk.operations() + self.random.below(span));
-            self.disk.set_faults(Faults { sync_lies: self.lying, ..Faults::default() });
+            self.fault(None);
             self.work()?;
             self.figures.operations += self.disk.operations();
             self.figures.bytes_max = self.figures.bytes_max.max(self.disk.used());
@@ -173,7 +177,20 @@ impl Life {
                 self.possible.push(after(self.possible.last().ok_or("no state")?, &batch));
                 group.push(batch);
             }
+            if self.random.below(FULL_EVERY) == 0 {
+                self.fault(Some(self.disk.used()));
+            }
             let results = store.commit(group);
+            let refused = results
+                .iter()
+                .filter(|result| matches!(result, Err(CommitError::Store(error)) if error.is_exhausted()));
+            if refused.count() == results.len() {
+                // A full disk leaves nothing of what it refused, whatever happens next.
+                self.possible.truncate(self.possible.len() - results.len());
+                self.figures.refused += results.len() as u64;
+                self.fault(None);
+                continue;
+            }
             let acknowledged = results.iter().filter(|result| result.is_ok()).count();
             self.figures.commits += acknowledged as u64;
             if let Some(acked) = results.iter().rposition(Result::is_ok) {
@@ -189,6 +206,10 @@ impl Life {
             }
         }
         Ok(())
+    }
+
+    fn fault(&self, bytes_max: Option<usize>) {
+        self.disk.set_faults(Faults { bytes_max, sync_lies: self.lying, ..Faults::default() });
     }
 
     /// A batch that always changes something, so that each has a state of its own.
@@ -279,7 +300,12 @@ fn no_crash_loses_an_acknowledged_commit_or_tears_one() {
     println!("{figures:?}");
     assert_eq!((figures.seeds, figures.violations), (SEEDS, 0));
     // The harness reaches what it is for.
-    assert!(figures.commits > SEEDS && figures.images > 2 * SEEDS && figures.unfinished_creations > SEEDS / 50);
+    assert!(
+        figures.commits > SEEDS
+            && figures.images > 2 * SEEDS
+            && figures.unfinished_creations > SEEDS / 50
+            && figures.refused > SEEDS / 100
+    );
 }
 
 #[test]
