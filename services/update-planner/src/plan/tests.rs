@@ -90,8 +90,14 @@ fn s_66_the_pod_at_which_the_walk_stops_is_healed() {
 
 #[test]
 fn s_88_parallel_replaces_broken_pods_beyond_the_budget() {
-    check_parallel("0:broken@A 1:broken@A 2:ready@A", "delete 1 (Pod), delete 0 (Pod), 2: 2 unavailable, at most 1 may be");
-    check_parallel("0:ready@A 1:broken@C 2:ready@A", "2: 1 unavailable, at most 1 may be, 0: 1 unavailable, at most 1 may be");
+    check_parallel(
+        "0:broken@A 1:broken@A 2:ready@A",
+        "delete 1 (Pod), delete 0 (Pod), 2: 2 unavailable, at most 1 may be",
+    );
+    check_parallel(
+        "0:ready@A 1:broken@C 2:ready@A",
+        "2: 1 unavailable, at most 1 may be, 0: 1 unavailable, at most 1 may be",
+    );
     check_parallel("0:failed@A 1:ready@C 2:ready@C", "");
 }
 
