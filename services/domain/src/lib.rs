@@ -19,6 +19,7 @@ mod snapshot;
 mod status;
 mod time;
 pub mod volume;
+mod waits;
 
 pub use action::{Guard, PodCreation, PodDeletion, Wait, WaitReason};
 pub use decision::{DecisionRecord, Step};
@@ -39,3 +40,4 @@ pub use snapshot::{
 };
 pub use status::SetStatus;
 pub use time::Timestamp;
+pub use waits::{WAITS_MAX, Waits};
