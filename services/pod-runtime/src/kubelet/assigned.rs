@@ -78,7 +78,10 @@ impl TryFrom<&wire::Assignment> for Assigned {
     type Error = InvalidAssignment;
 
     fn try_from(message: &wire::Assignment) -> Result<Self, InvalidAssignment> {
-        let pod = Pod::from_json(&message.pod)?;
+        let mut pod = Pod::from_json(&message.pod)?;
+        // Of what is stored as status only readiness gates matter: our own reports come back here and are no news.
+        let gates = &pod.spec.readiness_gates;
+        pod.status.conditions.retain(|condition| gates.iter().any(|gate| gate.condition_type == condition.r#type));
         let claims = message.claims.iter().map(|(volume, claim)| {
             let claim = ClaimVolume {
                 claim: claim.claim.clone(),
@@ -109,7 +112,7 @@ impl TryFrom<&wire::Assignment> for Assigned {
 fn keys(json: &[u8], secret: bool) -> Result<Keys, &'static str> {
     let object: Value = serde_json::from_slice(json).map_err(|_| "it is no JSON")?;
     let mut keys = Keys::new();
-    let mut take = |field: &str, encoded: bool| {
+    let mut take = |field: &str, encoded: bool| -> Result<(), &'static str> {
         for (key, value) in object[field].as_object().into_iter().flatten() {
             let text = value.as_str().ok_or("a value is no text")?;
             let bytes = if encoded { base64(text).ok_or("a value is no base64")? } else { text.as_bytes().to_vec() };

@@ -93,7 +93,6 @@ impl Condition {
 
 fn conditions(view: &View<'_>, record: &mut Record, phase: &str) -> Value {
     let mut all = vec![
-        Condition::new("PodScheduled", true, "", String::new()),
         Condition::new("PodReadyToStartContainers", record.sandbox, "", String::new()),
         initialized(view, record, phase),
     ];
