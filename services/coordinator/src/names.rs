@@ -10,11 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::convert::identity_dns::Publication;
 use api::manifest::Kind;
 use api::proto::identity_dns::v1::identity_dns_service_client::IdentityDnsServiceClient;
 use api::proto::identity_dns::v1::{GetZoneRequest, PublishRequest};
-use domain::zone::{ObjectName, PodFacts, ZoneChange, ZoneFacts};
+use domain::zone::{ObjectName, PodFacts, Publication, ZoneChange, ZoneFacts};
 use service_kit::{Channel, Context};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex, watch};
@@ -63,8 +62,7 @@ impl Names {
         context: Context,
         tasks: &mut JoinSet<()>,
     ) -> Arc<Self> {
-        let publisher =
-            Publisher { channel, epoch, generation: 0, served: None, announced: BTreeMap::new() };
+        let publisher = Publisher { channel, epoch, generation: 0, served: None, announced: BTreeMap::new() };
         let names = Arc::new(Self {
             world,
             context,
@@ -247,7 +245,10 @@ impl Publisher {
 
 /// Whether an announcement says of the same living incarnation what the store does not say yet.
 fn ahead(announced: &PodFacts, stored: &PodFacts) -> bool {
-    announced.uid == stored.uid && !stored.terminating && announced != stored && (!stored.ready || stored.ips.is_empty())
+    announced.uid == stored.uid
+        && !stored.terminating
+        && announced != stored
+        && (!stored.ready || stored.ips.is_empty())
 }
 
 fn put<T: PartialEq>(

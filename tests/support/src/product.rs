@@ -285,7 +285,12 @@ impl Drop for Product {
         }
         // Without services nobody answers `down`; then the shims are ended by hand, below.
         if !self.services.is_empty() {
-            let _ = self.command(&["down", "--now"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+            let _ = self
+                .command(&["down", "--now"])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status();
         }
         for (_, child) in &mut self.services {
             let _ = child.kill();
@@ -302,7 +307,8 @@ fn end_leftovers(data: &Path) {
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
         let Ok(command) = fs::read(entry.path().join("cmdline")) else { continue };
-        if pid != std::process::id().cast_signed() && String::from_utf8_lossy(&command).contains(&data)
+        if pid != std::process::id().cast_signed()
+            && String::from_utf8_lossy(&command).contains(&data)
             && let Some(pid) = rustix::process::Pid::from_raw(pid)
         {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);

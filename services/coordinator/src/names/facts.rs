@@ -1,7 +1,9 @@
 //! What of a stored object names depend on (DNS rules, section 1).
 
 use api::manifest::Kind;
-use domain::zone::{IpFamily, NamedPort, ObjectName, PodFacts, Protocol, ServiceAddress, ServiceFacts, ServicePort, TargetPort};
+use domain::zone::{
+    IpFamily, NamedPort, ObjectName, PodFacts, Protocol, ServiceAddress, ServiceFacts, ServicePort, TargetPort,
+};
 use serde_json::Value;
 
 use crate::objects::condition;
@@ -31,7 +33,8 @@ pub(super) fn pod(object: &Object) -> Option<PodFacts> {
         labels: texts(value.pointer("/metadata/labels")),
         hostname: object.text("/spec/hostname").to_owned(),
         subdomain: object.text("/spec/subdomain").to_owned(),
-        ready: condition(value, "Ready").is_some_and(|ready| ready.get("status").is_some_and(|status| status == "True")),
+        ready: condition(value, "Ready")
+            .is_some_and(|ready| ready.get("status").is_some_and(|status| status == "True")),
         terminating: object.deleting(),
         terminal: phase(object).terminal(),
         ports: regular.chain(sidecars).flat_map(|container| items(container.get("ports"))).filter_map(port).collect(),

@@ -71,11 +71,8 @@ fn question(world: &World, scene: &Scene, order: &OrdinalPlan) -> (SetClaimsRequ
         in_range: snapshot.spec.contains(pod.ordinal),
         pod: Some(OrdinalPod { uid: pod.uid.clone(), phase: pod.phase, terminating: pod.terminating }),
     });
-    let coming = order.create.iter().map(|creation| ClaimOrdinal {
-        ordinal: creation.ordinal,
-        in_range: true,
-        pod: None,
-    });
+    let coming =
+        order.create.iter().map(|creation| ClaimOrdinal { ordinal: creation.ordinal, in_range: true, pod: None });
     let mut ordinals: Vec<_> = existing.chain(coming).collect();
     ordinals.sort_by_key(|ordinal| ordinal.ordinal);
     let set = &scene.set;

@@ -251,10 +251,7 @@ fn node_term(value: &Value) -> NodeTerm {
 
 /// A topology term of a class: requirements on node labels, all of the form "one of".
 fn topology(value: &Value) -> NodeTerm {
-    NodeTerm {
-        labels: items(value.get("matchLabelExpressions")).map(requirement).collect(),
-        fields: Vec::new(),
-    }
+    NodeTerm { labels: items(value.get("matchLabelExpressions")).map(requirement).collect(), fields: Vec::new() }
 }
 
 fn items(value: Option<&Value>) -> impl Iterator<Item = &Value> {

@@ -96,9 +96,7 @@ impl<'a> Writer<'a> {
                 collect::delete(&mut self.transaction, &object, self.now);
                 Ok(())
             }
-            VolumeAction::Deprovision { volume, .. } => {
-                self.release(volume, &[DIRECTORY_FINALIZER, VOLUME_PROTECTION])
-            }
+            VolumeAction::Deprovision { volume, .. } => self.release(volume, &[DIRECTORY_FINALIZER, VOLUME_PROTECTION]),
             VolumeAction::ReleaseVolume { volume } => self.release(volume, &[VOLUME_PROTECTION]),
             VolumeAction::ReleaseClaim { claim } => self.release(claim, &[domain::volume::CLAIM_PROTECTION]),
         }
@@ -185,7 +183,8 @@ impl<'a> Writer<'a> {
         let reason = format!("{:?}", report.reason);
         let said = condition(&claim.value, "Bound");
         let said = |field: &str| said.and_then(|said| said.get(field)?.as_str()).unwrap_or_default();
-        if (said("reason"), said("message")) == (reason.as_str(), message.as_str()) || self.transaction.touches(&claim.key)
+        if (said("reason"), said("message")) == (reason.as_str(), message.as_str())
+            || self.transaction.touches(&claim.key)
         {
             return;
         }
@@ -198,8 +197,7 @@ impl<'a> Writer<'a> {
 
     /// Tells people what the planner says.
     pub(super) fn event(&mut self, event: &VolumeEvent) {
-        let said =
-            Event { warning: event.warning, reason: event.reason.clone(), message: event.message.clone() };
+        let said = Event { warning: event.warning, reason: event.reason.clone(), message: event.message.clone() };
         self.say(&event.object, &said);
     }
 

@@ -6,8 +6,6 @@ mod probe;
 mod start;
 mod stop;
 
-
-
 use std::time::Duration;
 
 use domain::Timestamp;

@@ -312,8 +312,11 @@ impl Worker {
         self.report = Some((decision.status, decision.stopped));
         let containers = self.record.containers.iter();
         let containers = containers.map(|(name, record)| (name.clone(), (record.instance, record.running())));
-        let summary =
-            Summary { store_id: self.record.store_id.clone(), containers: containers.collect(), stopped: decision.stopped };
+        let summary = Summary {
+            store_id: self.record.store_id.clone(),
+            containers: containers.collect(),
+            stopped: decision.stopped,
+        };
         self.summary.send_if_modified(|old| {
             let changed = *old != summary;
             *old = summary;
@@ -328,7 +331,8 @@ impl Worker {
             let Some((role, container)) = assigned.pod.container(&found.name) else { continue };
             let known = self.record.containers.get(&found.name);
             let heard = known.is_some_and(|known| {
-                known.instance > Some(found.instance) || (known.instance == Some(found.instance) && known.exit.is_some())
+                known.instance > Some(found.instance)
+                    || (known.instance == Some(found.instance) && known.exit.is_some())
             });
             if heard || (role == Role::Init && exit.exit_code == 0) {
                 continue;
