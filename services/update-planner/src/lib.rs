@@ -5,7 +5,8 @@
 //!
 //! What it guarantees: the same request gives the same answer; nothing is stored, so a call can always be repeated, and
 //! any number of copies may run. An update never takes down more available pods than its budget has left. A revision that
-//! is current, wanted or carried by a pod is never pruned. Every counter is counted from the pods of the snapshot.
+//! is current, wanted or carried by a pod is never pruned. With every mend on, each counter of the status is the number of
+//! pods that the snapshot shows so, less those that this plan deletes.
 //!
 //! What it relies on: the executor carries out an action only if what its guard names is unchanged since the snapshot, and
 //! stores revisions before it creates pods from them.

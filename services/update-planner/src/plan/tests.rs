@@ -218,6 +218,6 @@ fn stopping_sets_keep_their_revisions() {
 #[test]
 fn deletions_say_why() {
     let plan = plan(&request(PodManagementPolicy::Parallel, "C", "0:ready@C 1:ready@C 2:broken@B"));
-    assert_eq!(plan.replace[0].why, "it is broken: updating to C");
+    assert_eq!(plan.replace[0].why, "healing: it is not available, updating to C");
     assert_eq!(plan.replace[0].uid, Uid("uid-2".into()));
 }
