@@ -8,6 +8,7 @@ mod identity_dns;
 mod ordinal_scheduler;
 mod planning;
 mod update_planner;
+mod volume_claim;
 
 use std::collections::HashMap;
 use std::fmt;
