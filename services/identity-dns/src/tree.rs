@@ -93,6 +93,17 @@ impl Tree {
 
     /// Changes a node, and what exists above it because of it.
     fn change(&mut self, name: &Name, edit: impl FnOnce(&mut Node)) {
+        let mut appeared = self.edit(name, edit);
+        let mut above = name.parent();
+        while let (Some(name), Some(exists)) = (above, appeared) {
+            let count = |below: u32| if exists { below + 1 } else { below.saturating_sub(1) };
+            appeared = self.edit(&name, |node| node.below = count(node.below));
+            above = name.parent();
+        }
+    }
+
+    /// Changes one node. Says whether it exists now, if that is different from before.
+    fn edit(&mut self, name: &Name, edit: impl FnOnce(&mut Node)) -> Option<bool> {
         let existed = self.get(name.wire()).is_some();
         let node = self.node(name);
         edit(node);
@@ -100,8 +111,7 @@ impl Tree {
         if !exists {
             self.remove(name);
         }
-        let Some(parent) = name.parent().filter(|_| exists != existed) else { return };
-        self.change(&parent, |node| node.below = if exists { node.below + 1 } else { node.below.saturating_sub(1) });
+        (exists != existed).then_some(exists)
     }
 
     fn node(&mut self, name: &Name) -> &mut Node {
