@@ -85,7 +85,11 @@ async fn an_acknowledged_publication_is_seen_on_every_socket() {
         assert_eq!(read_message(&mut stream).await.answers.len(), 100);
         assert_eq!(render(&read_message(&mut stream).await), "NOERROR 10.244.1.10");
         stream.write_all(&framed(&query("cluster.local. AXFR", None))).await.unwrap();
-        assert!(read_message(&mut stream).await.answers.len() > 300);
+        let mut records = Vec::new();
+        while records.len() < 2 || records.first() != records.last() {
+            records.extend(read_message(&mut stream).await.answers);
+        }
+        assert!(records.len() > 300);
         stream.write_all(&[0, 0]).await.unwrap();
         assert_eq!(stream.read(&mut [0; 9]).await.unwrap(), 0, "a message of no bytes ends the connection");
     }
