@@ -37,7 +37,7 @@ use tracing::{error, info, warn};
 
 use assigned::Assigned;
 use directory::PodDirectory;
-use link::{Message, NodeLink, Registration};
+use link::{Message, Registration};
 use record::Record;
 use worker::{Shared, Summary, Wanted, Worker, jitter, keep_assignment};
 
