@@ -54,9 +54,9 @@ impl From<Error> for Status {
             Error::ContainerRequired { .. } => {
                 status(Code::InvalidArgument, "CONTAINER_REQUIRED").violation("container", message.clone()).build()
             }
-            Error::Backend(_) => status(Code::Unavailable, "MACHINE_REFUSED")
-                .retry_after(service_kit::status::RETRY_DELAY)
-                .build(),
+            Error::Backend(_) => {
+                status(Code::Unavailable, "MACHINE_REFUSED").retry_after(service_kit::status::RETRY_DELAY).build()
+            }
         }
     }
 }

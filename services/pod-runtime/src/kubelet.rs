@@ -14,13 +14,16 @@ pub mod launch;
 pub mod link;
 pub mod logs;
 pub mod names;
-pub mod probing;
 pub mod prober;
+pub mod probing;
 pub mod record;
 pub mod security;
 pub mod status;
 pub mod volumes;
 pub mod worker;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -215,16 +218,14 @@ impl Kubelet {
 
     fn begin(&mut self, uid: Uid, directory: PodDirectory, record: Record, assigned: Assigned) {
         let mut inner = self.pods.lock();
-        let wanted =
-            Wanted { assigned: Arc::new(assigned), version: 0, gone: false, suspended: inner.suspended };
+        let wanted = Wanted { assigned: Arc::new(assigned), version: 0, gone: false, suspended: inner.suspended };
         let (wanted, wanted_receiver) = watch::channel(wanted);
         let (summary, summary_receiver) =
             watch::channel(Summary { store_id: record.store_id.clone(), ..Summary::default() });
         let wake = Arc::new(Notify::new());
         let handle = Handle { wanted, wake: wake.clone(), summary: summary_receiver };
         inner.handles.insert(uid.clone(), handle);
-        let worker =
-            Worker::new(self.shared.clone(), uid, directory, record, wanted_receiver, wake, summary);
+        let worker = Worker::new(self.shared.clone(), uid, directory, record, wanted_receiver, wake, summary);
         self.workers.spawn(worker.run());
     }
 
@@ -248,7 +249,8 @@ impl Kubelet {
                 let unknown: Vec<Uid> = {
                     let inner = self.pods.lock();
                     let ours = |handle: &Handle| handle.summary.borrow().store_id == self.store_id;
-                    let unknown = inner.handles.iter().filter(|(uid, handle)| !self.seen.contains(*uid) && ours(handle));
+                    let unknown =
+                        inner.handles.iter().filter(|(uid, handle)| !self.seen.contains(*uid) && ours(handle));
                     unknown.map(|(uid, _)| uid.clone()).collect()
                 };
                 unknown.iter().for_each(|uid| self.end(uid));
@@ -287,9 +289,11 @@ impl Kubelet {
         }
     }
 
-    /// The object is gone: whatever is left of the pod ends.
+    /// The object is gone, says the store that assigned it: whatever is left of the pod ends.
     fn end(&self, uid: &Uid) {
-        if let Some(handle) = self.pods.lock().handles.get(uid) {
+        let inner = self.pods.lock();
+        if let Some(handle) = inner.handles.get(uid).filter(|handle| handle.summary.borrow().store_id == self.store_id)
+        {
             handle.wanted.send_modify(|wanted| wanted.gone = true);
         }
     }

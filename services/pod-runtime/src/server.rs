@@ -41,10 +41,7 @@ impl PodRuntime {
 impl PodRuntimeService for PodRuntime {
     type LogsStream = futures::stream::BoxStream<'static, Result<wire::LogsResponse, Status>>;
 
-    async fn list_pods(
-        &self,
-        _: Request<wire::ListPodsRequest>,
-    ) -> Result<Response<wire::ListPodsResponse>, Status> {
+    async fn list_pods(&self, _: Request<wire::ListPodsRequest>) -> Result<Response<wire::ListPodsResponse>, Status> {
         let found = self.backend.list().await.map_err(Error::from)?;
         let capabilities = self.backend.capabilities();
         let pods = found.into_iter().map(|sandbox| wire::RunningPod {
@@ -64,14 +61,17 @@ impl PodRuntimeService for PodRuntime {
 
     async fn logs(&self, request: Request<wire::LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
         let request = request.into_inner();
-        let pod = self.pods.find(&request.namespace, &request.pod).ok_or_else(|| Error::PodNotFound {
-            namespace: request.namespace.clone(),
-            name: request.pod.clone(),
-        })?;
+        let pod = self
+            .pods
+            .find(&request.namespace, &request.pod)
+            .ok_or_else(|| Error::PodNotFound { namespace: request.namespace.clone(), name: request.pod.clone() })?;
         let container = container(&pod, &request)?;
         let instance = instance(&pod, &request, &container)?;
-        let wish =
-            Wish { follow: request.follow && !request.previous, tail_lines: request.tail_lines, timestamps: request.timestamps };
+        let wish = Wish {
+            follow: request.follow && !request.previous,
+            tail_lines: request.tail_lines,
+            timestamps: request.timestamps,
+        };
         let (sender, receiver) = mpsc::channel(PIECES_MAX);
         let shutdown = self.shutdown.clone();
         // Ends with its reader, or with this runtime.
@@ -88,7 +88,10 @@ impl PodRuntimeService for PodRuntime {
         Ok(Response::new(Box::pin(pieces)))
     }
 
-    async fn stop_all(&self, request: Request<wire::StopAllRequest>) -> Result<Response<wire::StopAllResponse>, Status> {
+    async fn stop_all(
+        &self,
+        request: Request<wire::StopAllRequest>,
+    ) -> Result<Response<wire::StopAllResponse>, Status> {
         let request = request.into_inner();
         let fence = Fence { epoch: request.epoch, generation: request.generation };
         let pods = self.pods.clone();

@@ -1,7 +1,7 @@
 //! Puts a pod runtime together.
 
-use std::os::unix::fs::DirBuilderExt as _;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use tokio::sync::{mpsc, watch};
 use crate::backend::PodBackend;
 use crate::config::Config;
 use crate::error::SERVICE;
-use crate::kubelet::{Kubelet, Pods};
 use crate::kubelet::catalogue::Catalogue;
 use crate::kubelet::environment::Machine;
 use crate::kubelet::link::GrpcLink;
 use crate::kubelet::worker::{Shared, SteadyClock};
+use crate::kubelet::{Kubelet, Pods};
 use crate::server::PodRuntime;
 
 /// Events on their way to the coordinator; more at once are dropped.
@@ -111,7 +111,8 @@ fn is_writable(path: &Path) -> bool {
 fn machine() -> Machine {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
+    let total =
+        memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
     Machine {
         cpu_millis: u64::try_from(cores).unwrap_or(1) * 1000,
         memory_bytes: total.map_or(0, |kibibytes: u64| kibibytes * 1024),

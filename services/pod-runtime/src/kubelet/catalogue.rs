@@ -20,8 +20,7 @@ use serde::Deserialize;
 const FILE_SIZE_MAX: u64 = 1 << 20;
 
 /// Where programs of the machine are looked up: servers live in the sbin directories.
-const PROGRAM_DIRECTORIES: [&str; 6] =
-    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+const PROGRAM_DIRECTORIES: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// One image.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -141,9 +140,10 @@ impl Catalogue {
             None => Err(ImageError::NotInstalled {
                 image: image.to_owned(),
                 program: entry.programs.join(" or "),
-                hint: entry.package.as_ref().map_or_else(String::new, |package| {
-                    format!("; on Debian or Ubuntu: apt-get install {package}")
-                }),
+                hint: entry
+                    .package
+                    .as_ref()
+                    .map_or_else(String::new, |package| format!("; on Debian or Ubuntu: apt-get install {package}")),
             }),
         }
     }
@@ -223,12 +223,7 @@ fn built_in() -> Vec<(&'static [&'static str], Entry)> {
         (&["etcd"], entry(&["etcd"], "etcd-server", "/var/lib/etcd", &etcd)),
         (
             &["mysql", "mariadb"],
-            scripted(
-                &["mariadbd", "mysqld"],
-                "mariadb-server",
-                "/var/lib/mysql",
-                include_str!("catalogue/mysql.sh"),
-            ),
+            scripted(&["mariadbd", "mysqld"], "mariadb-server", "/var/lib/mysql", include_str!("catalogue/mysql.sh")),
         ),
         (
             &["postgres", "postgresql"],
@@ -243,10 +238,7 @@ fn built_in() -> Vec<(&'static [&'static str], Entry)> {
         (&["alpine", "debian", "ubuntu"], entry(&["sh"], "dash", "", &[])),
         (&["nats"], entry(&["nats-server"], "nats-server", "/data", &["-a", "{bind}", "-m", "8222"])),
         (&["memcached"], entry(&["memcached"], "memcached", "", &["-l", "{bind}", "-u", "root"])),
-        (
-            &["haproxy"],
-            entry(&["haproxy"], "haproxy", "", &["-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]),
-        ),
+        (&["haproxy"], entry(&["haproxy"], "haproxy", "", &["-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"])),
         (
             &["zookeeper"],
             scripted(

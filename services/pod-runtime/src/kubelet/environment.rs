@@ -7,7 +7,7 @@ use domain::Quantity;
 use serde_json::Value;
 
 use super::assigned::{Assigned, Keys, text};
-use crate::spec::{Container, EnvVar, FieldRef, KeyRef, Pod, Resources, ResourceFieldRef};
+use crate::spec::{Container, EnvVar, FieldRef, KeyRef, Pod, ResourceFieldRef, Resources};
 
 /// Where programs are looked up if nobody says otherwise.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -149,11 +149,7 @@ fn value_from(facts: &Facts<'_>, variable: &EnvVar) -> Result<Option<String>, Co
     Err(ConfigError(format!("variable {:?} has a valueFrom without a source", variable.name)))
 }
 
-fn key_value(
-    kind: &str,
-    objects: &BTreeMap<String, Keys>,
-    reference: &KeyRef,
-) -> Result<Option<String>, ConfigError> {
+fn key_value(kind: &str, objects: &BTreeMap<String, Keys>, reference: &KeyRef) -> Result<Option<String>, ConfigError> {
     let Some(keys) = find(kind, objects, &reference.name, reference.optional)? else { return Ok(None) };
     match keys.get(&reference.key) {
         Some(value) => {
@@ -395,7 +391,8 @@ mod tests {
             {"name":"H","value":"--host=$(IP)"}]}"#,
         )
         .unwrap();
-        let expected = [("I", "2"), ("IP", "10.77.0.9"), ("M", "64"), ("C", "2"), ("R", "250"), ("H", "--host=10.77.0.9")];
+        let expected =
+            [("I", "2"), ("IP", "10.77.0.9"), ("M", "64"), ("C", "2"), ("R", "250"), ("H", "--host=10.77.0.9")];
         for (name, value) in expected {
             assert_eq!(env.get(name), Some(value), "{name}");
         }

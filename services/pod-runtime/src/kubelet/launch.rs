@@ -138,12 +138,9 @@ fn own_mounts(
     let hosts = launch.directory.write_hosts(&hosts).map_err(machine("write the hosts file"))?;
     let resolver = launch.directory.write_resolv_conf(launch.resolv_conf).map_err(machine("write resolv.conf"))?;
     let words_inside = container.termination_message_path.as_deref().unwrap_or(DEFAULT_LAST_WORDS);
-    for (target, path) in [
-        ("/etc/hosts", hosts),
-        ("/etc/resolv.conf", resolver),
-        (HOME_INSIDE, home.to_owned()),
-        (words_inside, words),
-    ] {
+    for (target, path) in
+        [("/etc/hosts", hosts), ("/etc/resolv.conf", resolver), (HOME_INSIDE, home.to_owned()), (words_inside, words)]
+    {
         let target = PathBuf::from(target);
         if !all.iter().any(|mount| mount.target == target) {
             all.push(Mount { target, source: MountSource::Path(path), read_only: false });
@@ -226,13 +223,14 @@ fn command(
     let (entry, program) =
         found.map_err(|error| LaunchError { reason: "ErrImageNeverPull", message: error.to_string() })?;
     // An image's entrypoint runs a first argument that is no option as a program.
-    if args.first().is_some_and(|first| !first.starts_with('-') && entry.script.is_none() && entry.programs.contains(first))
+    if args
+        .first()
+        .is_some_and(|first| !first.starts_with('-') && entry.script.is_none() && entry.programs.contains(first))
     {
         return Ok(args);
     }
-    let mounted = entry.data.as_ref().filter(|data| {
-        mounts.iter().any(|(mount, _)| Path::new(data).starts_with(&mount.target))
-    });
+    let mounted =
+        entry.data.as_ref().filter(|data| mounts.iter().any(|(mount, _)| Path::new(data).starts_with(&mount.target)));
     let data = mounted.map_or_else(|| home_inside.join("data").display().to_string(), Clone::clone);
     let bind = if launch.capabilities.tier == "namespaced" { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { launch.pod_ip };
     let fill = |text: &str| {

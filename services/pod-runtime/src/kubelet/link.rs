@@ -121,6 +121,7 @@ impl NodeLink for GrpcLink {
 
     fn event(&self, event: wire::ReportEventRequest) -> BoxFuture<'_, Result<(), String>> {
         let mut client = self.client.clone();
-        async move { client.report_event(event).await.map(|_| ()).map_err(|status| status.message().to_owned()) }.boxed()
+        async move { client.report_event(event).await.map(|_| ()).map_err(|status| status.message().to_owned()) }
+            .boxed()
     }
 }

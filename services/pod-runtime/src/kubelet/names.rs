@@ -96,15 +96,23 @@ pub fn resolv_conf(
 ) -> (String, Option<(&'static str, String)>) {
     let own = parse(host);
     let policy = pod.spec.dns_policy.as_str();
-    let cluster = matches!(policy, "" | "ClusterFirst") && !pod.spec.host_network || policy == "ClusterFirstWithHostNet";
+    let cluster =
+        matches!(policy, "" | "ClusterFirst") && !pod.spec.host_network || policy == "ClusterFirstWithHostNet";
     let mut warning = None;
     let mut conf = match (cluster, nameserver, policy) {
         (true, Some(address), _) => {
             let namespace = &pod.metadata.namespace;
-            let mut searches =
-                vec![format!("{namespace}.svc.{cluster_domain}"), format!("svc.{cluster_domain}"), cluster_domain.to_owned()];
+            let mut searches = vec![
+                format!("{namespace}.svc.{cluster_domain}"),
+                format!("svc.{cluster_domain}"),
+                cluster_domain.to_owned(),
+            ];
             add_new(&mut searches, own.searches);
-            Resolver { nameservers: vec![address.to_string()], searches, options: vec![("ndots".into(), Some("5".into()))] }
+            Resolver {
+                nameservers: vec![address.to_string()],
+                searches,
+                options: vec![("ndots".into(), Some("5".into()))],
+            }
         }
         (true, None, _) => {
             let message = "there is no name server on port 53 here; the machine's own resolver configuration is used";
@@ -128,7 +136,8 @@ pub fn resolv_conf(
         conf.searches.pop();
     }
     if before != (conf.nameservers.len(), conf.searches.len()) {
-        warning = Some(("DNSConfigForming", "name servers or search suffixes beyond the limits are left out".to_owned()));
+        warning =
+            Some(("DNSConfigForming", "name servers or search suffixes beyond the limits are left out".to_owned()));
     }
     (conf.to_text(), warning)
 }

@@ -173,9 +173,9 @@ impl Prober {
                 ServingStatus::Serving => Ok(String::new()),
                 other => Err(Failure::Failed(format!("service unhealthy (responded with {:?})", other.as_str_name()))),
             },
-            Err(status) if status.code() == tonic::Code::Unimplemented => {
-                Err(Failure::Failed("this server does not implement the grpc health protocol (grpc.health.v1.Health)".into()))
-            }
+            Err(status) if status.code() == tonic::Code::Unimplemented => Err(Failure::Failed(
+                "this server does not implement the grpc health protocol (grpc.health.v1.Health)".into(),
+            )),
             Err(status) => Err(Failure::Failed(format!("rpc error: {:?}: {}", status.code(), status.message()))),
         }
     }
@@ -275,11 +275,15 @@ fn same_host(location: &str, host: &str, address: SocketAddr) -> Option<String> 
     match uri.host() {
         None => Some(path),
         Some(other) => {
-            let same = other.trim_matches(['[', ']']) == address.ip().to_string() || (!host.is_empty() && other == host);
+            let same =
+                other.trim_matches(['[', ']']) == address.ip().to_string() || (!host.is_empty() && other == host);
             (same && uri.port_u16().unwrap_or(80) == address.port()).then_some(path)
         }
     }
 }
+
+#[cfg(test)]
+mod live_tests;
 
 #[cfg(test)]
 mod tests {

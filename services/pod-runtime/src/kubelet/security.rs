@@ -91,11 +91,9 @@ fn refused(context: &SecurityContext) -> Result<(), ConfigError> {
 }
 
 fn refused_in_pod(pod: &Pod) -> Result<(), ConfigError> {
-    for (set, field) in [
-        (pod.spec.host_p_i_d, "hostPID"),
-        (pod.spec.host_i_p_c, "hostIPC"),
-        (pod.spec.host_network, "hostNetwork"),
-    ] {
+    for (set, field) in
+        [(pod.spec.host_p_i_d, "hostPID"), (pod.spec.host_i_p_c, "hostIPC"), (pod.spec.host_network, "hostNetwork")]
+    {
         if set {
             refuse(&format!("{field} is refused: pods here have their own"))?;
         }

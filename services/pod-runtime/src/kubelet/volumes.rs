@@ -77,9 +77,7 @@ pub fn prepare(assigned: &Assigned, places: &Places, machine: Machine) -> Result
 
 fn prepare_one(assigned: &Assigned, places: &Places, machine: Machine, volume: &Volume) -> Result<Ready, VolumeError> {
     let missing = |why: String| VolumeError::Missing { volume: volume.name.clone(), why };
-    let failed = |operation: String| {
-        move |source| VolumeError::Io { volume: volume.name.clone(), operation, source }
-    };
+    let failed = |operation: String| move |source| VolumeError::Io { volume: volume.name.clone(), operation, source };
     let group = assigned.pod.spec.security_context.fs_group;
     if let Some(claim) = &volume.persistent_volume_claim {
         let hint = assigned.missing.iter().find(|line| line.contains(&claim.claim_name));

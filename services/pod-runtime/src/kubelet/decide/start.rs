@@ -37,7 +37,11 @@ impl<'a> Pass<'a> {
         self.record.removed = false;
         self.record.grace_end = None;
         if self.overdue() {
-            self.set_outcome(false, "DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
+            self.set_outcome(
+                false,
+                "DeadlineExceeded",
+                "Pod was active on the node longer than the specified deadline",
+            );
             return self.finish();
         }
         if !self.memory.volumes_ready {

@@ -149,7 +149,11 @@ pub(super) fn materialise(root: &Path, files: &Files) -> io::Result<()> {
         if name == DATA || *name == fresh || tops.iter().any(|top| *top == name) {
             continue;
         }
-        if entry.file_type()?.is_dir() { std::fs::remove_dir_all(entry.path())? } else { std::fs::remove_file(entry.path())? }
+        if entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path())?
+        } else {
+            std::fs::remove_file(entry.path())?
+        }
     }
     Ok(())
 }

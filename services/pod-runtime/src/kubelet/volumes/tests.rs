@@ -21,7 +21,8 @@ fn p64_a_config_map_swaps_as_one() {
     let missing = prepare(&assigned, &places, Machine::default()).unwrap_err().to_string();
     assert_eq!(missing, r#"volume "v": configmap "cm" not found"#, "P-01");
 
-    let keys = |list: &[(&str, &str)]| list.iter().map(|(k, v)| ((*k).to_owned(), v.as_bytes().to_vec())).collect::<Keys>();
+    let keys =
+        |list: &[(&str, &str)]| list.iter().map(|(k, v)| ((*k).to_owned(), v.as_bytes().to_vec())).collect::<Keys>();
     assigned.config_maps.insert("cm".to_owned(), keys(&[("a", "1"), ("b", "2")]));
     let path = prepare(&assigned, &places, Machine::default()).unwrap()["v"].path.clone();
     assert_eq!(std::fs::read(path.join("a")).unwrap(), b"1");

@@ -62,9 +62,7 @@ pub(super) async fn act(context: Context, action: Action) -> Observation {
             let outcome = context.probe(&container, kind).await;
             Observation::Probed { container, instance, kind, outcome }
         }
-        Action::RemoveSandbox => {
-            Observation::Removed(gone_is_fine(context.shared.backend.remove(&context.uid).await))
-        }
+        Action::RemoveSandbox => Observation::Removed(gone_is_fine(context.shared.backend.remove(&context.uid).await)),
     }
 }
 

@@ -68,7 +68,10 @@ fn p22_regular_containers_end_before_sidecars() {
     world.until(10.0);
     world.delete(30);
     world.until(30.0);
-    assert_eq!((world.times("term c"), world.times("term s2"), world.times("term s1")), (vec![10.0], vec![12.0], vec![14.0]));
+    assert_eq!(
+        (world.times("term c"), world.times("term s2"), world.times("term s1")),
+        (vec![10.0], vec![12.0], vec![14.0])
+    );
     assert_eq!(world.times("remove"), [16.0]);
 }
 
@@ -80,7 +83,10 @@ fn p22_the_grace_is_one_for_all() {
     world.until(10.0);
     world.delete(5);
     world.until(30.0);
-    assert_eq!((world.times("kill c"), world.times("term s"), world.times("kill s")), (vec![15.0], vec![15.0], vec![17.0]));
+    assert_eq!(
+        (world.times("kill c"), world.times("term s"), world.times("kill s")),
+        (vec![15.0], vec![15.0], vec![17.0])
+    );
 }
 
 #[test]

@@ -170,7 +170,8 @@ fn p20_a_sidecar_counts_for_readiness() {
 fn p21_a_sidecar_restarts_whatever_the_pod_says() {
     let mut spec = with_sidecar(json!({}));
     spec["restartPolicy"] = json!("Never");
-    let mut world = World::new(spec).with("s", Life::ends(5.0, 0)).with("b", Life::ends(0.0, 0)).with("c", Life::ends(8.0, 0));
+    let mut world =
+        World::new(spec).with("s", Life::ends(5.0, 0)).with("b", Life::ends(0.0, 0)).with("c", Life::ends(8.0, 0));
     world.until(30.0);
     assert_eq!(world.times("start s"), [0.0, 5.0]);
     assert_eq!(world.phase(), "Succeeded");

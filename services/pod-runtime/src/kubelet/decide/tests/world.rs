@@ -119,7 +119,9 @@ impl World {
             while let Some(entry) = self.pending.first_entry().filter(|entry| entry.key().0 <= self.now) {
                 match entry.remove() {
                     Happening::Seen(observation) => self.observations.push(observation),
-                    Happening::Ends { container, instance, code, signal } => self.end(&container, instance, code, signal),
+                    Happening::Ends { container, instance, code, signal } => {
+                        self.end(&container, instance, code, signal)
+                    }
                 }
             }
         }
@@ -286,7 +288,8 @@ impl World {
         let now = Timestamp(self.now);
         let Some(started_at) = self.started(container) else { return };
         let Some(sandbox) = self.sandbox.as_mut() else { return };
-        for known in sandbox.containers.iter_mut().filter(|known| known.name == container && known.instance == instance) {
+        for known in sandbox.containers.iter_mut().filter(|known| known.name == container && known.instance == instance)
+        {
             known.state = ContainerState::Exited(Exit {
                 exit_code: code,
                 signal,
