@@ -4,9 +4,11 @@
 //! absent where the domain needs one, an enumeration at its zero value and a number out of range are violations; a
 //! field that a later version has added is not.
 
+mod identity_dns;
 mod ordinal_scheduler;
 mod planning;
 mod update_planner;
+mod volume_claim;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -149,8 +149,13 @@ fn expected(object: &Object, deletion: &Deletion) -> Result<(), Status> {
 
 /// Too many writers at once; the caller may try again.
 pub(crate) fn busy(key: &Key) -> Status {
-    StatusBuilder::new(SERVICE, Code::Aborted, "STALE_RESOURCE_VERSION", format!("{key} changes all the time: try again"))
-        .build()
+    StatusBuilder::new(
+        SERVICE,
+        Code::Aborted,
+        "STALE_RESOURCE_VERSION",
+        format!("{key} changes all the time: try again"),
+    )
+    .build()
 }
 
 /// Scales a set; nothing else of it changes. None if it has that many already.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use api::manifest::Kind;
 use domain::Timestamp;
 use serde_json::Value;
-use service_kit::clock::Clock;
+use service_kit::Context;
 
 use crate::driver::{Controller, Outcome};
 use crate::events::last_seen;
@@ -31,7 +31,7 @@ const COLLECTED_AT_ONCE_MAX: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Collector {
     pub(crate) world: Arc<World>,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) context: Context,
 }
 
 impl Controller for Collector {
@@ -51,7 +51,7 @@ impl Controller for Collector {
     }
 
     async fn pass(self: Arc<Self>, (): ()) -> Outcome {
-        let now = self.clock.now();
+        let now = self.context.clock.now();
         let transaction = self.world.view(|view| plan(view, now));
         let more = transaction.len() >= COLLECTED_AT_ONCE_MAX;
         match self.world.commit(transaction).await {

@@ -33,7 +33,7 @@ const RESYNC: Duration = Duration::from_secs(60);
 
 /// How a pass ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Nothing more to do until something changes.
     Settled,
     /// Look again at that time, or when something changes.
@@ -45,7 +45,7 @@ pub enum Outcome {
 }
 
 /// What a loop is about.
-pub trait Controller: Send + Sync + 'static {
+pub(crate) trait Controller: Send + Sync + 'static {
     /// What it looks at.
     type Key: Clone + Debug + Ord + Hash + Send + Sync + 'static;
 
@@ -77,7 +77,7 @@ struct KeyState {
 }
 
 /// Runs `controller` until shutdown; waits for the passes under way.
-pub async fn run<C: Controller>(controller: Arc<C>, world: Arc<World>, context: Context) {
+pub(crate) async fn run<C: Controller>(controller: Arc<C>, world: Arc<World>, context: Context) {
     let mut commits = world.subscribe();
     let mut keys: BTreeMap<C::Key, KeyState> = BTreeMap::new();
     let mut passes = JoinSet::new();

@@ -36,7 +36,7 @@ pub(crate) fn commit_status(error: CommitError) -> Status {
 
 /// The answer where the store failed.
 pub(crate) fn store_status(error: &StoreError) -> Status {
-    tracing::error!(error = %chain(error), "the state store failed");
+    tracing::error!(error = %service_kit::status::chain(error), "the state store failed");
     StatusBuilder::new(SERVICE, Code::Unavailable, "STORE_UNAVAILABLE", format!("the state store failed: {error}"))
         .retry_after(service_kit::status::RETRY_DELAY)
         .build()
@@ -55,16 +55,4 @@ pub(crate) fn report_status(error: ReportError) -> Status {
             .build(),
         ReportError::Store(error) => commit_status(error),
     }
-}
-
-/// An error with all its causes, for a log.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

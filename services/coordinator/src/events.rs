@@ -13,31 +13,31 @@ const MESSAGE_LENGTH_MAX: usize = 1024;
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
+pub(crate) struct Event {
     /// Whether a person should look.
-    pub warning: bool,
+    pub(crate) warning: bool,
     /// CamelCase, such as `SuccessfulCreate`.
-    pub reason: String,
+    pub(crate) reason: String,
     /// In words.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl Event {
     /// Something went as it should.
     #[must_use]
-    pub fn normal(reason: &str, message: impl Into<String>) -> Self {
+    pub(crate) fn normal(reason: &str, message: impl Into<String>) -> Self {
         Self { warning: false, reason: reason.to_owned(), message: message.into() }
     }
 
     /// Something a person should look at.
     #[must_use]
-    pub fn warning(reason: &str, message: impl Into<String>) -> Self {
+    pub(crate) fn warning(reason: &str, message: impl Into<String>) -> Self {
         Self { warning: true, reason: reason.to_owned(), message: message.into() }
     }
 }
 
 /// Adds an event about an object to a transaction. `component` is who says so.
-pub fn record(
+pub(crate) fn record(
     transaction: &mut Transaction,
     world: &World,
     about: (&Key, &str),
@@ -93,6 +93,6 @@ fn cut(text: &str, max: usize) -> &str {
 
 /// The time an event was last seen, as text; for ordering.
 #[must_use]
-pub fn last_seen(event: &Value) -> &str {
+pub(crate) fn last_seen(event: &Value) -> &str {
     event.get("lastTimestamp").and_then(Value::as_str).unwrap_or_default()
 }

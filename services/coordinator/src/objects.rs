@@ -6,26 +6,26 @@ use serde_json::{Map, Value};
 
 /// RFC 3339 in UTC with whole seconds, as the Kubernetes API writes times.
 #[must_use]
-pub fn time_text(time: Timestamp) -> String {
+pub(crate) fn time_text(time: Timestamp) -> String {
     let whole = jiff::Timestamp::from_second(time.0.div_euclid(1000)).unwrap_or_default();
     DateTimePrinter::new().precision(Some(0)).timestamp_to_string(&whole)
 }
 
 /// RFC 3339 in UTC with milliseconds, where order within a second matters.
 #[must_use]
-pub fn precise_time_text(time: Timestamp) -> String {
+pub(crate) fn precise_time_text(time: Timestamp) -> String {
     let moment = jiff::Timestamp::from_millisecond(time.0).unwrap_or_default();
     DateTimePrinter::new().precision(Some(3)).timestamp_to_string(&moment)
 }
 
 /// Reads an RFC 3339 time; none where it is none.
 #[must_use]
-pub fn time(text: &str) -> Option<Timestamp> {
+pub(crate) fn time(text: &str) -> Option<Timestamp> {
     Some(Timestamp(text.parse::<jiff::Timestamp>().ok()?.as_millisecond()))
 }
 
 /// The object at `field` of an object, made if it is missing. Anything else there is replaced.
-pub fn object_mut<'a>(value: &'a mut Value, field: &str) -> &'a mut Map<String, Value> {
+pub(crate) fn object_mut<'a>(value: &'a mut Value, field: &str) -> &'a mut Map<String, Value> {
     if !value.is_object() {
         *value = Value::Object(Map::new());
     }
@@ -38,13 +38,19 @@ pub fn object_mut<'a>(value: &'a mut Value, field: &str) -> &'a mut Map<String, 
 
 /// Status of a condition, such as `True`; none where there is no such condition.
 #[must_use]
-pub fn condition<'a>(value: &'a Value, kind: &str) -> Option<&'a Map<String, Value>> {
+pub(crate) fn condition<'a>(value: &'a Value, kind: &str) -> Option<&'a Map<String, Value>> {
     let conditions = value.pointer("/status/conditions")?.as_array()?;
     conditions.iter().filter_map(Value::as_object).find(|condition| condition.get("type").is_some_and(|t| t == kind))
 }
 
 /// Sets a condition. `lastTransitionTime` moves only when the status changes.
-pub fn set_condition(status: &mut Map<String, Value>, kind: &str, truth: &str, why: (&str, &str), now: Timestamp) {
+pub(crate) fn set_condition(
+    status: &mut Map<String, Value>,
+    kind: &str,
+    truth: &str,
+    why: (&str, &str),
+    now: Timestamp,
+) {
     let (reason, message) = why;
     let conditions = status.entry("conditions").or_insert_with(|| Value::Array(Vec::new()));
     let Some(conditions) = conditions.as_array_mut() else { return };

@@ -6,22 +6,21 @@
 
 mod adopt;
 mod claims;
-mod deletion;
+pub(crate) mod deletion;
 mod execute;
 mod planners;
 mod record;
 pub(crate) mod scene;
 mod status;
+pub(crate) mod templates;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use api::manifest::{self, Kind};
-use domain::{
-    DecisionRecord, Intent, OrdinalPlan, OrdinalRequest, PodIdentity, Timestamp, UpdatePlan, Wait,
-};
+use api::manifest::Kind;
+use domain::{DecisionRecord, Intent, OrdinalPlan, OrdinalRequest, PodIdentity, Timestamp, UpdatePlan, Wait};
 use serde_json::Value;
-use service_kit::clock::Clock;
+use service_kit::Context;
 use tokio::sync::Notify;
 
 use self::claims::ClaimPlan;
@@ -37,7 +36,7 @@ use crate::world::{Change, Key, World};
 pub(crate) struct Sets {
     world: Arc<World>,
     planners: Planners,
-    clock: Arc<dyn Clock>,
+    context: Context,
     recorder: Recorder,
     /// Whether every pod is to stop because the machine goes down.
     draining: AtomicBool,
@@ -68,8 +67,15 @@ impl Decision {
 }
 
 impl Sets {
-    pub(crate) fn new(world: Arc<World>, planners: Planners, clock: Arc<dyn Clock>) -> Self {
-        Self { world, planners, clock, recorder: Recorder::default(), draining: AtomicBool::new(false), shaken: Notify::new() }
+    pub(crate) fn new(world: Arc<World>, planners: Planners, context: Context) -> Self {
+        Self {
+            world,
+            planners,
+            context,
+            recorder: Recorder::default(),
+            draining: AtomicBool::new(false),
+            shaken: Notify::new(),
+        }
     }
 
     /// From now on pods stop in order and none starts.
@@ -79,7 +85,7 @@ impl Sets {
     }
 
     async fn try_pass(&self, key: &Key) -> Result<Outcome, String> {
-        let now = self.clock.now();
+        let now = self.context.clock.now();
         let draining = self.draining.load(Ordering::SeqCst);
         let Some(scene) = Scene::take(&self.world, key, draining, now).map_err(|error| error.to_string())? else {
             return Ok(Outcome::Settled);
@@ -121,7 +127,7 @@ impl Sets {
             set: scene.snapshot.set.clone(),
             generation: scene.snapshot.generation,
             at: now,
-            trace_id: service_kit::telemetry::current_trace_id().unwrap_or_default(),
+            trace_id: trace_id(),
             steps: plan.steps,
             waits: waits.clone(),
         };
@@ -178,6 +184,12 @@ impl Sets {
     }
 }
 
+/// Trace of the pass under way, 32 hexadecimal digits; empty where nothing is traced.
+fn trace_id() -> String {
+    let parent = service_kit::telemetry::current_traceparent();
+    parent.as_deref().and_then(|parent| parent.split('-').nth(1)).unwrap_or_default().to_owned()
+}
+
 /// When a pod becomes available by the mere passing of time.
 fn next_look(scene: &Scene) -> Option<Timestamp> {
     let snapshot = &scene.snapshot;
@@ -201,14 +213,18 @@ impl Controller for Sets {
             Kind::StatefulSet => vec![key.clone()],
             Kind::Pod => {
                 let owners = change.old.iter().chain(&change.new).filter_map(|object| set_of(object));
-                let by_name = key.name.rsplit_once('-').map(|(set, _)| Key::new(Kind::StatefulSet, &key.namespace, set));
+                let by_name =
+                    key.name.rsplit_once('-').map(|(set, _)| Key::new(Kind::StatefulSet, &key.namespace, set));
                 let orphan = by_name.filter(|_| change.new.as_ref().is_none_or(|pod| pod.controller_uid().is_none()));
                 owners.chain(orphan).collect()
             }
             // A claim bound or grown means nothing to the order; one that goes, comes or changes hands does.
             Kind::PersistentVolumeClaim if claim_changed_hands(change) => {
                 let sets = world.list(Kind::StatefulSet, Some(&key.namespace));
-                sets.iter().filter(|set| manifest::claim_set_ordinal(&set.value, &key.name).is_some()).map(|set| set.key.clone()).collect()
+                sets.iter()
+                    .filter(|set| templates::claim_ordinal(&set.value, &key.name).is_some())
+                    .map(|set| set.key.clone())
+                    .collect()
             }
             _ => Vec::new(),
         }
@@ -226,7 +242,11 @@ impl Controller for Sets {
 fn claim_changed_hands(change: &Change) -> bool {
     let (Some(old), Some(new)) = (&change.old, &change.new) else { return true };
     let hands = |object: &crate::world::Object| {
-        (object.deleting(), object.value.pointer("/metadata/ownerReferences").cloned(), object.text("/status/phase").to_owned())
+        (
+            object.deleting(),
+            object.value.pointer("/metadata/ownerReferences").cloned(),
+            object.text("/status/phase").to_owned(),
+        )
     };
     hands(old) != hands(new)
 }

@@ -26,6 +26,9 @@ use crate::volumes::Volumes;
 use crate::world::{Key, Transaction, World};
 use crate::{collect, driver};
 
+/// File of the state store in its directory.
+const STORE_FILE: &str = "state.redb";
+
 /// Name of this service.
 const NAME: &str = "coordinator";
 
@@ -37,7 +40,7 @@ const EPOCH_KEY: &str = "/setkeeper/epoch";
 /// # Errors
 /// Where the store cannot be opened or read, or the address cannot be bound.
 pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
-    let directory = config.store_directory.clone();
+    let directory = config.store_directory.join(STORE_FILE);
     let store = tokio::task::spawn_blocking(move || EmbeddedStore::open(&directory)).await;
     let store = store.map_err(|error| failed("opening the state store", &error))?;
     let store: Arc<dyn StateStore> = Arc::new(store.map_err(|error| failed("opening the state store", &error))?);
@@ -48,7 +51,10 @@ pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
     let fatal = context.shutdown.clone();
     tasks.spawn(async move {
         if let Err(error) = following.await {
-            tracing::error!(error = service_kit::status::chain(&error), "the coordinator cannot follow its store and stops");
+            tracing::error!(
+                error = service_kit::status::chain(&error),
+                "the coordinator cannot follow its store and stops"
+            );
             fatal.cancel();
         }
     });
@@ -66,10 +72,10 @@ pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
         identity_dns: channel("identity-dns"),
     };
     let names = Names::start(world.clone(), channel("identity-dns"), epoch, context.clone(), &mut tasks);
-    let sets = Arc::new(Sets::new(world.clone(), planners, context.clock.clone()));
-    let volumes = Arc::new(Volumes::new(world.clone(), channel("volume-claim"), epoch, context.clock.clone()));
-    let placement = Arc::new(Placement { world: world.clone(), clock: context.clock.clone() });
-    let collector = Arc::new(collect::Collector { world: world.clone(), clock: context.clock.clone() });
+    let sets = Arc::new(Sets::new(world.clone(), planners, context.clone()));
+    let volumes = Arc::new(Volumes::new(world.clone(), channel("volume-claim"), epoch, context.clone()));
+    let placement = Arc::new(Placement { world: world.clone(), context: context.clone() });
+    let collector = Arc::new(collect::Collector { world: world.clone(), context: context.clone() });
     tasks.spawn(driver::run(sets.clone(), world.clone(), context.clone()));
     tasks.spawn(driver::run(volumes, world.clone(), context.clone()));
     tasks.spawn(driver::run(placement, world.clone(), context.clone()));

@@ -22,6 +22,7 @@ use crate::store::{Change as StoreChange, CommitError, StateStore, StoreError, S
 
 pub use key::{Key, PREFIX};
 pub use object::Object;
+pub(crate) use object::controller_reference;
 pub use transaction::Transaction;
 
 /// Commits that a slow subscriber may be behind before it must look at everything anew. Each holds two pointers an
@@ -151,11 +152,7 @@ impl World {
 
     /// Objects of a kind together with the revision they were read at.
     #[must_use]
-    pub fn list_at(
-        &self,
-        kind: api::manifest::Kind,
-        namespace: Option<&str>,
-    ) -> (StoreRevision, Vec<Arc<Object>>) {
+    pub fn list_at(&self, kind: api::manifest::Kind, namespace: Option<&str>) -> (StoreRevision, Vec<Arc<Object>>) {
         let state = self.read();
         (state.revision, state.list(kind, namespace))
     }

@@ -19,6 +19,9 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::transport::Endpoint;
 use tonic::{Code, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 use tower::ServiceExt as _;
 use tracing::{Instrument as _, Span};
 
@@ -65,6 +68,16 @@ pub fn connect(target: &Target, token: Option<&Token>) -> Channel {
         }
     };
     Channel { inner, target: target.to_string().into(), authorization: token.map(Token::header) }
+}
+
+/// Whether the server at the other end says that it can do its work.
+///
+/// # Errors
+/// It cannot be reached, or has no health service.
+pub async fn health(channel: Channel) -> Result<bool, Status> {
+    let mut client = HealthClient::new(channel);
+    let answer = client.check(HealthCheckRequest::default()).await?.into_inner();
+    Ok(answer.status() == ServingStatus::Serving)
 }
 
 fn endpoint(uri: Uri) -> Endpoint {

@@ -74,8 +74,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Wraps an error of a service's own.
-    pub fn service(service: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    /// Wraps what kept a service from starting or running.
+    pub fn start(service: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Service { service, source: source.into() }
     }
 }

@@ -26,7 +26,7 @@ mod target;
 pub mod telemetry;
 pub mod token;
 
-pub use client::{Channel, connect};
+pub use client::{Channel, connect, health};
 pub use context::{Context, Running};
 pub use error::Error;
 pub use server::{BoundServer, HealthHandle, Server, ServerConfig};

@@ -70,12 +70,11 @@ macro_rules! sized_server {
     };
 }
 
-/// Tells a generated client the sizes of messages.
+/// Tells a generated client the sizes of messages. A request that is too large is left to the server to refuse: it says
+/// by how much, where a client that refuses itself only breaks its stream.
 #[macro_export]
 macro_rules! sized_client {
     ($client:expr) => {
-        $client
-            .max_decoding_message_size($crate::limits::RESPONSE_BYTES_MAX)
-            .max_encoding_message_size($crate::limits::REQUEST_BYTES_MAX)
+        $client.max_decoding_message_size($crate::limits::RESPONSE_BYTES_MAX)
     };
 }

@@ -1,5 +1,6 @@
 //! Building errors of gRPC: a code, a reason, a message, and the details that go with the code.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::error::Error;
 use std::time::Duration;
@@ -129,6 +130,12 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
     text
 }
 
+/// What a panic said, where it said text.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default()
+}
+
 fn cut(mut text: String) -> String {
     if text.len() > TEXT_BYTES_MAX {
         let end = (0..=TEXT_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
@@ -177,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_chain_names_every_cause_once() {
-        let error = crate::Error::service("coordinator", std::io::Error::other("disk on fire"));
+        let error = crate::Error::start("coordinator", std::io::Error::other("disk on fire"));
         assert_eq!(chain(&error), "coordinator failed: disk on fire");
     }
 }

@@ -25,6 +25,8 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
+use crate::status::panic_text;
+
 use self::export::PerService;
 use self::sampler::ByService;
 
@@ -207,10 +209,8 @@ fn tracer_provider(options: &Options, endpoint: &str) -> Result<SdkTracerProvide
 
 /// A panic is a defect that a person must look at, wherever its task hides it.
 fn log_panics() {
-    let before = panic::take_hook();
-    panic::set_hook(Box::new(move |info| {
+    panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, panic = info.payload_as_str().unwrap_or_default(), "panicked");
-        before(info);
+        tracing::error!(place, panic = panic_text(info.payload()), "panicked");
     }));
 }

@@ -28,11 +28,8 @@ impl ObjectService for Front {
                 return Err(crate::error::invalid_argument("INVALID_MANIFEST", message));
             }
         };
-        let application = Application {
-            input,
-            namespace: namespace(&request.namespace).to_owned(),
-            dry_run: request.dry_run,
-        };
+        let application =
+            Application { input, namespace: namespace(&request.namespace).to_owned(), dry_run: request.dry_run };
         let applied = self.apply(application).await?;
         let objects = applied.objects.iter().map(|one| AppliedObject {
             object: Some(api::object::to_struct(&one.value)),

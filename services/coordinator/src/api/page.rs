@@ -40,10 +40,7 @@ impl Filter {
         object.kind() == self.kind
             && (self.namespace.is_empty() || object.key.namespace == self.namespace || !self.kind.namespaced())
             && (self.name.is_empty() || object.key.name == self.name)
-            && match object.labels() {
-                Some(labels) => self.selector.matches(labels),
-                None => self.selector.matches(&serde_json::Map::new()),
-            }
+            && self.selector.matches_value(object.value.pointer("/metadata/labels").unwrap_or(&serde_json::Value::Null))
     }
 
     fn scope(&self) -> Option<&str> {
@@ -76,7 +73,8 @@ pub(super) fn page(world: &World, filter: &Filter, size: u32, token: &str) -> Pa
     let place = |object: &Object| format!("{}/{}", object.key.namespace, object.key.name);
     let mut rest = objects.into_iter().skip_while(|object| !token.is_empty() && !after(object, token));
     let objects: Vec<_> = rest.by_ref().take(size).collect();
-    let next = if rest.next().is_some() { objects.last().map(|last| place(last)).unwrap_or_default() } else { String::new() };
+    let next =
+        if rest.next().is_some() { objects.last().map(|last| place(last)).unwrap_or_default() } else { String::new() };
     Page { objects, next, revision: revision.0 }
 }
 

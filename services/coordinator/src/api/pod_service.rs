@@ -85,11 +85,8 @@ impl PodService for Pods {
 
     async fn delete(&self, request: Request<DeletePodRequest>) -> Result<Response<DeletePodResponse>, Status> {
         let request = request.into_inner();
-        let deletion = Deletion {
-            uid: request.uid,
-            grace_period_seconds: request.grace_period_seconds,
-            ..Deletion::default()
-        };
+        let deletion =
+            Deletion { uid: request.uid, grace_period_seconds: request.grace_period_seconds, ..Deletion::default() };
         let pod = self.front.delete(key(&request.namespace, &request.name), deletion).await?;
         Ok(Response::new(DeletePodResponse { pod: Some(visible(&pod)) }))
     }
@@ -100,7 +97,8 @@ impl PodService for Pods {
         let node = pod.text("/spec/nodeName");
         if node.is_empty() {
             let why = crate::objects::condition(&pod.value, "PodScheduled").and_then(|c| c.get("message")?.as_str());
-            let message = format!("pod {:?} has no machine yet: {}", pod.key.name, why.unwrap_or("it was just created"));
+            let message =
+                format!("pod {:?} has no machine yet: {}", pod.key.name, why.unwrap_or("it was just created"));
             return Err(StatusBuilder::new(SERVICE, Code::FailedPrecondition, "POD_NOT_PLACED", message).build());
         }
         let mut runtime = PodRuntimeServiceClient::new(self.machines.channel(node)?);

@@ -16,7 +16,7 @@ use super::page::{Filter, page};
 use super::watch::watch;
 use super::{Deletion, Front, TRIES_MAX, busy, namespace, scaled, visible};
 use crate::apply::Application;
-use crate::error::{SERVICE, commit_status, invalid_argument};
+use crate::error::{SERVICE, commit_status};
 use crate::pods::node_service::detached;
 use crate::store::CommitError;
 use crate::world::{Key, Transaction};
@@ -109,11 +109,7 @@ impl Front {
                 return Err(status.precondition("REPLICAS", key.name.clone(), message).build());
             }
             let Some(value) = scaled(&set, request.replicas) else { return Ok(visible(&set)) };
-            api::manifest::set_spec(&value).map_err(|why| invalid_argument("INVALID_OBJECT", &why.to_string()))?;
-            if let Some(why) = api::manifest::replicas_violation(&value) {
-                let status = StatusBuilder::new(SERVICE, Code::InvalidArgument, "INVALID_OBJECT", why.clone());
-                return Err(status.violation("spec.replicas", why).build());
-            }
+            self.admitted(&set, &value)?;
             let mut transaction = Transaction::default();
             transaction.update(&set, value);
             match self.world.commit(transaction).await {

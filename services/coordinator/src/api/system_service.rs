@@ -13,6 +13,9 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 use super::{Front, visible};
 use crate::machines::Machines;
@@ -121,8 +124,14 @@ impl System {
     }
 }
 
+/// Whether a service says that it serves.
+async fn health(channel: Channel) -> Result<bool, Status> {
+    let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await?;
+    Ok(answer.into_inner().status() == ServingStatus::Serving)
+}
+
 async fn state(name: &str, target: &Target, channel: Channel) -> ServiceState {
-    let asked = tokio::time::timeout(HEALTH_WAIT_MAX, service_kit::health(channel)).await;
+    let asked = tokio::time::timeout(HEALTH_WAIT_MAX, health(channel)).await;
     let state = match asked {
         Ok(Ok(true)) => "SERVING",
         Ok(Ok(false)) => "NOT_SERVING",

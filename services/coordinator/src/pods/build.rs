@@ -1,6 +1,6 @@
 //! The object of a new pod (StatefulSet rules, section 3.2).
 
-use api::manifest;
+use crate::sets::templates;
 use domain::{PodIdentity, Timestamp, claim_name};
 use serde_json::{Map, Value, json};
 
@@ -51,8 +51,9 @@ pub(crate) fn pod(set: &Object, template: &Value, identity: &PodIdentity, now: T
 /// One volume per claim template, in template order; then the template's volumes whose names are not taken.
 fn volumes(set: &Object, own: Option<&Value>, identity: &PodIdentity) -> Vec<Value> {
     let mut volumes: Vec<Value> = Vec::new();
-    let taken = |volumes: &[Value], name: &str| volumes.iter().any(|volume| volume.get("name").is_some_and(|n| n == name));
-    for template in manifest::claim_templates(&set.value) {
+    let taken =
+        |volumes: &[Value], name: &str| volumes.iter().any(|volume| volume.get("name").is_some_and(|n| n == name));
+    for template in templates::claim_templates(&set.value) {
         let Some(name) = template.pointer("/metadata/name").and_then(Value::as_str) else { continue };
         if !taken(&volumes, name) {
             let claim = claim_name(name, &set.key.name, identity.ordinal);

@@ -52,7 +52,8 @@ impl NodeService for Nodes {
         request: Request<RegisterNodeRequest>,
     ) -> Result<Response<RegisterNodeResponse>, Status> {
         let node = request.into_inner();
-        is_dns_subdomain(&node.name).map_err(|why| invalid("INVALID_NODE", &format!("name: {:?}: {why}", node.name)))?;
+        is_dns_subdomain(&node.name)
+            .map_err(|why| invalid("INVALID_NODE", &format!("name: {:?}: {why}", node.name)))?;
         if node.runtime_address.parse::<service_kit::Target>().is_err() {
             return Err(invalid("INVALID_NODE", "runtime_address: must be host:port or unix:PATH"));
         }
@@ -92,9 +93,8 @@ impl NodeService for Nodes {
         request: Request<ReportPodStatusRequest>,
     ) -> Result<Response<ReportPodStatusResponse>, Status> {
         let request = request.into_inner();
-        let report =
-            Report::new(&request.namespace, &request.name, &request.uid, &request.status, request.stopped)
-                .map_err(crate::error::report_status)?;
+        let report = Report::new(&request.namespace, &request.name, &request.uid, &request.status, request.stopped)
+            .map_err(crate::error::report_status)?;
         let reports = self.reports.clone();
         let revision =
             detached(async move { reports.take(&report).await.map_err(crate::error::report_status) }).await?;
@@ -109,8 +109,7 @@ impl NodeService for Nodes {
         if request.reason.is_empty() || !["Normal", "Warning"].contains(&request.r#type.as_str()) {
             return Err(invalid("INVALID_EVENT", "type must be Normal or Warning, reason must not be empty"));
         }
-        let event =
-            Event { warning: request.r#type == "Warning", reason: request.reason, message: request.message };
+        let event = Event { warning: request.r#type == "Warning", reason: request.reason, message: request.message };
         let key = Key::new(Kind::Pod, &request.namespace, &request.name);
         let mut transaction = Transaction::default();
         let now = self.context.clock.now();
@@ -196,13 +195,7 @@ impl Nodes {
         Some(sent)
     }
 
-    async fn send_changes(
-        &self,
-        node: &str,
-        feed: &Feed,
-        commit: &Commit,
-        sent: &mut HashMap<Key, Uid>,
-    ) -> Option<()> {
+    async fn send_changes(&self, node: &str, feed: &Feed, commit: &Commit, sent: &mut HashMap<Key, Uid>) -> Option<()> {
         for change in &commit.changes {
             let was = change.old.as_ref().filter(|_| change.key.kind == Kind::Pod);
             let replaced = |old: &&Arc<Object>| change.new.as_ref().is_none_or(|new| new.uid() != old.uid());

@@ -18,7 +18,7 @@ const PLACED_AT_ONCE_MAX: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Placement {
     pub(crate) world: Arc<World>,
-    pub(crate) clock: Arc<dyn service_kit::clock::Clock>,
+    pub(crate) context: service_kit::Context,
 }
 
 /// Why a pod cannot be placed now.
@@ -137,7 +137,7 @@ impl Controller for Placement {
     }
 
     async fn pass(self: Arc<Self>, (): ()) -> Outcome {
-        let now = self.clock.now();
+        let now = self.context.clock.now();
         let (transaction, more) = self.world.view(|view| plan(view, now));
         match self.world.commit(transaction).await {
             Ok(_) if more => Outcome::Stale,

@@ -69,12 +69,20 @@ pub(crate) struct Report {
 
 impl Report {
     /// Reads a report off the wire.
-    pub(crate) fn new(namespace: &str, name: &str, uid: &str, status: &[u8], stopped: bool) -> Result<Self, ReportError> {
+    pub(crate) fn new(
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        status: &[u8],
+        stopped: bool,
+    ) -> Result<Self, ReportError> {
         let status: Value = serde_json::from_slice(status).map_err(|error| ReportError::Invalid(error.to_string()))?;
         let Value::Object(status) = status else { return Err(ReportError::Invalid("must be an object".to_owned())) };
         let phase = status.get("phase").and_then(Value::as_str).unwrap_or_default();
         if !["Pending", "Running", "Succeeded", "Failed", "Unknown"].contains(&phase) {
-            return Err(ReportError::Invalid(format!("phase: {phase:?} is none of Pending, Running, Succeeded, Failed")));
+            return Err(ReportError::Invalid(format!(
+                "phase: {phase:?} is none of Pending, Running, Succeeded, Failed"
+            )));
         }
         let key = Key::new(Kind::Pod, namespace, name);
         Ok(Self { key, uid: Uid(uid.to_owned()), status, stopped })
@@ -121,7 +129,8 @@ impl Reports {
 
 /// Whether a status change may make names appear.
 fn names_appear(before: &Value, after: &Value) -> bool {
-    let ready = |value: &Value| condition(value, "Ready").is_some_and(|ready| ready.get("status").is_some_and(|s| s == "True"));
+    let ready =
+        |value: &Value| condition(value, "Ready").is_some_and(|ready| ready.get("status").is_some_and(|s| s == "True"));
     let ip = |value: &Value| value.pointer("/status/podIP").cloned();
     (ready(after) && !ready(before)) || (ip(after).is_some() && ip(after) != ip(before))
 }
@@ -131,7 +140,8 @@ fn names_appear(before: &Value, after: &Value) -> bool {
 fn merged(pod: &Object, reported: &Map<String, Value>) -> Option<Value> {
     let mut status = reported.clone();
     let theirs = status.get("conditions").and_then(Value::as_array).cloned().unwrap_or_default();
-    let named = |condition: &Value, among: &[Value]| among.iter().any(|other| other.get("type") == condition.get("type"));
+    let named =
+        |condition: &Value, among: &[Value]| among.iter().any(|other| other.get("type") == condition.get("type"));
     let ours = pod.value.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
     let mut conditions: Vec<Value> = ours.into_iter().filter(|condition| !named(condition, &theirs)).collect();
     conditions.extend(theirs);
@@ -156,7 +166,8 @@ mod tests {
         let pod = Object::new(key.clone(), stored, StoreRevision(1));
         let report = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
         let first = merged(&pod, report.as_object().unwrap()).unwrap();
-        let kinds: Vec<_> = first["status"]["conditions"].as_array().unwrap().iter().map(|c| c["type"].clone()).collect();
+        let kinds: Vec<_> =
+            first["status"]["conditions"].as_array().unwrap().iter().map(|c| c["type"].clone()).collect();
         assert_eq!(kinds, ["PodScheduled", "Ready"]);
         assert!(names_appear(&pod.value, &first));
         let again = Object::new(key, first, StoreRevision(2));

@@ -19,7 +19,8 @@ pub(super) fn plan(scene: &Scene) -> Transaction {
 
 fn adopted(set: &Object, orphan: &Object) -> Value {
     let mut value = orphan.value.clone();
-    let owners = object_mut(&mut value, "metadata").entry("ownerReferences").or_insert_with(|| Value::Array(Vec::new()));
+    let owners =
+        object_mut(&mut value, "metadata").entry("ownerReferences").or_insert_with(|| Value::Array(Vec::new()));
     if let Some(owners) = owners.as_array_mut() {
         owners.push(controller_reference(set));
     }

@@ -5,7 +5,7 @@ use domain::{Guard, PodCreation, PodDeletion, PodIdentity, Revision, RevisionCha
 use serde_json::{Value, json};
 
 use super::scene::Scene;
-use super::{Decision, status};
+use super::{Decision, status, templates};
 use crate::events::{self, Event};
 use crate::objects::{object_mut, time_text};
 use crate::pods::{build, lifecycle, placement};
@@ -41,8 +41,7 @@ pub(super) fn transactions(
     decision: &Decision,
     now: Timestamp,
 ) -> Result<Execution, String> {
-    let mut writer =
-        Writer { world, scene, now, done: Vec::new(), open: Transaction::default(), steps: Vec::new() };
+    let mut writer = Writer { world, scene, now, done: Vec::new(), open: Transaction::default(), steps: Vec::new() };
     for change in &decision.update.revisions {
         writer.change_revision(change)?;
     }
@@ -148,7 +147,7 @@ impl Writer<'_> {
     fn create_claim(&mut self, key: &Key, claim: &Value, why: &str) {
         self.open.create(key.clone(), claim.clone());
         let set = &self.scene.set.key.name;
-        let message = match manifest::claim_set_ordinal(&self.scene.set.value, &key.name) {
+        let message = match templates::claim_ordinal(&self.scene.set.value, &key.name) {
             Some(ordinal) => {
                 format!("Create Claim {} Pod {} in StatefulSet {set} success", key.name, pod_name(set, ordinal))
             }
@@ -184,7 +183,7 @@ impl Writer<'_> {
         let namespace = &self.scene.set.key.namespace;
         match self.world.view(|view| placement::place(view, &pod, namespace)) {
             Ok((node, claims)) => {
-                claims.iter().filter(|claim| !self.open.touches(&claim.key)).for_each(|claim| self.open.unchanged(claim));
+                claims.iter().for_each(|claim| self.open.unchanged(claim));
                 placement::placed(&pod, &node, self.now)
             }
             Err(_) => pod,
@@ -193,8 +192,8 @@ impl Writer<'_> {
 
     fn template(&self, decision: &Decision, revision: &str) -> Result<Value, String> {
         let stored = self.scene.revisions.iter().find(|stored| stored.key.name == revision);
-        if let Some(template) = stored.and_then(|stored| stored.value.pointer("/data/spec/template")) {
-            return Ok(manifest::without_patch_marker(template.clone()));
+        if let Some(template) = stored.and_then(|stored| templates::of_revision(stored.value.get("data")?)) {
+            return Ok(template);
         }
         let fresh = decision.update.revisions.iter().find_map(|change| match change {
             RevisionChange::Create(fresh) if fresh.name.0 == revision => manifest::template_from_revision(&fresh.data),

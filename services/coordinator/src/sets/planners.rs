@@ -48,8 +48,10 @@ impl Planners {
     pub(crate) async fn update(&self, request: UpdateRequest) -> Result<UpdatePlan, PlannerError> {
         const SERVICE: &str = "update-planner";
         let mut client = service_kit::sized_client!(UpdatePlannerServiceClient::new(self.update_planner.clone()));
-        let answer =
-            client.plan(api::proto::update_planner::v1::PlanRequest::from(request)).await.map_err(PlannerError::call(SERVICE))?;
+        let answer = client
+            .plan(api::proto::update_planner::v1::PlanRequest::from(request))
+            .await
+            .map_err(PlannerError::call(SERVICE))?;
         UpdatePlan::try_from(answer.into_inner()).map_err(PlannerError::answer(SERVICE))
     }
 
@@ -75,10 +77,9 @@ impl Planners {
         if create.is_empty() {
             return Ok(Vec::new());
         }
-        let ordinals = create.iter().map(|creation| OrdinalRevision {
-            ordinal: creation.ordinal.0,
-            revision: creation.revision.0.clone(),
-        });
+        let ordinals = create
+            .iter()
+            .map(|creation| OrdinalRevision { ordinal: creation.ordinal.0, revision: creation.revision.0.clone() });
         let request = AssignRequest {
             set: Some(ProtoSetRef::from(set.clone())),
             service_name: service_name.to_owned(),
@@ -87,8 +88,7 @@ impl Planners {
         let mut client = service_kit::sized_client!(IdentityDnsServiceClient::new(self.identity_dns.clone()));
         let answer = client.assign(request).await.map_err(PlannerError::call(SERVICE))?;
         let identities = answer.into_inner().identities.into_iter().map(PodIdentity::try_from);
-        let identities: Vec<_> =
-            identities.collect::<Result<_, _>>().map_err(PlannerError::answer(SERVICE))?;
+        let identities: Vec<_> = identities.collect::<Result<_, _>>().map_err(PlannerError::answer(SERVICE))?;
         if identities.len() == create.len() {
             Ok(identities)
         } else {

@@ -70,7 +70,12 @@ impl Recorder {
         let newest = owned.iter().filter(|object| object.kind() == Kind::Decision).max_by_key(|object| number(object));
         newest.map_or_else(Last::default, |object| Last {
             number: number(object),
-            waits: object.value.get("waits").cloned().and_then(|waits| serde_json::from_value(waits).ok()).unwrap_or_default(),
+            waits: object
+                .value
+                .get("waits")
+                .cloned()
+                .and_then(|waits| serde_json::from_value(waits).ok())
+                .unwrap_or_default(),
         })
     }
 }

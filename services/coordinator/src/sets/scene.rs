@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::manifest::selector::Selector;
 use api::manifest::{self, Kind};
 use domain::{
     Generation, Intent, Ordinal, Phase, Pod, Revision, RevisionName, SetRef, SetSpec, SetStatus, Snapshot, Switches,
@@ -10,7 +11,6 @@ use domain::{
 use serde_json::Value;
 
 use crate::objects::{condition, time};
-use crate::store::StoreRevision;
 use crate::world::{Key, Object, View, World};
 
 /// Label that names a pod's revision.
@@ -22,8 +22,6 @@ pub(crate) const ORDERED_DELETION: &str = "setkeeper.dev/ordered-deletion";
 /// A set at one store revision.
 #[derive(Debug)]
 pub(crate) struct Scene {
-    /// Store revision of all of this.
-    pub(crate) revision: StoreRevision,
     /// The set.
     pub(crate) set: Arc<Object>,
     /// Pods that this set controls and that have an ordinal, ascending by it.
@@ -48,16 +46,13 @@ pub(crate) struct InvalidSet {
 
 impl Scene {
     /// Looks at a set; none if it does not exist.
-    pub(crate) fn take(
-        world: &World,
-        key: &Key,
-        draining: bool,
-        now: Timestamp,
-    ) -> Result<Option<Self>, InvalidSet> {
+    pub(crate) fn take(world: &World, key: &Key, draining: bool, now: Timestamp) -> Result<Option<Self>, InvalidSet> {
         world.view(|view| {
             let Some(set) = view.get(key) else { return Ok(None) };
-            let spec =
-                manifest::set_spec(&set.value).map_err(|why| InvalidSet { key: key.clone(), why: why.to_string() })?;
+            let spec = manifest::set_spec(&set.value).map_err(|why| InvalidSet {
+                key: key.clone(),
+                why: why.first().map(ToString::to_string).unwrap_or_default(),
+            })?;
             Ok(Some(Self::of(view, set, spec, draining, now)))
         })
     }
@@ -89,7 +84,7 @@ impl Scene {
             spec,
             now,
         };
-        Self { revision: view.revision(), set, pods, revisions, orphans, orphan_revisions, snapshot }
+        Self { set, pods, revisions, orphans, orphan_revisions, snapshot }
     }
 
     /// What the update planner is asked.
@@ -133,9 +128,10 @@ fn intent(set: &Object, draining: bool) -> Intent {
 /// Pods and revisions that were left behind when a set of this name was deleted without them.
 fn orphans(view: &View<'_>, set: &Object, spec: &SetSpec) -> (Vec<Arc<Object>>, Vec<Arc<Object>>) {
     let none = (Vec::new(), Vec::new());
-    let selector = set.value.pointer("/spec/selector").map(manifest::selector::Selector::from_label_selector);
+    let selector = set.value.pointer("/spec/selector").and_then(|value| Selector::from_label_selector(value).ok());
     let (Some(selector), false) = (selector, set.deleting()) else { return none };
-    let matches = |object: &Object| object.labels().is_some_and(|labels| selector.matches(labels));
+    let matches =
+        |object: &Object| selector.matches_value(object.value.pointer("/metadata/labels").unwrap_or(&Value::Null));
     let free = |object: &Arc<Object>| object.controller_uid().is_none() && !object.deleting();
     let by_name = |ordinal| {
         let name = domain::pod_name(&set.key.name, ordinal);
@@ -145,8 +141,9 @@ fn orphans(view: &View<'_>, set: &Object, spec: &SetSpec) -> (Vec<Arc<Object>>, 
     let pods = spec.ordinals().filter_map(by_name).collect::<Vec<_>>();
     let prefix = format!("{}-", set.key.name);
     let revisions = view.list(Kind::ControllerRevision, Some(&set.key.namespace));
-    let revisions =
-        revisions.into_iter().filter(|revision| free(revision) && revision.key.name.starts_with(&prefix) && matches(revision));
+    let revisions = revisions
+        .into_iter()
+        .filter(|revision| free(revision) && revision.key.name.starts_with(&prefix) && matches(revision));
     (pods, revisions.collect())
 }
 
@@ -154,7 +151,7 @@ fn revision(object: &Object) -> Option<Revision> {
     Some(Revision {
         name: RevisionName(object.key.name.clone()),
         number: object.value.get("revision")?.as_i64()?,
-        data: manifest::canonical_json(object.value.get("data")?),
+        data: manifest::template_revision_data(&super::templates::of_revision(object.value.get("data")?)?),
         created_at: time(object.text("/metadata/creationTimestamp")).unwrap_or_default(),
     })
 }

@@ -46,7 +46,7 @@ impl Default for Limits {
     }
 }
 
-/// A [`StateStore`] in a file. See the [module](self).
+/// A [`StateStore`] in one file. Reads are from memory, commits are grouped, and acknowledged when they are durable.
 ///
 /// Dropping it finishes what is queued and closes the file, which blocks for as long as that takes.
 #[derive(Debug)]
@@ -59,11 +59,13 @@ pub struct EmbeddedStore {
     committer: Option<JoinHandle<()>>,
 }
 
+/// A batch in the queue.
 #[derive(Debug)]
-struct Request {
-    batch: Batch,
-    answer: oneshot::Sender<Result<StoreRevision, CommitError>>,
-    queue_bytes: OwnedSemaphorePermit,
+pub(super) struct Request {
+    pub(super) batch: Batch,
+    pub(super) answer: oneshot::Sender<Result<StoreRevision, CommitError>>,
+    /// What it takes of the queue, given back with the answer. `None`: it did not come through the queue.
+    pub(super) queue_bytes: Option<OwnedSemaphorePermit>,
 }
 
 impl EmbeddedStore {
@@ -89,16 +91,15 @@ impl EmbeddedStore {
     }
 
     pub(super) fn open_with(medium: Box<dyn Medium>, name: &str, limits: Limits) -> Result<Self, StoreError> {
-        let (disk, loaded) = Disk::open(medium, name)?;
-        let view = Arc::new(View::new(State::new(loaded.summary.revision, loaded.entries, limits.history)));
+        let committer = Committer::open(medium, name, limits)?;
+        let (id, view) = (committer.id.clone(), committer.view.clone());
         let (queue, requests) = mpsc::channel(QUEUE_BATCHES_MAX);
-        let committer = Committer { view: view.clone(), disk, failure: None, store_bytes: limits.store_bytes };
         let thread = std::thread::Builder::new().name("store-committer".to_owned());
         let committer = thread.spawn(move || committer.run(requests));
         let committer = committer
             .map_err(|source| StoreError::Open { action: "start the committer of", source: Arc::new(source) })?;
         let queue_bytes = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
-        Ok(Self { id: loaded.id, view, queue_bytes, queue: Some(queue), committer: Some(committer) })
+        Ok(Self { id, view, queue_bytes, queue: Some(queue), committer: Some(committer) })
     }
 
     async fn enqueue(&self, batch: Batch) -> Result<StoreRevision, CommitError> {
@@ -107,7 +108,7 @@ impl EmbeddedStore {
         let permit = self.queue_bytes.clone().acquire_many_owned(bytes).await.map_err(|_| StoreError::Closed)?;
         let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
         let (answer, answered) = oneshot::channel();
-        queue.send(Request { batch, answer, queue_bytes: permit }).await.map_err(|_| StoreError::Closed)?;
+        queue.send(Request { batch, answer, queue_bytes: Some(permit) }).await.map_err(|_| StoreError::Closed)?;
         answered.await.unwrap_or(Err(CommitError::Store(StoreError::Closed)))
     }
 }
@@ -146,8 +147,10 @@ impl StateStore for EmbeddedStore {
 }
 
 /// The only writer of the file.
-struct Committer {
-    view: Arc<View>,
+#[derive(Debug)]
+pub(super) struct Committer {
+    pub(super) id: String,
+    pub(super) view: Arc<View>,
     disk: Disk,
     /// Why no more is written.
     failure: Option<StoreError>,
@@ -155,6 +158,12 @@ struct Committer {
 }
 
 impl Committer {
+    pub(super) fn open(medium: Box<dyn Medium>, name: &str, limits: Limits) -> Result<Self, StoreError> {
+        let (disk, loaded) = Disk::open(medium, name)?;
+        let view = Arc::new(View::new(State::new(loaded.summary.revision, loaded.entries, limits.history)));
+        Ok(Self { id: loaded.id, view, disk, failure: None, store_bytes: limits.store_bytes })
+    }
+
     fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut group = Vec::with_capacity(GROUP_BATCHES_MAX);
         while let Some(first) = requests.blocking_recv() {
@@ -169,7 +178,7 @@ impl Committer {
     }
 
     /// Stage, make durable, make visible, answer: in this order.
-    fn commit(&mut self, group: &mut Vec<Request>) {
+    pub(super) fn commit(&mut self, group: &mut Vec<Request>) {
         let state = self.view.read();
         let mut staging = Staging::new(&state, self.store_bytes);
         let mut outcomes = Vec::with_capacity(group.len());

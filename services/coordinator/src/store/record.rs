@@ -91,7 +91,7 @@ fn hash_entry(entry: &Entry) -> u64 {
 }
 
 /// Distinguishes a summary from an entry.
-const SUMMARY_SEED: u64 = 0x5e7_4ee9_e75_0a11;
+const SUMMARY_SEED: u64 = 0x5e74_ee9e_7500_a115;
 /// Odd, with bits spread evenly (from the golden ratio and from the square root of three).
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 const OFFSET: u64 = 0xbb67_ae85_84ca_a73b;

@@ -1,8 +1,10 @@
 //! What the stores of this crate are held to.
 //!
-//! `contract` runs the same tests against each of them, `model` random batches against a plain map, `faults` and `file`
+//! `contract` runs the same tests against each of them, `model` random batches against a plain map,
+//! `concurrent` many writers, readers and watchers at once, `faults` and `file`
 //! the embedded one on disks that fail, and `crash` on a simulated disk that loses and reorders sectors.
 
+mod concurrent;
 mod contract;
 mod crash;
 mod faults;

@@ -19,7 +19,7 @@ use tracing::{Instrument as _, Span};
 use super::health::HEALTH_SERVICE;
 use crate::limits::SERVER_DEADLINE;
 use crate::methods::{Shape, shape};
-use crate::status::{RETRY_DELAY, StatusBuilder};
+use crate::status::{RETRY_DELAY, StatusBuilder, panic_text};
 use crate::telemetry::propagation;
 use crate::{Token, deadline};
 
@@ -139,9 +139,7 @@ fn late(service: &str, time: Duration) -> Status {
 }
 
 fn panicked(service: &str, panic: &(dyn Any + Send)) -> Status {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-    tracing::error!(service, panic = text, "a call panicked");
+    tracing::debug!(service, panic = panic_text(panic), "a call panicked");
     // Nothing of the inside goes to the caller.
     StatusBuilder::new(service, Code::Internal, "INTERNAL", format!("{service} failed; its log says more")).build()
 }

@@ -10,21 +10,28 @@
 use std::collections::BTreeMap;
 
 use futures::FutureExt;
+use futures::future::join_all;
+use tokio::sync::oneshot;
 
-use super::super::{EmbeddedStore, StateStore};
+use super::super::embedded::{Committer, Limits, Request};
+use super::super::{EmbeddedStore, Entry, Listing, StateStore};
 use super::simulated_disk::{Faults, Random, SimulatedDisk};
 use super::*;
 
 /// Seeds per run of the tests: as many as the survey of databases for this store used.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 5_000;
 /// Seeds that must be enough to see that a disk that lies loses data.
 const SEEDS_LYING: u64 = 50;
 const THREADS: u64 = 2;
+/// Of so many seeds one runs through the queue and the committer's thread; the others are the same in every run.
+const WHOLE_EVERY: u64 = 10;
 /// Crashes in the life of a store.
 const CRASHES_MAX: u64 = 3;
 /// Ways to recover from each crash.
 const IMAGES: u64 = 2;
-const KEYS: u64 = 6;
+/// How seldom the disk becomes full, in groups of batches; it is noticed when the file has to grow.
+const FULL_EVERY: u64 = 8;
+const KEYS: u64 = 12;
 
 /// The state of a store as far as a crash test compares it: revision, and key to value and revision.
 type Snapshot = (u64, BTreeMap<String, (Vec<u8>, u64)>);
@@ -36,8 +43,10 @@ struct Figures {
     images: u64,
     commits: u64,
     operations: u64,
+    refused: u64,
     unfinished_creations: u64,
     violations: u64,
+    bytes_max: usize,
 }
 
 impl Figures {
@@ -46,13 +55,65 @@ impl Figures {
         self.images += other.images;
         self.commits += other.commits;
         self.operations += other.operations;
+        self.refused += other.refused;
         self.unfinished_creations += other.unfinished_creations;
         self.violations += other.violations;
+        self.bytes_max = self.bytes_max.max(other.bytes_max);
+    }
+}
+
+/// A store under test: whole, or only its committer, without which a seed would not always take the same course.
+enum Subject {
+    Whole(EmbeddedStore),
+    Committer(Box<Committer>),
+}
+
+impl Subject {
+    fn open(disk: &SimulatedDisk, whole: bool) -> Result<Self, StoreError> {
+        let medium = Box::new(disk.clone());
+        if whole {
+            return EmbeddedStore::open_in(medium, "state").map(Self::Whole);
+        }
+        Committer::open(medium, "state", Limits::default()).map(|committer| Self::Committer(Box::new(committer)))
+    }
+
+    fn id(&self) -> &str {
+        match self {
+            Self::Whole(store) => store.id(),
+            Self::Committer(committer) => &committer.id,
+        }
+    }
+
+    fn list(&self) -> Listing {
+        match self {
+            Self::Whole(store) => store.list("").now_or_never().expect("a read does not wait").expect("a read works"),
+            Self::Committer(committer) => committer.view.read().list(""),
+        }
+    }
+
+    /// Commits a group of batches.
+    fn commit(&mut self, batches: Vec<Batch>) -> Vec<Result<StoreRevision, CommitError>> {
+        match self {
+            Self::Whole(store) => {
+                futures::executor::block_on(join_all(batches.into_iter().map(|batch| store.commit(batch))))
+            }
+            Self::Committer(committer) => {
+                let (mut group, mut answers) = (Vec::new(), Vec::new());
+                for batch in batches {
+                    let (answer, answered) = oneshot::channel();
+                    group.push(Request { batch, answer, queue_bytes: None });
+                    answers.push(answered);
+                }
+                committer.commit(&mut group);
+                answers.into_iter().map(|mut answer| answer.try_recv().expect("it was answered")).collect()
+            }
+        }
     }
 }
 
 /// The life of one store over several crashes.
 struct Life {
+    whole: bool,
     random: Random,
     disk: SimulatedDisk,
     lying: bool,
@@ -66,21 +127,23 @@ struct Life {
 
 impl Life {
     fn new(seed: u64, lying: bool) -> Self {
+        let whole = seed.is_multiple_of(WHOLE_EVERY);
         let disk = SimulatedDisk::new();
         let possible = vec![Snapshot::default()];
         let figures = Figures { seeds: 1, ..Figures::default() };
-        Self { random: Random::new(seed), disk, lying, id: None, possible, written: 0, figures }
+        Self { whole, random: Random::new(seed), disk, lying, id: None, possible, written: 0, figures }
     }
 
     /// Runs to the end, or to the first violation, which it describes.
     fn live(&mut self) -> Result<(), String> {
-        for crash in 0..1 + self.random.below(CRASHES_MAX) {
-            // Creation takes about as many operations as some commits; after that, crash earlier or later alike.
-            let span = if crash == 0 { 60 } else { 40 };
+        for _ in 0..1 + self.random.below(CRASHES_MAX) {
+            // Creation, recovery and the first commits happen within the short span.
+            let span = if self.random.below(3) == 0 { 60 } else { 250 };
             self.disk.crash_at(self.disk.operations() + self.random.below(span));
-            self.disk.set_faults(Faults { sync_lies: self.lying, ..Faults::default() });
+            self.fault(None);
             self.work()?;
             self.figures.operations += self.disk.operations();
+            self.figures.bytes_max = self.figures.bytes_max.max(self.disk.used());
             let mut survivor = None;
             for _ in 0..IMAGES {
                 let image = self.disk.after_crash(&mut self.random);
@@ -97,7 +160,7 @@ impl Life {
 
     /// Commits until the machine goes down.
     fn work(&mut self) -> Result<(), String> {
-        let store = match EmbeddedStore::open_in(Box::new(self.disk.clone()), "state") {
+        let mut store = match Subject::open(&self.disk, self.whole) {
             Ok(store) => store,
             Err(_) if self.id.is_none() => {
                 self.figures.unfinished_creations += 1;
@@ -112,9 +175,22 @@ impl Life {
             for _ in 0..1 + self.random.below(3) {
                 let batch = self.batch();
                 self.possible.push(after(self.possible.last().ok_or("no state")?, &batch));
-                group.push(store.commit(batch));
+                group.push(batch);
             }
-            let results = futures::executor::block_on(futures::future::join_all(group));
+            if self.random.below(FULL_EVERY) == 0 {
+                self.fault(Some(self.disk.used()));
+            }
+            let results = store.commit(group);
+            let refused = results
+                .iter()
+                .filter(|result| matches!(result, Err(CommitError::Store(error)) if error.is_exhausted()));
+            if refused.count() == results.len() {
+                // A full disk leaves nothing of what it refused, whatever happens next.
+                self.possible.truncate(self.possible.len() - results.len());
+                self.figures.refused += results.len() as u64;
+                self.fault(None);
+                continue;
+            }
             let acknowledged = results.iter().filter(|result| result.is_ok()).count();
             self.figures.commits += acknowledged as u64;
             if let Some(acked) = results.iter().rposition(Result::is_ok) {
@@ -132,6 +208,10 @@ impl Life {
         Ok(())
     }
 
+    fn fault(&self, bytes_max: Option<usize>) {
+        self.disk.set_faults(Faults { bytes_max, sync_lies: self.lying, ..Faults::default() });
+    }
+
     /// A batch that always changes something, so that each has a state of its own.
     fn batch(&mut self) -> Batch {
         let mut changes = BTreeMap::new();
@@ -139,6 +219,8 @@ impl Life {
             let key = format!("key-{}", self.random.below(KEYS));
             let change = match self.random.below(4) {
                 0 => delete(&key),
+                // Larger than a page now and then.
+                1 if self.random.below(4) == 0 => put(&key, vec![self.random.next() as u8; 9000]),
                 _ => put(&key, vec![self.random.next() as u8; self.random.below(700) as usize]),
             };
             changes.insert(key, change);
@@ -150,8 +232,7 @@ impl Life {
 
     /// Opens what is left after a crash, and returns what it holds.
     fn inspect(&mut self, image: &SimulatedDisk) -> Result<Snapshot, String> {
-        let store = EmbeddedStore::open_in(Box::new(image.clone()), "state")
-            .map_err(|error| format!("does not open again: {error}"))?;
+        let store = Subject::open(image, self.whole).map_err(|error| format!("does not open again: {error}"))?;
         self.check_id(&store)?;
         let found = snapshot(&store);
         if !self.possible.contains(&found) {
@@ -161,7 +242,7 @@ impl Life {
         Ok(found)
     }
 
-    fn check_id(&self, store: &EmbeddedStore) -> Result<(), String> {
+    fn check_id(&self, store: &Subject) -> Result<(), String> {
         match &self.id {
             Some(id) if id != store.id() => Err("is another store now".to_owned()),
             _ => Ok(()),
@@ -169,9 +250,9 @@ impl Life {
     }
 }
 
-fn snapshot(store: &EmbeddedStore) -> Snapshot {
-    let listing = store.list("").now_or_never().expect("a read does not wait").expect("a read works");
-    let entry = |entry: super::super::Entry| (entry.key, (entry.value.to_vec(), entry.modified.0));
+fn snapshot(store: &Subject) -> Snapshot {
+    let listing = store.list();
+    let entry = |entry: Entry| (entry.key, (entry.value.to_vec(), entry.modified.0));
     (listing.revision.0, listing.entries.into_iter().map(entry).collect())
 }
 
@@ -219,7 +300,12 @@ fn no_crash_loses_an_acknowledged_commit_or_tears_one() {
     println!("{figures:?}");
     assert_eq!((figures.seeds, figures.violations), (SEEDS, 0));
     // The harness reaches what it is for.
-    assert!(figures.commits > SEEDS && figures.images > 2 * SEEDS && figures.unfinished_creations > SEEDS / 50);
+    assert!(
+        figures.commits > SEEDS
+            && figures.images > 2 * SEEDS
+            && figures.unfinished_creations > SEEDS / 50
+            && figures.refused > SEEDS / 100
+    );
 }
 
 #[test]

@@ -109,7 +109,8 @@ fn queued_commits_are_finished_when_the_store_is_dropped() {
     let store = open(&disk);
     for key in 0..10 {
         let mut commit = store.commit(writes([put(&format!("{key}"), "1")]));
-        run(async { assert!(futures::poll!(&mut commit).is_pending()) });
+        // Queues it, and does not wait for the answer.
+        let _ = run(async { futures::poll!(&mut commit) });
     }
     drop(store);
     assert_eq!(run(open(&disk).list("")).unwrap().entries.len(), 10);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use redb::StorageBackend;
@@ -46,15 +47,25 @@ pub(super) struct Faults {
     pub(super) sync_lies: bool,
 }
 
+/// The content of a sector; shared, since most sectors are the same before and after.
+type Sector = Arc<[u8; SECTOR_BYTES]>;
+
+/// Sparse: sectors that were never written are zero and cost nothing.
+#[derive(Clone, Debug, Default)]
+struct Content {
+    length: usize,
+    sectors: BTreeMap<usize, Sector>,
+}
+
 #[derive(Clone, Debug, Default)]
 struct FileState {
     /// What a reader sees.
-    content: Vec<u8>,
+    content: Content,
     /// What survives any crash.
-    durable: Vec<u8>,
-    /// Sectors that differ, in the order first written, each with all its contents since the last sync.
-    pending: BTreeMap<usize, Vec<Vec<u8>>>,
-    /// Lengths set since the last sync.
+    durable: Content,
+    /// Sectors written since the last sync, each with all that it was in between.
+    pending: BTreeMap<usize, Vec<Sector>>,
+    /// Lengths that the file had since the last sync.
     pending_lengths: Vec<usize>,
 }
 
@@ -90,7 +101,7 @@ impl SimulatedDisk {
 
     /// Bytes of all files.
     pub(super) fn used(&self) -> usize {
-        self.state().files.values().map(|file| file.content.len()).sum()
+        self.state().files.values().map(|file| file.content.length).sum()
     }
 
     /// Changing operations so far: each is a place to crash at.
@@ -124,59 +135,82 @@ impl SimulatedDisk {
     }
 }
 
-impl FileState {
-    fn survive(&self, keep: u64, random: &mut Random) -> Vec<u8> {
-        let mut survived = self.durable.clone();
-        let lengths = self.pending_lengths.len() as u64;
-        let length = match random.below(lengths + 1) {
-            0 => self.durable.len(),
-            chosen => self.pending_lengths[chosen as usize - 1],
-        };
-        survived.resize(length, 0);
-        for (sector, versions) in &self.pending {
-            if random.below(4) >= keep {
-                continue;
+impl Content {
+    fn resize(&mut self, length: usize) {
+        if length < self.length {
+            self.sectors.split_off(&length.div_ceil(SECTOR_BYTES));
+            if let Some(last) = self.sectors.get_mut(&(length / SECTOR_BYTES)) {
+                Arc::make_mut(last)[length % SECTOR_BYTES..].fill(0);
             }
+        }
+        self.length = length;
+    }
+
+    fn set(&mut self, sector: usize, to: Option<&Sector>) {
+        match to {
+            Some(to) => self.sectors.insert(sector, to.clone()),
+            None => self.sectors.remove(&sector),
+        };
+    }
+
+    fn read(&self, offset: usize, out: &mut [u8]) {
+        for (sector, inside, part) in split(offset, out.len()) {
+            match self.sectors.get(&sector) {
+                Some(content) => out[part].copy_from_slice(&content[inside]),
+                None => out[part].fill(0),
+            }
+        }
+    }
+}
+
+/// The sectors of a range: number, bytes inside of it, and which part of the range that is.
+fn split(offset: usize, length: usize) -> impl Iterator<Item = (usize, Range<usize>, Range<usize>)> {
+    let end = offset + length;
+    (offset / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES)).map(move |sector| {
+        let start = sector * SECTOR_BYTES;
+        let (first, last) = (offset.max(start), end.min(start + SECTOR_BYTES));
+        (sector, first - start..last - start, first - offset..last - offset)
+    })
+}
+
+impl FileState {
+    fn survive(&self, keep: u64, random: &mut Random) -> Content {
+        let mut survived = self.durable.clone();
+        match random.below(self.pending_lengths.len() as u64 + 1) {
+            0 => {}
+            chosen => survived.resize(self.pending_lengths[chosen as usize - 1]),
+        }
+        for (sector, versions) in &self.pending {
             let version = &versions[random.below(versions.len() as u64) as usize];
-            let start = sector * SECTOR_BYTES;
-            let end = (start + version.len()).min(survived.len());
-            if start < end {
-                survived[start..end].copy_from_slice(&version[..end - start]);
+            if random.below(4) < keep && sector * SECTOR_BYTES < survived.length {
+                survived.set(*sector, Some(version));
             }
         }
         survived
     }
 
     fn write(&mut self, offset: usize, data: &[u8]) {
-        let end = offset + data.len();
-        if end > self.content.len() {
-            self.content.resize(end, 0);
-            self.pending_lengths.push(end);
+        if offset + data.len() > self.content.length {
+            self.set_len(offset + data.len());
         }
-        self.content[offset..end].copy_from_slice(data);
-        for sector in offset / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES) {
-            let start = sector * SECTOR_BYTES;
-            let version = self.content[start..self.content.len().min(start + SECTOR_BYTES)].to_vec();
-            self.pending.entry(sector).or_default().push(version);
+        for (sector, inside, part) in split(offset, data.len()) {
+            let content = self.content.sectors.entry(sector).or_insert_with(|| Arc::new([0; SECTOR_BYTES]));
+            Arc::make_mut(content)[inside].copy_from_slice(&data[part]);
+            self.pending.entry(sector).or_default().push(content.clone());
         }
     }
 
     fn set_len(&mut self, length: usize) {
-        self.content.resize(length, 0);
+        self.content.resize(length);
         self.pending_lengths.push(length);
     }
 
-    /// Only what changed is copied, which keeps a sync cheap.
     fn sync(&mut self) {
         for length in self.pending_lengths.drain(..) {
-            self.durable.resize(length, 0);
+            self.durable.resize(length);
         }
         for sector in std::mem::take(&mut self.pending).into_keys() {
-            let start = sector * SECTOR_BYTES;
-            let end = (start + SECTOR_BYTES).min(self.content.len());
-            if start < end {
-                self.durable[start..end].copy_from_slice(&self.content[start..end]);
-            }
+            self.durable.set(sector, self.content.sectors.get(&sector));
         }
     }
 }
@@ -193,8 +227,8 @@ impl DiskState {
 
     /// Fails what would use more space than there is.
     fn grow(&mut self, id: u64, length: usize) -> io::Result<()> {
-        let others: usize = self.files.iter().filter(|(other, _)| **other != id).map(|(_, f)| f.content.len()).sum();
-        let grows = length > self.files[&id].content.len();
+        let others: usize = self.files.iter().filter(|(other, _)| **other != id).map(|(_, f)| f.content.length).sum();
+        let grows = length > self.files[&id].content.length;
         if grows && self.faults.bytes_max.is_some_and(|most| others + length > most) {
             return Err(io::Error::from(io::ErrorKind::StorageFull));
         }
@@ -286,14 +320,17 @@ struct SimulatedFile {
 
 impl StorageBackend for SimulatedFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.disk.state().file(self.id).content.len() as u64)
+        Ok(self.disk.state().file(self.id).content.length as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let offset = offset as usize;
         let mut state = self.disk.state();
-        let read = state.file(self.id).content.get(offset..offset + out.len());
-        out.copy_from_slice(read.ok_or(io::ErrorKind::UnexpectedEof)?);
+        let content = &state.file(self.id).content;
+        if offset + out.len() > content.length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        content.read(offset, out);
         Ok(())
     }
 
