@@ -44,7 +44,8 @@ pub(crate) struct AnchorSetup {
 /// `node-enter`: stdin is a socket from which one [`AnchorSetup`] comes.
 pub(crate) fn enter() -> io::Result<()> {
     nix::unistd::setsid()?;
-    let stream = stdin_socket()?;
+    // A copy: the socket itself stays in place for the next program.
+    let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let (setup, namespaces) = wire::receive_with::<AnchorSetup>(&stream)?;
     match namespaces.as_slice() {
         [] if setup.user_namespace => {
