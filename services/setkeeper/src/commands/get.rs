@@ -43,6 +43,10 @@ pub(crate) async fn get(client: &Client, global: &Global, args: &GetArgs, out: &
     let namespace = if args.all_namespaces { "" } else { global.namespace() };
     let selector = args.selector.as_deref().unwrap_or_default();
     let (found, missing) = find(client, &wanted, namespace, selector).await?;
+    let errors: Vec<String> = missing.into_iter().filter(|_| !args.ignore_not_found).collect();
+    if args.watch && !errors.is_empty() {
+        return Err(Failure::Said(errors.join("\n")));
+    }
     let one = by_name && wanted.len() == 1;
     match args.output {
         Some(Output::Json | Output::Yaml) if !args.watch => {
@@ -55,7 +59,6 @@ pub(crate) async fn get(client: &Client, global: &Global, args: &GetArgs, out: &
         }
         _ => show(client, args, namespace, selector, by_name, found, out).await?,
     }
-    let errors: Vec<String> = missing.into_iter().filter(|_| !args.ignore_not_found).collect();
     if errors.is_empty() { Ok(()) } else { Err(Failure::Said(errors.join("\n"))) }
 }
 

@@ -12,14 +12,14 @@ use crate::failure::{Explained as _, Outcome};
 /// # Errors
 /// The server does not answer.
 pub(crate) async fn version(client: &Client, out: &mut impl Write) -> Outcome {
-    writeln!(out, "Client Version: {}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "{:<20}{}", "Client Version:", env!("CARGO_PKG_VERSION"))?;
     out.flush()?;
     let system = client.system().get_system(GetSystemRequest {}).await.explained(client)?.into_inner();
-    writeln!(out, "Server Version: {}", system.version)?;
-    writeln!(out, "Store:          {} at revision {}, start {}", system.store_id, system.revision, system.epoch)?;
-    writeln!(out, "DNS:            {} at {}", system.cluster_domain, system.dns_address)?;
+    writeln!(out, "{:<20}{}", "Server Version:", system.version)?;
+    writeln!(out, "{:<20}{} at revision {}, start {}", "Store:", system.store_id, system.revision, system.epoch)?;
+    writeln!(out, "{:<20}{} at {}", "DNS:", system.cluster_domain, system.dns_address)?;
     for service in system.services {
-        writeln!(out, "{:<16}{} {}", format!("{}:", service.name), service.address, service.state)?;
+        writeln!(out, "{:<20}{} {}", format!("{}:", service.name), service.address, service.state)?;
     }
     Ok(())
 }

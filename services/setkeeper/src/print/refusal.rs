@@ -6,12 +6,15 @@ use tonic_types::StatusExt as _;
 /// Why a call failed, and what to do about it: one line, and a line for each violation.
 #[must_use]
 pub(crate) fn explain(status: &Status) -> String {
-    let mut text = match heading(status.code()) {
-        "" => format!("error: {}", status.message()),
-        heading => format!("Error from server ({heading}): {}", status.message()),
-    };
     let details = status.get_error_details();
     let violations = details.bad_request().map(|request| request.field_violations.as_slice()).unwrap_or_default();
+    // A message that only sums up the violations says them twice.
+    let sums_up = violations.first().is_some_and(|first| status.message().starts_with(&first.description));
+    let message = if sums_up { "nothing was changed:" } else { status.message() };
+    let mut text = match heading(status.code()) {
+        "" => format!("error: {message}"),
+        heading => format!("Error from server ({heading}): {message}"),
+    };
     for violation in violations {
         text.push_str(&bullet(&violation.field, &violation.description));
     }
@@ -30,7 +33,7 @@ fn bullet(field: &str, description: &str) -> String {
     match field {
         "" => format!("\n  * {description}"),
         // Some descriptions name their field themselves.
-        field if description.starts_with(field) => format!("\n  * {description}"),
+        field if description.contains(field) => format!("\n  * {description}"),
         field => format!("\n  * {field}: {description}"),
     }
 }
@@ -76,6 +79,23 @@ mod tests {
           * spec.replicas: -1 is below 0: write 0 or more
           * spec.repicas does not exist; did you mean spec.replicas?
           * the document is empty
+        "#);
+    }
+
+    #[test]
+    fn a_summary_is_not_said_twice() {
+        let description = "line 4: StatefulSet \"web\": spec.replicas: must not be negative";
+        let status = StatusBuilder::new(
+            "coordinator",
+            Code::InvalidArgument,
+            "INVALID_OBJECT",
+            format!("{description}, and 1 more"),
+        )
+        .violation("spec.replicas", description)
+        .build();
+        insta::assert_snapshot!(explain(&status), @r#"
+        Error from server (Invalid): nothing was changed:
+          * line 4: StatefulSet "web": spec.replicas: must not be negative
         "#);
     }
 
