@@ -1,6 +1,6 @@
 //! What a pod runtime can be told.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use service_kit::{ServerConfig, Target, Token};
@@ -38,6 +38,11 @@ pub struct Config {
     pub pod_cidr: Option<(Ipv4Addr, u8)>,
     /// File that extends the built-in catalogue of images.
     pub catalogue: Option<PathBuf>,
+    /// Where names are served: pods' queries are passed on to it. None leaves pods without names.
+    pub dns_upstream: Option<SocketAddr>,
+    /// Directories that no container may see except through its mounts, besides `state_dir`: whatever holds volumes,
+    /// databases and tokens.
+    pub masked: Vec<PathBuf>,
     /// Where the coordinator reaches this runtime, host:port or unix:PATH; none means where it listens.
     pub advertise: Option<String>,
     /// The executable that holds the shim and the demonstration workload; none means this very program.
@@ -58,6 +63,8 @@ impl Config {
             tier: Tier::Auto,
             pod_cidr: None,
             catalogue: None,
+            dns_upstream: None,
+            masked: Vec::new(),
             advertise: None,
             executable: None,
         }

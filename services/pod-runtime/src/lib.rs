@@ -16,6 +16,7 @@ mod config;
 mod error;
 pub mod helper;
 pub mod kubelet;
+mod run;
 pub mod sandbox;
 mod server;
 pub mod spec;
@@ -23,4 +24,5 @@ mod start;
 
 pub use config::{Config, Tier};
 pub use error::{Error, SERVICE};
+pub use run::start;
 pub use start::start_with_backend;

@@ -160,8 +160,7 @@ fn prepare(state: &Path) -> io::Result<(PathBuf, File)> {
         }
     }
     let lock = File::options().create(true).append(true).open(state.join("node/runtime.lock"))?;
-    lock.try_lock()
-        .map_err(|_| io::Error::new(io::ErrorKind::ResourceBusy, "another runtime uses the directory"))?;
+    lock.try_lock().map_err(|_| io::Error::new(io::ErrorKind::ResourceBusy, "another runtime uses the directory"))?;
     for name in record::names(&state.join("pods"))? {
         if name.starts_with('.') {
             fs::remove_dir_all(state.join("pods").join(name))?;
@@ -227,7 +226,8 @@ fn namespaced(network: PodNetwork, one_uid: bool) -> Choice {
     let mut degraded = vec!["memory and CPU limits are not enforced".to_owned()];
     if one_uid {
         degraded.push(
-            "every user id of a container is this user on disk; supplemental groups and fsGroup have no effect".to_owned(),
+            "every user id of a container is this user on disk; supplemental groups and fsGroup have no effect"
+                .to_owned(),
         );
         degraded.push("pods reach each other and this machine's name server, but nothing beyond".to_owned());
     } else {

@@ -113,7 +113,9 @@ impl Node {
             Ok(wire::receive_with::<AnchorReply>(&ours)?.0)
         })
         .await
-        .map_err(|error| io::Error::new(error.kind(), format!("the anchor did not come up, see anchor.log: {error}")))?;
+        .map_err(|error| {
+            io::Error::new(error.kind(), format!("the anchor did not come up, see anchor.log: {error}"))
+        })?;
         match reply {
             AnchorReply::Error { message } => Err(io::Error::other(message)),
             reply => self.check(&reply),

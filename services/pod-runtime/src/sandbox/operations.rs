@@ -127,7 +127,9 @@ impl Inner {
     pub(crate) async fn state(&self, uid: &Uid) -> Result<SandboxState, BackendError> {
         let pod = self.directory(uid)?;
         let found = blocking(move || census::examine(&pod)).await;
-        found.map_err(machine(format!("state of pod {uid}")))?.ok_or_else(|| BackendError::NoSandbox { uid: uid.clone() })
+        found
+            .map_err(machine(format!("state of pod {uid}")))?
+            .ok_or_else(|| BackendError::NoSandbox { uid: uid.clone() })
     }
 
     pub(crate) async fn ensure_sandbox(&self, spec: SandboxSpec) -> Result<SandboxState, BackendError> {
@@ -230,7 +232,11 @@ impl Inner {
         if spec.command.is_empty() {
             return Err(invalid("no command".into()));
         }
-        if spec.command.iter().chain(spec.env.iter().flat_map(|(name, value)| [name, value])).any(|text| text.contains('\0'))
+        if spec
+            .command
+            .iter()
+            .chain(spec.env.iter().flat_map(|(name, value)| [name, value]))
+            .any(|text| text.contains('\0'))
         {
             return Err(invalid("command or environment holds a NUL byte".into()));
         }

@@ -89,13 +89,8 @@ fn build(trial: &str, processes: bool) -> io::Result<()> {
     if trial.user_namespace {
         identity::enter_user_namespace(CloneFlags::CLONE_NEWUTS, 0, 0)?;
     }
-    let isolation = Isolation {
-        network: processes,
-        processes,
-        mounts: true,
-        own_user_namespace: false,
-        one_uid: false,
-    };
+    let isolation =
+        Isolation { network: processes, processes, mounts: true, own_user_namespace: false, one_uid: false };
     let container = ContainerSpec {
         name: "probe".into(),
         instance: 0,

@@ -77,10 +77,11 @@ fn tried(what: impl std::fmt::Display) -> impl FnOnce(io::Error) -> io::Error {
 
 fn resolve_source(wanted: &Mount) -> io::Result<Option<PathBuf>> {
     match &wanted.source {
-        MountSource::Path(path) => path
-            .canonicalize()
-            .map(Some)
-            .map_err(tried(format!("source of {}: {}", wanted.target.display(), path.display()))),
+        MountSource::Path(path) => path.canonicalize().map(Some).map_err(tried(format!(
+            "source of {}: {}",
+            wanted.target.display(),
+            path.display()
+        ))),
         MountSource::Memory { .. } => Ok(None),
     }
 }

@@ -111,7 +111,12 @@ mod life {
 
     pub(super) async fn kill_leaves_no_process_behind(world: &World) {
         let number = mark(world);
-        world.run("web-0", &format!("trap '' TERM; (setsid sh -c 'sleep {number} & sleep {number}' &); echo up; sleep {number}")).await;
+        world
+            .run(
+                "web-0",
+                &format!("trap '' TERM; (setsid sh -c 'sleep {number} & sleep {number}' &); echo up; sleep {number}"),
+            )
+            .await;
         until("three sleepers", async || (sleepers(&number) >= 3).then_some(())).await;
         world.backend.kill(&uid("web-0"), "main").await.expect("a kill");
         assert_eq!(sleepers(&number), 0);

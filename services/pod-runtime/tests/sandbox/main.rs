@@ -67,9 +67,9 @@ fn all(filter: &str) -> ExitCode {
 /// A directory that an ordinary user reaches and that containers have none of their own of.
 fn home() -> PathBuf {
     let built = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let open = built.ancestors().all(|directory| {
-        std::fs::metadata(directory).is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0)
-    });
+    let open = built
+        .ancestors()
+        .all(|directory| std::fs::metadata(directory).is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0));
     if open { built } else { std::env::temp_dir() }
 }
 
