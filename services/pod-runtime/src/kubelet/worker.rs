@@ -69,6 +69,8 @@ pub struct Shared {
     pub machine: Machine,
     /// Domain of names.
     pub cluster_domain: watch::Sender<String>,
+    /// Where DNS is served, once the coordinator said so: host:port.
+    pub dns_address: watch::Sender<String>,
     /// The machine's own resolver configuration.
     pub host_resolv_conf: String,
     /// Names of all pods, where there is no name server on port 53.
