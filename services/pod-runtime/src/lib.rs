@@ -16,13 +16,12 @@ mod config;
 mod error;
 pub mod helper;
 pub mod kubelet;
-mod run;
 pub mod sandbox;
 mod server;
 pub mod spec;
 mod start;
 
-pub use config::{Config, Tier};
+pub use config::Config;
 pub use error::{Error, SERVICE};
-pub use run::start;
-pub use start::start_with_backend;
+pub use sandbox::{PodNetwork, Tier};
+pub use start::{start, start_with_backend};
