@@ -5,6 +5,7 @@ use std::{env, error, fs};
 
 use prost::Message as _;
 
+#[expect(clippy::disallowed_methods, reason = "Cargo tells a build script its directories in the environment")]
 fn main() -> Result<(), Box<dyn error::Error>> {
     let root = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     println!("cargo:rerun-if-changed={}", root.display());

@@ -19,6 +19,8 @@ mod snapshot;
 mod status;
 mod time;
 pub mod volume;
+mod waits;
+pub mod zone;
 
 pub use action::{Guard, PodCreation, PodDeletion, Wait, WaitReason};
 pub use decision::{DecisionRecord, Step};
@@ -29,7 +31,7 @@ pub use name::{
 };
 pub use pod::{Phase, Pod};
 pub use profile::Switches;
-pub use quantity::{InvalidQuantity, Quantity};
+pub use quantity::{InvalidQuantity, Quantity, canonical_quantity, quantity_nanos};
 pub use revision::{Revision, revision_hash, revision_name};
 pub use set::{
     IntOrPercent, PodManagementPolicy, RetentionPolicy, RetentionRule, RollingUpdate, SetSpec, UpdateStrategy,
@@ -39,3 +41,4 @@ pub use snapshot::{
 };
 pub use status::SetStatus;
 pub use time::Timestamp;
+pub use waits::{WAITS_MAX, Waits};

@@ -69,24 +69,83 @@ impl FromStr for Quantity {
     type Err = InvalidQuantity;
 
     fn from_str(text: &str) -> Result<Self, InvalidQuantity> {
-        let malformed = || InvalidQuantity::Malformed { text: text.to_owned() };
-        let unsigned = text.strip_prefix('+').unwrap_or(text);
-        if let Some(rest) = unsigned.strip_prefix('-') {
-            let negative = rest.starts_with(|c: char| c.is_ascii_digit());
-            return Err(if negative { InvalidQuantity::Negative { text: text.to_owned() } } else { malformed() });
-        }
-        let split = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
-        let (number, unit) = unsigned.split_at(split);
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if number.is_empty() || number == "." || fraction.contains('.') || whole.len() + fraction.len() > DIGITS_MAX {
-            return Err(malformed());
-        }
-        let (numerator, denominator) = unit_value(unit).ok_or_else(|| wrong_unit(text, number, unit))?;
-        let digits: u128 = format!("{whole}{fraction}").parse().map_err(|_| malformed())?;
-        let scale = 10u128.pow(u32::try_from(fraction.len()).map_err(|_| malformed())?) * denominator;
-        let bytes = (digits.checked_mul(numerator).ok_or_else(malformed)?).div_ceil(scale);
-        u64::try_from(bytes).map(Self).map_err(|_| InvalidQuantity::TooLarge { text: text.to_owned() })
+        let (digits, numerator, scale) = parts(text)?;
+        let too_large = || InvalidQuantity::TooLarge { text: text.to_owned() };
+        let bytes = digits.checked_mul(numerator).ok_or_else(too_large)?.div_ceil(scale);
+        u64::try_from(bytes).map(Self).map_err(|_| too_large())
     }
+}
+
+/// Digits, numerator and denominator of an amount.
+fn parts(text: &str) -> Result<(u128, u128, u128), InvalidQuantity> {
+    let malformed = || InvalidQuantity::Malformed { text: text.to_owned() };
+    let unsigned = text.strip_prefix('+').unwrap_or(text);
+    if let Some(rest) = unsigned.strip_prefix('-') {
+        let negative = rest.starts_with(|c: char| c.is_ascii_digit());
+        return Err(if negative { InvalidQuantity::Negative { text: text.to_owned() } } else { malformed() });
+    }
+    let split = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
+    let (number, unit) = unsigned.split_at(split);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if number.is_empty() || number == "." || fraction.contains('.') || whole.len() + fraction.len() > DIGITS_MAX {
+        return Err(malformed());
+    }
+    let (numerator, denominator) = unit_value(unit).ok_or_else(|| wrong_unit(text, number, unit))?;
+    let digits: u128 = format!("{whole}{fraction}").parse().map_err(|_| malformed())?;
+    let scale = 10u128.pow(u32::try_from(fraction.len()).map_err(|_| malformed())?) * denominator;
+    Ok((digits, numerator, scale))
+}
+
+/// The form in which Kubernetes stores an amount: `1000m` and `1.0` are `1`, `0.5` is `500m`, `1.5Gi` is `1536Mi`.
+///
+/// # Errors
+/// When `text` is no quantity, or below zero.
+pub fn canonical_quantity(text: &str) -> Result<String, InvalidQuantity> {
+    let nanos = quantity_nanos(text)?;
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '+');
+    let binary_from = 1024 * NANOS;
+    if unit.ends_with('i') && nanos >= binary_from {
+        let (number, power) = strip_factors(nanos.div_ceil(NANOS), 1024, BINARY.len() - 1);
+        return Ok(format!("{number}{}", BINARY[power]));
+    }
+    let (number, power) = strip_factors(nanos, 1000, DECIMAL.len() - 1);
+    let is_exponent = unit.starts_with(['e', 'E']) && unit.len() > 1;
+    Ok(match (is_exponent, i32::try_from(power).unwrap_or_default() * 3 - 9) {
+        (true, exponent) if exponent != 0 && nanos > 0 => format!("{number}e{exponent}"),
+        (true, _) => number.to_string(),
+        (false, _) if nanos == 0 => "0".to_owned(),
+        (false, _) => format!("{number}{}", DECIMAL[power]),
+    })
+}
+
+/// An amount in billionths, rounded up: what two spellings are compared by.
+///
+/// # Errors
+/// When `text` is no quantity, or below zero.
+pub fn quantity_nanos(text: &str) -> Result<u128, InvalidQuantity> {
+    /// Kubernetes stores no amount above this.
+    const UNITS_MAX: u128 = i64::MAX as u128;
+    let (digits, numerator, scale) = parts(text)?;
+    let too_large = || InvalidQuantity::TooLarge { text: text.to_owned() };
+    let product = digits.checked_mul(numerator).ok_or_else(too_large)?;
+    let nanos = match product.checked_mul(NANOS) {
+        Some(nanos) => nanos.div_ceil(scale),
+        None => product.div_ceil(scale).checked_mul(NANOS).ok_or_else(too_large)?,
+    };
+    if nanos.div_ceil(NANOS) <= UNITS_MAX { Ok(nanos) } else { Err(too_large()) }
+}
+
+const NANOS: u128 = 1_000_000_000;
+const BINARY: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+const DECIMAL: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
+
+fn strip_factors(mut number: u128, factor: u128, power_max: usize) -> (u128, usize) {
+    let mut power = 0;
+    while number > 0 && power < power_max && number.is_multiple_of(factor) {
+        number /= factor;
+        power += 1;
+    }
+    (number, power)
 }
 
 fn unit_value(unit: &str) -> Option<(u128, u128)> {
@@ -149,6 +208,35 @@ mod tests {
         for bad in ["", ".", "Gi", "1 Gi", "1..5", "abc", "-", "1e99", "99999999999999999999"] {
             assert!(bad.parse::<Quantity>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn canonical_form_is_that_of_kubernetes() {
+        for (text, canonical) in [
+            ("1000m", "1"),
+            ("1.0", "1"),
+            ("0.5", "500m"),
+            ("0.1m", "100u"),
+            ("1.5Gi", "1536Mi"),
+            ("2048Ki", "2Mi"),
+            ("1Ki", "1Ki"),
+            ("0.5Ki", "512"),
+            ("1000Mi", "1000Mi"),
+            ("1000M", "1G"),
+            ("1500M", "1500M"),
+            ("1024", "1024"),
+            ("1e3", "1e3"),
+            ("10e2", "1e3"),
+            ("1E", "1E"),
+            ("0", "0"),
+            ("0Gi", "0"),
+            ("+5", "5"),
+        ] {
+            assert_eq!(canonical_quantity(text).as_deref(), Ok(canonical), "{text}");
+        }
+        assert!(canonical_quantity("100E").is_err(), "more than 2^63 - 1");
+        assert!(canonical_quantity("-1").is_err());
+        assert_eq!(quantity_nanos("0.00000000000000001"), Ok(1), "rounded up");
     }
 
     #[test]

@@ -105,6 +105,12 @@ impl SetSpec {
         (self.start.0..end).map(Ordinal)
     }
 
+    /// The last ordinal the set should have; none without replicas.
+    #[must_use]
+    pub fn last(&self) -> Option<Ordinal> {
+        self.ordinals().next_back()
+    }
+
     /// Whether the set should have this ordinal.
     #[must_use]
     pub fn contains(&self, ordinal: Ordinal) -> bool {

@@ -4,8 +4,8 @@
 //! the revisions it chose.
 
 use crate::{
-    Generation, Ordinal, Pod, PodCreation, PodDeletion, Revision, RevisionName, SetRef, SetSpec, SetStatus, Switches,
-    Timestamp, Wait,
+    Generation, Ordinal, Phase, Pod, PodCreation, PodDeletion, Revision, RevisionName, SetRef, SetSpec, SetStatus,
+    Switches, Timestamp, Wait, WaitReason,
 };
 
 /// What is to become of the set as a whole.
@@ -69,6 +69,43 @@ impl Snapshot {
     #[must_use]
     pub fn unavailable(&self, pod: &Pod) -> bool {
         pod.unavailable(self.spec.min_ready_seconds, self.now)
+    }
+
+    /// What keeps the pod from being healthy; none if it is.
+    #[must_use]
+    pub fn ailment(&self, pod: &Pod) -> Option<WaitReason> {
+        let ordinal = pod.ordinal;
+        if pod.terminating {
+            Some(WaitReason::Terminating { ordinal })
+        } else if pod.phase.terminal() {
+            Some(WaitReason::Ended { ordinal })
+        } else if pod.phase == Phase::Pending {
+            Some(WaitReason::Pending { ordinal })
+        } else if !pod.is_ready() {
+            Some(WaitReason::NotReady { ordinal })
+        } else if self.unavailable(pod) {
+            let at = pod.available_at(self.spec.min_ready_seconds);
+            Some(WaitReason::NotYetAvailable { ordinal, at })
+        } else {
+            None
+        }
+    }
+
+    /// The lowest ordinal in range that is missing or not healthy, and what it lacks: where an ordered walk through
+    /// the range stops (StatefulSet rules, section 7, step C). Takes at most one step more than there are pods.
+    #[must_use]
+    pub fn first_unhealthy(&self) -> Option<(Ordinal, WaitReason)> {
+        let mut members = self.members();
+        for ordinal in self.spec.ordinals() {
+            let ailment = match members.next() {
+                Some(pod) if pod.ordinal == ordinal => self.ailment(pod),
+                _ => Some(WaitReason::Missing { ordinal }),
+            };
+            if let Some(ailment) = ailment {
+                return Some((ordinal, ailment));
+            }
+        }
+        None
     }
 }
 

@@ -1,1 +1,35 @@
-//! Placeholder.
+//! What every Setkeeper server and client shares.
+//!
+//! A service hands its generated servers to [`Server`] and gets, without writing any of it: a TCP listener and a Unix
+//! socket, health, reflection, authentication, limits, deadlines, trace context, a guard against panics, and a graceful
+//! end. A client calls [`connect`] and gets a channel that reconnects, has deadlines, carries the token and the trace.
+//!
+//! What others may rely on:
+//! - A call that runs out of time ends with `DEADLINE_EXCEEDED`, on both sides, and streams are never cut by a deadline
+//!   nobody asked for ([`client`], [`server`]).
+//! - [`BoundServer::serve`] returns in bounded time once [`Context::shutdown`] is cancelled.
+//! - The work of [`effects::Effects::run`] goes on when its caller is gone, and is done once per operation id.
+//! - [`clock`] is the only place that asks what time it is.
+
+pub mod client;
+pub mod clock;
+mod context;
+mod deadline;
+pub mod effects;
+mod error;
+pub mod limits;
+mod methods;
+pub mod server;
+pub mod signals;
+pub mod status;
+mod target;
+pub mod telemetry;
+pub mod token;
+
+pub use client::{Channel, connect, health};
+pub use context::{Context, Running};
+pub use error::Error;
+pub use server::{BoundServer, HealthHandle, Server, ServerConfig};
+pub use target::{InvalidTarget, Target};
+pub use token::{Token, TokenError};
+pub use tokio_util::sync::CancellationToken;

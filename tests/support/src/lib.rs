@@ -1,1 +1,11 @@
-//! Placeholder.
+//! What the tests share: the product started as a user starts it, levels to wait for, processes as they really are.
+
+mod processes;
+mod product;
+mod program;
+mod wait;
+
+pub use processes::{Process, in_pod};
+pub use product::{Layout, Options, Output, Product, User};
+pub use program::available;
+pub use wait::{WAIT_MAX, until};

@@ -1,0 +1,261 @@
+//! What both planners are told about a set.
+
+mod action;
+mod spec;
+#[cfg(test)]
+mod tests;
+
+use domain::{Intent, Ordinal, Phase, Pod, RevisionName, SetRef, SetStatus, Snapshot, Switches, TargetRange, Uid};
+
+use super::{Violations, to_timestamp};
+use crate::proto::planning::v1 as proto;
+
+/// Notes a violation unless `number` can be an ordinal.
+fn ordinal(violations: &mut Violations, field: &str, number: u32) -> Ordinal {
+    violations.require(number <= Ordinal::MAX.0, field, "must be at most 2147483647");
+    Ordinal(number)
+}
+
+/// Notes a violation if `text` is empty.
+fn filled(violations: &mut Violations, field: &str, text: String) -> String {
+    violations.require(!text.is_empty(), field, "is required");
+    text
+}
+
+/// Checks that targets ascend without gaps.
+pub(super) fn check_targets(violations: &mut Violations, targets: &[TargetRange]) {
+    for (place, pair) in targets.windows(2).enumerate() {
+        if u64::from(pair[1].first.0) != u64::from(pair[0].last.0) + 1 {
+            violations.add(format!("targets[{}].first", place + 1), "must follow the last of the range before");
+        }
+    }
+}
+
+impl From<SetRef> for proto::SetRef {
+    fn from(set: SetRef) -> Self {
+        Self { namespace: set.namespace, name: set.name, uid: set.uid.0 }
+    }
+}
+
+impl TryFrom<proto::SetRef> for SetRef {
+    type Error = Violations;
+
+    fn try_from(set: proto::SetRef) -> Result<Self, Violations> {
+        let mut violations = Violations::default();
+        for (field, label) in [("namespace", &set.namespace), ("name", &set.name)] {
+            if let Err(error) = domain::is_dns_label(label) {
+                violations.add(field, error.to_string());
+            }
+        }
+        let uid = Uid(filled(&mut violations, "uid", set.uid));
+        violations.finish(Some(Self { namespace: set.namespace, name: set.name, uid }))
+    }
+}
+
+impl From<Intent> for proto::Intent {
+    fn from(intent: Intent) -> Self {
+        match intent {
+            Intent::Keep => Self::Keep,
+            Intent::Drain => Self::Drain,
+            Intent::Delete => Self::Delete,
+        }
+    }
+}
+
+impl TryFrom<proto::Intent> for Intent {
+    type Error = Violations;
+
+    fn try_from(intent: proto::Intent) -> Result<Self, Violations> {
+        match intent {
+            proto::Intent::Unspecified => Err(Violations::of("", "is required")),
+            proto::Intent::Keep => Ok(Self::Keep),
+            proto::Intent::Drain => Ok(Self::Drain),
+            proto::Intent::Delete => Ok(Self::Delete),
+        }
+    }
+}
+
+impl From<Phase> for proto::Phase {
+    fn from(phase: Phase) -> Self {
+        match phase {
+            Phase::Pending => Self::Pending,
+            Phase::Running => Self::Running,
+            Phase::Succeeded => Self::Succeeded,
+            Phase::Failed => Self::Failed,
+            Phase::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl TryFrom<proto::Phase> for Phase {
+    type Error = Violations;
+
+    fn try_from(phase: proto::Phase) -> Result<Self, Violations> {
+        match phase {
+            proto::Phase::Unspecified => Err(Violations::of("", "is required")),
+            proto::Phase::Pending => Ok(Self::Pending),
+            proto::Phase::Running => Ok(Self::Running),
+            proto::Phase::Succeeded => Ok(Self::Succeeded),
+            proto::Phase::Failed => Ok(Self::Failed),
+            proto::Phase::Unknown => Ok(Self::Unknown),
+        }
+    }
+}
+
+impl From<SetStatus> for proto::SetStatus {
+    fn from(status: SetStatus) -> Self {
+        Self {
+            observed_generation: status.observed_generation,
+            replicas: status.replicas,
+            ready_replicas: status.ready_replicas,
+            available_replicas: status.available_replicas,
+            current_replicas: status.current_replicas,
+            updated_replicas: status.updated_replicas,
+            current_revision: status.current_revision.0,
+            update_revision: status.update_revision.0,
+            collision_count: status.collision_count,
+        }
+    }
+}
+
+impl TryFrom<proto::SetStatus> for SetStatus {
+    type Error = Violations;
+
+    fn try_from(status: proto::SetStatus) -> Result<Self, Violations> {
+        let mut violations = Violations::default();
+        violations.require(status.observed_generation >= 0, "observed_generation", "must be at least 0");
+        violations.finish(Some(Self {
+            observed_generation: status.observed_generation,
+            replicas: status.replicas,
+            ready_replicas: status.ready_replicas,
+            available_replicas: status.available_replicas,
+            current_replicas: status.current_replicas,
+            updated_replicas: status.updated_replicas,
+            current_revision: RevisionName(status.current_revision),
+            update_revision: RevisionName(status.update_revision),
+            collision_count: status.collision_count,
+        }))
+    }
+}
+
+impl From<Pod> for proto::Pod {
+    fn from(pod: Pod) -> Self {
+        Self {
+            ordinal: pod.ordinal.0,
+            uid: pod.uid.0,
+            version: pod.version,
+            phase: proto::Phase::from(pod.phase).into(),
+            ready: pod.ready,
+            ready_since: pod.ready_since.map(to_timestamp),
+            terminating: pod.terminating,
+            revision: pod.revision.map(|revision| revision.0).unwrap_or_default(),
+        }
+    }
+}
+
+impl TryFrom<proto::Pod> for Pod {
+    type Error = Violations;
+
+    fn try_from(pod: proto::Pod) -> Result<Self, Violations> {
+        let mut violations = Violations::default();
+        let ordinal = ordinal(&mut violations, "ordinal", pod.ordinal);
+        let uid = Uid(filled(&mut violations, "uid", pod.uid));
+        let phase = violations.enumeration::<proto::Phase, _>("phase", pod.phase);
+        let ready_since = violations.timestamp("ready_since", pod.ready_since);
+        let revision = (!pod.revision.is_empty()).then_some(RevisionName(pod.revision));
+        let (version, ready, terminating) = (pod.version, pod.ready, pod.terminating);
+        let decode = |phase| Self { ordinal, uid, version, phase, ready, ready_since, terminating, revision };
+        violations.finish(phase.map(decode))
+    }
+}
+
+impl From<Switches> for proto::Switches {
+    fn from(switches: Switches) -> Self {
+        Self {
+            heal_broken_pods: switches.heal_broken_pods,
+            promote_when_available: switches.promote_when_available,
+            keep_current_at_zero: switches.keep_current_at_zero,
+            count_observed_pods: switches.count_observed_pods,
+            current_from_pods: switches.current_from_pods,
+        }
+    }
+}
+
+impl From<proto::Switches> for Switches {
+    fn from(switches: proto::Switches) -> Self {
+        Self {
+            heal_broken_pods: switches.heal_broken_pods,
+            promote_when_available: switches.promote_when_available,
+            keep_current_at_zero: switches.keep_current_at_zero,
+            count_observed_pods: switches.count_observed_pods,
+            current_from_pods: switches.current_from_pods,
+        }
+    }
+}
+
+impl From<Snapshot> for proto::Snapshot {
+    fn from(snapshot: Snapshot) -> Self {
+        Self {
+            set: Some(snapshot.set.into()),
+            generation: snapshot.generation.0,
+            spec: Some(snapshot.spec.into()),
+            intent: proto::Intent::from(snapshot.intent).into(),
+            status: Some(snapshot.status.into()),
+            pods: snapshot.pods.into_iter().map(Into::into).collect(),
+            switches: Some(snapshot.switches.into()),
+            now: Some(to_timestamp(snapshot.now)),
+        }
+    }
+}
+
+impl TryFrom<proto::Snapshot> for Snapshot {
+    type Error = Violations;
+
+    fn try_from(snapshot: proto::Snapshot) -> Result<Self, Violations> {
+        let mut violations = Violations::default();
+        let set = violations.required("set", snapshot.set);
+        violations.require(snapshot.generation >= 0, "generation", "must be at least 0");
+        let spec = violations.required("spec", snapshot.spec);
+        let intent = violations.enumeration::<proto::Intent, _>("intent", snapshot.intent);
+        let status = violations.optional("status", snapshot.status).unwrap_or_default();
+        let in_order = snapshot.pods.windows(2).position(|pair| pair[0].ordinal >= pair[1].ordinal);
+        if let Some(place) = in_order {
+            violations.add(format!("pods[{}].ordinal", place + 1), "must be above the ordinal before");
+        }
+        let pods = violations.list("pods", snapshot.pods);
+        let switches = snapshot.switches.map(Into::into).unwrap_or_default();
+        violations.require(snapshot.now.is_some(), "now", "is required");
+        let now = violations.timestamp("now", snapshot.now);
+        let generation = domain::Generation(snapshot.generation);
+        let whole = set.zip(spec).zip(intent).zip(now);
+        violations.finish(whole.map(|(((set, spec), intent), now)| Self {
+            set,
+            generation,
+            spec,
+            intent,
+            status,
+            pods,
+            switches,
+            now,
+        }))
+    }
+}
+
+impl From<TargetRange> for proto::TargetRange {
+    fn from(range: TargetRange) -> Self {
+        Self { first: range.first.0, last: range.last.0, revision: range.revision.0 }
+    }
+}
+
+impl TryFrom<proto::TargetRange> for TargetRange {
+    type Error = Violations;
+
+    fn try_from(range: proto::TargetRange) -> Result<Self, Violations> {
+        let mut violations = Violations::default();
+        let first = ordinal(&mut violations, "first", range.first);
+        let last = ordinal(&mut violations, "last", range.last);
+        violations.require(first <= last, "last", "must not be below first");
+        let revision = RevisionName(filled(&mut violations, "revision", range.revision));
+        violations.finish(Some(Self { first, last, revision }))
+    }
+}

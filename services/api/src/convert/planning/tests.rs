@@ -1,0 +1,302 @@
+//! What goes out comes back, and what is wrong is said whole.
+
+use domain::*;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use crate::convert::Violations;
+use crate::proto::{ordinal_scheduler, planning, update_planner};
+
+fn text() -> impl Strategy<Value = String> {
+    "[a-z0-9-]{1,12}"
+}
+
+fn label() -> impl Strategy<Value = String> {
+    "[a-z0-9]{1,12}"
+}
+
+fn name() -> impl Strategy<Value = RevisionName> {
+    text().prop_map(RevisionName)
+}
+
+fn time() -> impl Strategy<Value = Timestamp> {
+    any::<i64>().prop_map(Timestamp)
+}
+
+fn ordinal() -> impl Strategy<Value = Ordinal> {
+    (0..=Ordinal::MAX.0).prop_map(Ordinal)
+}
+
+fn guard() -> impl Strategy<Value = Guard> {
+    prop_oneof![Just(Guard::Pod), Just(Guard::Predecessors), Just(Guard::AllPods)]
+}
+
+fn phase() -> impl Strategy<Value = Phase> {
+    prop_oneof![
+        Just(Phase::Pending),
+        Just(Phase::Running),
+        Just(Phase::Succeeded),
+        Just(Phase::Failed),
+        Just(Phase::Unknown)
+    ]
+}
+
+fn strategy() -> impl Strategy<Value = UpdateStrategy> {
+    let bound =
+        prop_oneof![(0..=i32::MAX as u32).prop_map(IntOrPercent::Int), (0..=100_u32).prop_map(IntOrPercent::Percent)];
+    let block = (0..=i32::MAX as u32, option::of(bound))
+        .prop_map(|(partition, max_unavailable)| RollingUpdate { partition, max_unavailable });
+    prop_oneof![option::of(block).prop_map(UpdateStrategy::RollingUpdate), Just(UpdateStrategy::OnDelete)]
+}
+
+fn spec() -> impl Strategy<Value = SetSpec> {
+    let policy = prop_oneof![Just(PodManagementPolicy::OrderedReady), Just(PodManagementPolicy::Parallel)];
+    let rule = || prop_oneof![Just(RetentionRule::Retain), Just(RetentionRule::Delete)];
+    (1..=i32::MAX as u32, ordinal(), policy, strategy(), any::<u32>(), any::<i32>(), rule(), rule()).prop_map(
+        |(replicas, start, policy, strategy, seconds, limit, when_deleted, when_scaled)| SetSpec {
+            replicas,
+            start,
+            policy,
+            strategy,
+            min_ready_seconds: seconds,
+            revision_history_limit: limit,
+            retention: RetentionPolicy { when_deleted, when_scaled },
+        },
+    )
+}
+
+fn status() -> impl Strategy<Value = SetStatus> {
+    (0..i64::MAX, any::<[u32; 6]>(), text(), text()).prop_map(|(generation, counts, current, update)| SetStatus {
+        observed_generation: generation,
+        replicas: counts[0],
+        ready_replicas: counts[1],
+        available_replicas: counts[2],
+        current_replicas: counts[3],
+        updated_replicas: counts[4],
+        current_revision: RevisionName(current),
+        update_revision: RevisionName(update),
+        collision_count: counts[5],
+    })
+}
+
+fn pod() -> impl Strategy<Value = Pod> {
+    (ordinal(), text(), any::<u64>(), phase(), any::<bool>(), option::of(time()), any::<bool>(), option::of(name()))
+        .prop_map(|(ordinal, uid, version, phase, ready, ready_since, terminating, revision)| Pod {
+            ordinal,
+            uid: Uid(uid),
+            version,
+            phase,
+            ready,
+            ready_since,
+            terminating,
+            revision,
+        })
+}
+
+fn switches() -> impl Strategy<Value = Switches> {
+    any::<[bool; 5]>().prop_map(|[heal, promote, keep, count, current]| Switches {
+        heal_broken_pods: heal,
+        promote_when_available: promote,
+        keep_current_at_zero: keep,
+        count_observed_pods: count,
+        current_from_pods: current,
+    })
+}
+
+fn snapshot() -> impl Strategy<Value = Snapshot> {
+    let intent = prop_oneof![Just(Intent::Keep), Just(Intent::Drain), Just(Intent::Delete)];
+    let set = (label(), label(), text()).prop_map(|(namespace, name, uid)| SetRef { namespace, name, uid: Uid(uid) });
+    (set, 0..i64::MAX, spec(), intent, status(), vec(pod(), 0..6), switches(), time()).prop_map(
+        |(set, generation, spec, intent, status, mut pods, switches, now)| {
+            pods.sort_by_key(|pod| pod.ordinal);
+            pods.dedup_by_key(|pod| pod.ordinal);
+            Snapshot { set, generation: Generation(generation), spec, intent, status, pods, switches, now }
+        },
+    )
+}
+
+/// Cuts the range of `spec` where `cuts` says.
+fn targets_of(spec: &SetSpec, cuts: Vec<u32>, revision: &RevisionName) -> Vec<TargetRange> {
+    let mut range = spec.ordinals();
+    let first = range.next().expect("at least one replica");
+    let last = range.next_back().unwrap_or(first);
+    let mut starts: Vec<u32> = cuts.into_iter().filter(|cut| *cut > first.0 && *cut <= last.0).collect();
+    starts.push(first.0);
+    starts.sort_unstable();
+    starts.dedup();
+    let ends = starts.iter().skip(1).map(|start| start - 1).chain([last.0]).collect::<Vec<_>>();
+    let ranges = starts.into_iter().zip(ends);
+    ranges
+        .map(|(first, last)| TargetRange { first: Ordinal(first), last: Ordinal(last), revision: revision.clone() })
+        .collect()
+}
+
+fn targets() -> impl Strategy<Value = Vec<TargetRange>> {
+    (spec(), vec(any::<u32>(), 0..4), name()).prop_map(|(spec, cuts, name)| targets_of(&spec, cuts, &name))
+}
+
+fn revision() -> impl Strategy<Value = Revision> {
+    (name(), 1..i64::MAX, ".*", time()).prop_map(|(name, number, data, created_at)| Revision {
+        name,
+        number,
+        data,
+        created_at,
+    })
+}
+
+fn creation() -> impl Strategy<Value = PodCreation> {
+    (ordinal(), name(), guard()).prop_map(|(ordinal, revision, guard)| PodCreation { ordinal, revision, guard })
+}
+
+fn deletion() -> impl Strategy<Value = PodDeletion> {
+    (ordinal(), text(), ".*", guard()).prop_map(|(ordinal, uid, why, guard)| PodDeletion {
+        ordinal,
+        uid: Uid(uid),
+        why,
+        guard,
+    })
+}
+
+fn reason() -> impl Strategy<Value = WaitReason> {
+    let of_ordinal = (ordinal(), option::of(time()), 0..7).prop_map(|(ordinal, at, kind)| match kind {
+        0 => WaitReason::Pending { ordinal },
+        1 => WaitReason::NotReady { ordinal },
+        2 => WaitReason::NotYetAvailable { ordinal, at },
+        3 => WaitReason::Terminating { ordinal },
+        4 => WaitReason::Missing { ordinal },
+        5 => WaitReason::Ended { ordinal },
+        _ => WaitReason::ScalingDown { ordinal },
+    });
+    let of_words = (".*", ".*", 0..5).prop_map(|(claim, owner, kind)| match kind {
+        0 => WaitReason::ClaimTerminating { claim },
+        1 => WaitReason::ClaimStale { claim },
+        2 => WaitReason::ClaimForeign { claim, owner },
+        3 => WaitReason::ServiceUnavailable { service: claim, error: owner },
+        _ => WaitReason::Other { message: claim },
+    });
+    let of_numbers = (any::<u32>(), any::<u32>(), 0..3).prop_map(|(a, b, kind)| match kind {
+        0 => WaitReason::BudgetSpent { unavailable: a, max_unavailable: b },
+        1 => WaitReason::Partition { partition: a },
+        _ => WaitReason::OnDelete,
+    });
+    prop_oneof![of_ordinal, of_words, of_numbers]
+}
+
+fn wait() -> impl Strategy<Value = Wait> {
+    (option::of(ordinal()), reason()).prop_map(|(ordinal, reason)| Wait { ordinal, reason })
+}
+
+fn change() -> impl Strategy<Value = RevisionChange> {
+    prop_oneof![
+        revision().prop_map(RevisionChange::Create),
+        (name(), 1..i64::MAX).prop_map(|(name, number)| RevisionChange::Renumber { name, number }),
+        name().prop_map(|name| RevisionChange::Prune { name }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn update_requests_survive_the_wire(
+        snapshot in snapshot(), template in ".+", revisions in vec(revision(), 0..4), equal in option::of(name())
+    ) {
+        let request = UpdateRequest { snapshot, template, revisions, equal_after_defaulting: equal };
+        let wire = update_planner::v1::PlanRequest::from(request.clone());
+        prop_assert_eq!(UpdateRequest::try_from(wire), Ok(request));
+    }
+
+    #[test]
+    fn update_plans_survive_the_wire(
+        revisions in vec(change(), 0..4), targets in targets(), replace in vec(deletion(), 0..4),
+        waits in vec(wait(), 0..8), status in status()
+    ) {
+        let plan = UpdatePlan { revisions, targets, replace, waits, status };
+        let wire = update_planner::v1::PlanResponse::from(plan.clone());
+        prop_assert_eq!(UpdatePlan::try_from(wire), Ok(plan));
+    }
+
+    #[test]
+    fn ordinal_requests_survive_the_wire(snapshot in snapshot(), cuts in vec(any::<u32>(), 0..4), name in name()) {
+        let targets = targets_of(&snapshot.spec, cuts, &name);
+        let request = OrdinalRequest { snapshot, targets };
+        let wire = ordinal_scheduler::v1::PlanRequest::from(request.clone());
+        prop_assert_eq!(OrdinalRequest::try_from(wire), Ok(request));
+    }
+
+    #[test]
+    fn ordinal_plans_survive_the_wire(
+        create in vec(creation(), 0..4), delete in vec(deletion(), 0..4), waits in vec(wait(), 0..8)
+    ) {
+        let plan = OrdinalPlan { create, delete, waits };
+        let wire = ordinal_scheduler::v1::PlanResponse::from(plan.clone());
+        prop_assert_eq!(OrdinalPlan::try_from(wire), Ok(plan));
+    }
+}
+
+#[test]
+fn every_violation_is_named_at_once() {
+    let bad_pod = planning::v1::Pod { ordinal: u32::MAX, phase: 9, ..Default::default() };
+    let good_pod = planning::v1::Pod { uid: "a".into(), phase: 1, ..Default::default() };
+    let snapshot = planning::v1::Snapshot {
+        set: Some(planning::v1::SetRef { namespace: "Default".into(), name: "web".into(), uid: String::new() }),
+        generation: -1,
+        spec: Some(planning::v1::SetSpec {
+            replicas: u32::MAX,
+            strategy: 2,
+            rolling_update: Some(Default::default()),
+            ..Default::default()
+        }),
+        pods: vec![bad_pod, good_pod],
+        ..Default::default()
+    };
+    let request = ordinal_scheduler::v1::PlanRequest { snapshot: Some(snapshot), targets: Vec::new() };
+    let Err(Violations(violations)) = OrdinalRequest::try_from(request) else { panic!("accepted") };
+    let fields: Vec<&str> = violations.iter().map(|(field, _)| field.as_str()).collect();
+    assert_eq!(
+        fields,
+        [
+            "snapshot.set.namespace",
+            "snapshot.set.uid",
+            "snapshot.generation",
+            "snapshot.spec.replicas",
+            "snapshot.spec.policy",
+            "snapshot.spec.rolling_update",
+            "snapshot.spec.when_deleted",
+            "snapshot.spec.when_scaled",
+            "snapshot.intent",
+            "snapshot.pods[1].ordinal",
+            "snapshot.pods[0].ordinal",
+            "snapshot.pods[0].uid",
+            "snapshot.pods[0].phase",
+            "snapshot.now",
+        ]
+    );
+}
+
+#[test]
+fn targets_cover_the_range_without_gaps() {
+    let set = SetRef { namespace: "default".into(), name: "web".into(), uid: Uid("u".into()) };
+    let spec = SetSpec { replicas: 4, ..SetSpec::default() };
+    let snapshot = Snapshot { set, spec, ..Snapshot::default() };
+    let range =
+        |first, last| TargetRange { first: Ordinal(first), last: Ordinal(last), revision: RevisionName("r".into()) };
+    let check = |targets| {
+        let request = OrdinalRequest { snapshot: snapshot.clone(), targets };
+        let wire = ordinal_scheduler::v1::PlanRequest::from(request);
+        OrdinalRequest::try_from(wire).map(drop).map_err(|violations| violations.to_string())
+    };
+    assert_eq!(check(vec![range(0, 1), range(2, 3)]), Ok(()));
+    assert_eq!(check(vec![range(0, 1)]), Err("targets: must cover every ordinal in range".into()));
+    assert_eq!(
+        check(vec![range(0, 0), range(2, 3)]),
+        Err("targets[1].first: must follow the last of the range before".into())
+    );
+}
+
+#[test]
+fn reason_of_a_later_version_is_not_an_error() {
+    let wire = planning::v1::Wait { ordinal: Some(3), reason: None };
+    let wait = Wait::try_from(wire).expect("readable");
+    assert_eq!(wait.ordinal, Some(Ordinal(3)));
+    assert!(matches!(wait.reason, WaitReason::Other { .. }));
+}

@@ -1,0 +1,126 @@
+//! Question to and answer of the update planner.
+
+use domain::{Revision, RevisionChange, RevisionName, UpdatePlan, UpdateRequest};
+
+use super::planning::check_targets;
+use super::{Violations, to_timestamp};
+use crate::proto::update_planner::v1 as proto;
+use crate::proto::update_planner::v1::revision_change::Change;
+
+impl From<Revision> for proto::Revision {
+    fn from(revision: Revision) -> Self {
+        Self {
+            name: revision.name.0,
+            number: revision.number,
+            data: revision.data,
+            created_at: Some(to_timestamp(revision.created_at)),
+        }
+    }
+}
+
+impl TryFrom<proto::Revision> for Revision {
+    type Error = Violations;
+
+    fn try_from(revision: proto::Revision) -> Result<Self, Violations> {
+        let mut violations = Violations::default();
+        violations.require(!revision.name.is_empty(), "name", "is required");
+        violations.require(revision.number >= 1, "number", "must be at least 1");
+        violations.require(revision.created_at.is_some(), "created_at", "is required");
+        let created_at = violations.timestamp("created_at", revision.created_at);
+        violations.finish(created_at.map(|created_at| Self {
+            name: RevisionName(revision.name),
+            number: revision.number,
+            data: revision.data,
+            created_at,
+        }))
+    }
+}
+
+impl From<UpdateRequest> for proto::PlanRequest {
+    fn from(request: UpdateRequest) -> Self {
+        Self {
+            snapshot: Some(request.snapshot.into()),
+            template: request.template,
+            revisions: request.revisions.into_iter().map(Into::into).collect(),
+            equal_after_defaulting: request.equal_after_defaulting.map(|name| name.0).unwrap_or_default(),
+        }
+    }
+}
+
+impl TryFrom<proto::PlanRequest> for UpdateRequest {
+    type Error = Violations;
+
+    fn try_from(request: proto::PlanRequest) -> Result<Self, Violations> {
+        let mut violations = Violations::default();
+        let snapshot = violations.required("snapshot", request.snapshot);
+        violations.require(!request.template.is_empty(), "template", "is required");
+        let revisions = violations.list("revisions", request.revisions);
+        let equal_after_defaulting =
+            (!request.equal_after_defaulting.is_empty()).then_some(RevisionName(request.equal_after_defaulting));
+        let template = request.template;
+        violations.finish(snapshot.map(|snapshot| Self { snapshot, template, revisions, equal_after_defaulting }))
+    }
+}
+
+impl From<RevisionChange> for proto::RevisionChange {
+    fn from(change: RevisionChange) -> Self {
+        let change = match change {
+            RevisionChange::Create(revision) => Change::Create(revision.into()),
+            RevisionChange::Renumber { name, number } => Change::Renumber(proto::Renumber { name: name.0, number }),
+            RevisionChange::Prune { name } => Change::Prune(name.0),
+        };
+        Self { change: Some(change) }
+    }
+}
+
+impl TryFrom<proto::RevisionChange> for RevisionChange {
+    type Error = Violations;
+
+    fn try_from(change: proto::RevisionChange) -> Result<Self, Violations> {
+        let mut violations = Violations::default();
+        let change = match change.change {
+            None => {
+                violations.add("change", "is required");
+                None
+            }
+            Some(Change::Create(revision)) => violations.part("create", Revision::try_from(revision)).map(Self::Create),
+            Some(Change::Renumber(renumber)) => {
+                violations.require(!renumber.name.is_empty(), "renumber.name", "is required");
+                violations.require(renumber.number >= 1, "renumber.number", "must be at least 1");
+                Some(Self::Renumber { name: RevisionName(renumber.name), number: renumber.number })
+            }
+            Some(Change::Prune(name)) => {
+                violations.require(!name.is_empty(), "prune", "is required");
+                Some(Self::Prune { name: RevisionName(name) })
+            }
+        };
+        violations.finish(change)
+    }
+}
+
+impl From<UpdatePlan> for proto::PlanResponse {
+    fn from(plan: UpdatePlan) -> Self {
+        Self {
+            revisions: plan.revisions.into_iter().map(Into::into).collect(),
+            targets: plan.targets.into_iter().map(Into::into).collect(),
+            replace: plan.replace.into_iter().map(Into::into).collect(),
+            waits: plan.waits.into_iter().map(Into::into).collect(),
+            status: Some(plan.status.into()),
+        }
+    }
+}
+
+impl TryFrom<proto::PlanResponse> for UpdatePlan {
+    type Error = Violations;
+
+    fn try_from(plan: proto::PlanResponse) -> Result<Self, Violations> {
+        let mut violations = Violations::default();
+        let revisions = violations.list("revisions", plan.revisions);
+        let targets = violations.list("targets", plan.targets);
+        check_targets(&mut violations, &targets);
+        let replace = violations.list("replace", plan.replace);
+        let waits = violations.list("waits", plan.waits);
+        let status = violations.required("status", plan.status);
+        violations.finish(status.map(|status| Self { revisions, targets, replace, waits, status }))
+    }
+}

@@ -1,0 +1,172 @@
+//! The public API. Every service of it speaks through one [`Front`], so that a set is applied, read, watched and
+//! deleted the same way whichever door it comes through.
+
+mod object_service;
+mod page;
+mod pod_service;
+mod set_service;
+mod system_service;
+mod watch;
+
+use std::sync::Arc;
+
+use api::manifest::Kind;
+use domain::Timestamp;
+use prost_types::Struct;
+use serde_json::Value;
+use service_kit::Context;
+use service_kit::status::StatusBuilder;
+use tonic::{Code, Status};
+
+pub(crate) use self::pod_service::Pods;
+pub(crate) use self::system_service::System;
+use crate::collect;
+use crate::error::{SERVICE, commit_status, invalid_argument, not_found};
+use crate::pods::lifecycle;
+use crate::pods::node_service::detached;
+use crate::sets::deletion::{self, Cascade};
+use crate::store::CommitError;
+use crate::world::{Key, Object, Transaction, World};
+
+/// Namespace of requests that name none.
+pub(crate) const NAMESPACE_DEFAULT: &str = "default";
+
+/// Tries of one change against others who write the same object at the same time.
+const TRIES_MAX: u32 = 16;
+
+/// What all public services share.
+#[derive(Debug, Clone)]
+pub(crate) struct Front {
+    pub(crate) world: Arc<World>,
+    pub(crate) context: Context,
+}
+
+/// What to delete, and how.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Deletion {
+    pub(crate) uid: String,
+    pub(crate) resource_version: String,
+    pub(crate) grace_period_seconds: Option<i64>,
+    pub(crate) cascade: String,
+}
+
+impl Front {
+    fn now(&self) -> Timestamp {
+        self.context.clock.now()
+    }
+
+    fn get(&self, key: &Key) -> Result<Arc<Object>, Status> {
+        self.world.get(key).ok_or_else(|| not_found(key.kind, &key.name))
+    }
+
+    /// Requests the deletion of one object. Returns it as it is afterwards, or as it last was.
+    async fn delete(&self, key: Key, deletion: Deletion) -> Result<Arc<Object>, Status> {
+        let cascade = Cascade::parse(&deletion.cascade).ok_or_else(|| {
+            let message = format!("cascade: {:?} is none of ordered, background, orphan", deletion.cascade);
+            invalid_argument("INVALID_CASCADE", &message)
+        })?;
+        if !key.kind.writable() {
+            let message = format!("{} objects are written by the system and cannot be deleted", key.kind);
+            return Err(invalid_argument("UNKNOWN_KIND", &message));
+        }
+        let this = self.clone();
+        detached(async move {
+            for _ in 0..TRIES_MAX {
+                let object = this.get(&key)?;
+                expected(&object, &deletion)?;
+                let transaction = this.deletion(&object, &deletion, cascade)?;
+                match this.world.commit(transaction).await {
+                    Ok(_) => return Ok(this.world.get(&key).filter(|now| now.uid() == object.uid()).unwrap_or(object)),
+                    Err(CommitError::Conflict { .. }) if deletion.resource_version.is_empty() => {}
+                    Err(error) => return Err(commit_status(error)),
+                }
+            }
+            Err(busy(&key))
+        })
+        .await
+    }
+
+    fn deletion(&self, object: &Object, deletion: &Deletion, cascade: Cascade) -> Result<Transaction, Status> {
+        let mut transaction = Transaction::default();
+        match object.kind() {
+            Kind::StatefulSet => return Ok(deletion::request(&self.world, object, cascade, self.now())),
+            Kind::Pod => lifecycle::delete(&mut transaction, object, deletion.grace_period_seconds, self.now()),
+            Kind::Namespace if object.key.name == NAMESPACE_DEFAULT => {
+                return Err(StatusBuilder::new(
+                    SERVICE,
+                    Code::FailedPrecondition,
+                    "FORBIDDEN_CHANGE",
+                    "namespace \"default\" cannot be deleted: delete what is in it instead",
+                )
+                .build());
+            }
+            Kind::Namespace => {
+                let mut value = object.value.clone();
+                let metadata = crate::objects::object_mut(&mut value, "metadata");
+                metadata.entry("deletionTimestamp").or_insert_with(|| crate::objects::time_text(self.now()).into());
+                crate::objects::object_mut(&mut value, "status").insert("phase".into(), "Terminating".into());
+                if value != object.value {
+                    transaction.update(object, value);
+                }
+            }
+            _ => collect::delete(&mut transaction, object, self.now()),
+        }
+        Ok(transaction)
+    }
+}
+
+/// Reads a kind off a request.
+pub(crate) fn kind(text: &str) -> Result<Kind, Status> {
+    Kind::from_text(text).ok_or_else(|| {
+        let known: Vec<_> = Kind::all().map(Kind::plural).collect();
+        invalid_argument("UNKNOWN_KIND", &format!("kind: {text:?} is none of {}", known.join(", ")))
+    })
+}
+
+/// The namespace a request means.
+pub(crate) fn namespace(text: &str) -> &str {
+    if text.is_empty() { NAMESPACE_DEFAULT } else { text }
+}
+
+/// An object as callers may see it.
+pub(crate) fn visible(object: &Object) -> Struct {
+    api::object::to_struct(&object.value)
+}
+
+fn expected(object: &Object, deletion: &Deletion) -> Result<(), Status> {
+    let uid = object.uid().0;
+    if !deletion.uid.is_empty() && deletion.uid != uid {
+        let message = format!("{} has uid {uid}, not {}: it was deleted and made anew", object.key, deletion.uid);
+        return Err(StatusBuilder::new(SERVICE, Code::FailedPrecondition, "UID_MISMATCH", message).build());
+    }
+    let version = object.version.to_string();
+    if !deletion.resource_version.is_empty() && deletion.resource_version != version {
+        let message = format!("{} has resourceVersion {version}, not {}", object.key, deletion.resource_version);
+        return Err(StatusBuilder::new(SERVICE, Code::Aborted, "STALE_RESOURCE_VERSION", message).build());
+    }
+    Ok(())
+}
+
+/// Too many writers at once; the caller may try again.
+pub(crate) fn busy(key: &Key) -> Status {
+    StatusBuilder::new(
+        SERVICE,
+        Code::Aborted,
+        "STALE_RESOURCE_VERSION",
+        format!("{key} changes all the time: try again"),
+    )
+    .build()
+}
+
+/// Scales a set; nothing else of it changes. None if it has that many already.
+pub(crate) fn scaled(set: &Object, replicas: i32) -> Option<Value> {
+    if set.value.pointer("/spec/replicas").and_then(Value::as_i64) == Some(i64::from(replicas)) {
+        return None;
+    }
+    let mut value = set.value.clone();
+    crate::objects::object_mut(&mut value, "spec").insert("replicas".into(), replicas.into());
+    let metadata = crate::objects::object_mut(&mut value, "metadata");
+    let generation = metadata.get("generation").and_then(Value::as_i64).unwrap_or(0) + 1;
+    metadata.insert("generation".into(), generation.into());
+    Some(value)
+}

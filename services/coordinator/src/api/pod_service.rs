@@ -1,0 +1,139 @@
+//! `PodService`.
+
+use std::time::Duration;
+
+use api::manifest::Kind;
+use api::proto::coordinator::v1::pod_service_server::PodService;
+use api::proto::coordinator::v1::{
+    ApplyPodRequest, ApplyPodResponse, DeletePodRequest, DeletePodResponse, GetPodRequest, GetPodResponse,
+    ListPodsRequest, ListPodsResponse, LogsRequest, LogsResponse, WatchPodsRequest, WatchPodsResponse,
+};
+use api::proto::pod_runtime::v1::LogsRequest as RuntimeLogsRequest;
+use api::proto::pod_runtime::v1::pod_runtime_service_client::PodRuntimeServiceClient;
+use service_kit::status::StatusBuilder;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request, Response, Status};
+
+use super::page::{Filter, page};
+use super::watch::watch;
+use super::{Deletion, Front, namespace, visible};
+use crate::apply::Application;
+use crate::error::SERVICE;
+use crate::machines::Machines;
+use crate::world::Key;
+
+/// Pieces of a log that a slow reader may be behind before the machine waits for it.
+const LOG_BUFFERED_MAX: usize = 16;
+
+/// How long a machine may take to begin with a log.
+const LOG_START_MAX: Duration = Duration::from_secs(10);
+
+/// Pods, and the machines that have their logs.
+#[derive(Debug, Clone)]
+pub(crate) struct Pods {
+    pub(crate) front: Front,
+    pub(crate) machines: Machines,
+}
+
+#[tonic::async_trait]
+impl PodService for Pods {
+    type WatchStream = ReceiverStream<Result<WatchPodsResponse, Status>>;
+    type LogsStream = ReceiverStream<Result<LogsResponse, Status>>;
+
+    async fn apply(&self, request: Request<ApplyPodRequest>) -> Result<Response<ApplyPodResponse>, Status> {
+        let request = request.into_inner();
+        let application = Application::one(Kind::Pod, request.pod, request.dry_run)?;
+        let mut applied = self.front.apply(application).await?;
+        let one = applied.objects.remove(0);
+        Ok(Response::new(ApplyPodResponse {
+            pod: Some(api::object::to_struct(&one.value)),
+            result: one.result.to_owned(),
+            warnings: applied.warnings,
+        }))
+    }
+
+    async fn get(&self, request: Request<GetPodRequest>) -> Result<Response<GetPodResponse>, Status> {
+        let request = request.into_inner();
+        let pod = self.front.get(&key(&request.namespace, &request.name))?;
+        Ok(Response::new(GetPodResponse { pod: Some(visible(&pod)) }))
+    }
+
+    async fn list(&self, request: Request<ListPodsRequest>) -> Result<Response<ListPodsResponse>, Status> {
+        let request = request.into_inner();
+        let filter = Filter::new(Kind::Pod, &request.namespace, &request.label_selector, "")?;
+        let page = page(&self.front.world, &filter, request.page_size, &request.page_token);
+        Ok(Response::new(ListPodsResponse {
+            pods: page.objects.iter().map(|pod| visible(pod)).collect(),
+            next_page_token: page.next,
+            revision: page.revision,
+        }))
+    }
+
+    async fn watch(&self, request: Request<WatchPodsRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let request = request.into_inner();
+        let filter = Filter::new(Kind::Pod, &request.namespace, &request.label_selector, &request.name)?;
+        let tell = |told: super::watch::Told| WatchPodsResponse {
+            r#type: told.kind.to_owned(),
+            pod: told.object,
+            revision: told.revision,
+        };
+        let front = &self.front;
+        Ok(Response::new(watch(front.world.clone(), filter, request.from_revision, &front.context, tell).await?))
+    }
+
+    async fn delete(&self, request: Request<DeletePodRequest>) -> Result<Response<DeletePodResponse>, Status> {
+        let request = request.into_inner();
+        let deletion =
+            Deletion { uid: request.uid, grace_period_seconds: request.grace_period_seconds, ..Deletion::default() };
+        let pod = self.front.delete(key(&request.namespace, &request.name), deletion).await?;
+        Ok(Response::new(DeletePodResponse { pod: Some(visible(&pod)) }))
+    }
+
+    async fn logs(&self, request: Request<LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
+        let request = request.into_inner();
+        let pod = self.front.get(&key(&request.namespace, &request.pod))?;
+        let node = pod.text("/spec/nodeName");
+        if node.is_empty() {
+            let why = crate::objects::condition(&pod.value, "PodScheduled").and_then(|c| c.get("message")?.as_str());
+            let message =
+                format!("pod {:?} has no machine yet: {}", pod.key.name, why.unwrap_or("it was just created"));
+            return Err(StatusBuilder::new(SERVICE, Code::FailedPrecondition, "POD_NOT_PLACED", message).build());
+        }
+        let mut runtime = PodRuntimeServiceClient::new(self.machines.channel(node)?);
+        let asked = RuntimeLogsRequest {
+            namespace: pod.key.namespace.clone(),
+            pod: pod.key.name.clone(),
+            container: request.container,
+            follow: request.follow,
+            previous: request.previous,
+            tail_lines: request.tail_lines,
+            timestamps: request.timestamps,
+        };
+        let started = tokio::time::timeout(LOG_START_MAX, runtime.logs(asked)).await;
+        let mut pieces = started.map_err(|_| crate::machines::unreachable(node, "no answer in time"))??.into_inner();
+        let (feed, receiver) = mpsc::channel(LOG_BUFFERED_MAX);
+        let shutdown = self.front.context.shutdown.clone();
+        // Owned by its receiver: it ends when the reader hangs up, the log ends, or at shutdown.
+        tokio::spawn(async move {
+            loop {
+                let piece = tokio::select! {
+                    () = shutdown.cancelled() => return,
+                    () = feed.closed() => return,
+                    piece = pieces.next() => piece,
+                };
+                let Some(piece) = piece else { return };
+                let piece = piece.map(|piece| LogsResponse { data: piece.data });
+                if feed.send(piece).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+fn key(of_request: &str, name: &str) -> Key {
+    Key::new(Kind::Pod, namespace(of_request), name)
+}

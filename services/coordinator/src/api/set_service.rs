@@ -1,0 +1,127 @@
+//! `StatefulSetService`.
+
+use api::manifest::Kind;
+use api::proto::coordinator::v1::stateful_set_service_server::StatefulSetService;
+use api::proto::coordinator::v1::{
+    ApplyStatefulSetRequest, ApplyStatefulSetResponse, DeleteStatefulSetRequest, DeleteStatefulSetResponse,
+    GetStatefulSetRequest, GetStatefulSetResponse, ListStatefulSetsRequest, ListStatefulSetsResponse,
+    ScaleStatefulSetRequest, ScaleStatefulSetResponse, WatchStatefulSetsRequest, WatchStatefulSetsResponse,
+};
+use serde_json::Value;
+use service_kit::status::StatusBuilder;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request, Response, Status};
+
+use super::page::{Filter, page};
+use super::watch::watch;
+use super::{Deletion, Front, TRIES_MAX, busy, namespace, scaled, visible};
+use crate::apply::Application;
+use crate::error::{SERVICE, commit_status};
+use crate::pods::node_service::detached;
+use crate::store::CommitError;
+use crate::world::{Key, Transaction};
+
+#[tonic::async_trait]
+impl StatefulSetService for Front {
+    type WatchStream = ReceiverStream<Result<WatchStatefulSetsResponse, Status>>;
+
+    async fn apply(
+        &self,
+        request: Request<ApplyStatefulSetRequest>,
+    ) -> Result<Response<ApplyStatefulSetResponse>, Status> {
+        let request = request.into_inner();
+        let application = Application::one(Kind::StatefulSet, request.stateful_set, request.dry_run)?;
+        let mut applied = self.apply(application).await?;
+        let one = applied.objects.remove(0);
+        Ok(Response::new(ApplyStatefulSetResponse {
+            stateful_set: Some(api::object::to_struct(&one.value)),
+            result: one.result.to_owned(),
+            warnings: applied.warnings,
+        }))
+    }
+
+    async fn get(&self, request: Request<GetStatefulSetRequest>) -> Result<Response<GetStatefulSetResponse>, Status> {
+        let request = request.into_inner();
+        let set = self.get(&key(&request.namespace, &request.name))?;
+        Ok(Response::new(GetStatefulSetResponse { stateful_set: Some(visible(&set)) }))
+    }
+
+    async fn list(
+        &self,
+        request: Request<ListStatefulSetsRequest>,
+    ) -> Result<Response<ListStatefulSetsResponse>, Status> {
+        let request = request.into_inner();
+        let filter = Filter::new(Kind::StatefulSet, &request.namespace, &request.label_selector, "")?;
+        let page = page(&self.world, &filter, request.page_size, &request.page_token);
+        Ok(Response::new(ListStatefulSetsResponse {
+            stateful_sets: page.objects.iter().map(|set| visible(set)).collect(),
+            next_page_token: page.next,
+            revision: page.revision,
+        }))
+    }
+
+    async fn watch(&self, request: Request<WatchStatefulSetsRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let request = request.into_inner();
+        let filter = Filter::new(Kind::StatefulSet, &request.namespace, &request.label_selector, &request.name)?;
+        let tell = |told: super::watch::Told| WatchStatefulSetsResponse {
+            r#type: told.kind.to_owned(),
+            stateful_set: told.object,
+            revision: told.revision,
+        };
+        Ok(Response::new(watch(self.world.clone(), filter, request.from_revision, &self.context, tell).await?))
+    }
+
+    async fn delete(
+        &self,
+        request: Request<DeleteStatefulSetRequest>,
+    ) -> Result<Response<DeleteStatefulSetResponse>, Status> {
+        let request = request.into_inner();
+        let deletion = Deletion { uid: request.uid, cascade: request.cascade, ..Deletion::default() };
+        let set = self.delete(key(&request.namespace, &request.name), deletion).await?;
+        Ok(Response::new(DeleteStatefulSetResponse { stateful_set: Some(visible(&set)) }))
+    }
+
+    async fn scale(
+        &self,
+        request: Request<ScaleStatefulSetRequest>,
+    ) -> Result<Response<ScaleStatefulSetResponse>, Status> {
+        let request = request.into_inner();
+        let this = self.clone();
+        let set = detached(async move { this.scale_set(&request).await }).await?;
+        Ok(Response::new(ScaleStatefulSetResponse { stateful_set: Some(set) }))
+    }
+}
+
+impl Front {
+    async fn scale_set(&self, request: &ScaleStatefulSetRequest) -> Result<prost_types::Struct, Status> {
+        let key = key(&request.namespace, &request.name);
+        for _ in 0..TRIES_MAX {
+            let set = self.get(&key)?;
+            let version = set.version.to_string();
+            if !request.resource_version.is_empty() && request.resource_version != version {
+                let message = format!("{key} has resourceVersion {version}, not {}", request.resource_version);
+                return Err(StatusBuilder::new(SERVICE, Code::Aborted, "STALE_RESOURCE_VERSION", message).build());
+            }
+            let now = set.value.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
+            if let Some(wanted) = request.current_replicas.filter(|wanted| i64::from(*wanted) != now) {
+                let message = format!("expected replicas to be {wanted}, was {now}");
+                let status = StatusBuilder::new(SERVICE, Code::FailedPrecondition, "FORBIDDEN_CHANGE", message.clone());
+                return Err(status.precondition("REPLICAS", key.name.clone(), message).build());
+            }
+            let Some(value) = scaled(&set, request.replicas) else { return Ok(visible(&set)) };
+            self.admitted(&set, &value)?;
+            let mut transaction = Transaction::default();
+            transaction.update(&set, value);
+            match self.world.commit(transaction).await {
+                Ok(_) => return Ok(visible(&*self.get(&key)?)),
+                Err(CommitError::Conflict { .. }) => {}
+                Err(error) => return Err(commit_status(error)),
+            }
+        }
+        Err(busy(&key))
+    }
+}
+
+fn key(of_request: &str, name: &str) -> Key {
+    Key::new(Kind::StatefulSet, namespace(of_request), name)
+}

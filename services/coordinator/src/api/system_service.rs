@@ -1,0 +1,141 @@
+//! `SystemService`: the system itself, and bringing it to rest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::manifest::Kind;
+use api::proto::coordinator::v1::system_service_server::SystemService;
+use api::proto::coordinator::v1::{DrainRequest, DrainResponse, GetSystemRequest, GetSystemResponse, ServiceState};
+use api::proto::pod_runtime::v1::StopAllRequest;
+use api::proto::pod_runtime::v1::pod_runtime_service_client::PodRuntimeServiceClient;
+use service_kit::{Channel, Target};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use super::{Front, visible};
+use crate::machines::Machines;
+use crate::sets::Sets;
+
+/// How long a service may take to say that it is well.
+const HEALTH_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Longest stop of the pods that no set owns: the longest grace period that makes sense, and a little.
+const STOP_ALL_MAX: Duration = Duration::from_secs(600);
+
+/// Messages of a drain that a slow reader may be behind.
+const DRAIN_BUFFERED_MAX: usize = 16;
+
+/// What the system service knows.
+#[derive(Debug, Clone)]
+pub(crate) struct System {
+    pub(crate) front: Front,
+    pub(crate) sets: Arc<Sets>,
+    pub(crate) machines: Machines,
+    /// Services this coordinator calls: name, address, channel.
+    pub(crate) services: Vec<(&'static str, Target, Channel)>,
+    pub(crate) epoch: u64,
+    pub(crate) cluster_domain: String,
+    pub(crate) dns_address: String,
+}
+
+#[tonic::async_trait]
+impl SystemService for System {
+    type DrainStream = ReceiverStream<Result<DrainResponse, Status>>;
+
+    async fn get_system(&self, _: Request<GetSystemRequest>) -> Result<Response<GetSystemResponse>, Status> {
+        let states = self.services.iter().map(|(name, target, channel)| state(name, target, channel.clone()));
+        let world = &self.front.world;
+        Ok(Response::new(GetSystemResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            store_id: world.store_id().to_owned(),
+            revision: world.revision().0,
+            epoch: self.epoch,
+            cluster_domain: self.cluster_domain.clone(),
+            dns_address: self.dns_address.clone(),
+            nodes: world.list(Kind::Node, None).iter().map(|node| visible(node)).collect(),
+            services: futures::future::join_all(states).await,
+        }))
+    }
+
+    async fn drain(&self, _: Request<DrainRequest>) -> Result<Response<Self::DrainStream>, Status> {
+        let (feed, receiver) = mpsc::channel(DRAIN_BUFFERED_MAX);
+        let this = self.clone();
+        self.sets.drain();
+        tracing::info!("pods stop in order; no pod starts until the next start");
+        // Goes on if the caller hangs up: a machine that goes down must not stop half-way. It ends when nothing runs.
+        tokio::spawn(async move {
+            let shutdown = this.front.context.shutdown.clone();
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                result = this.drain_all(&feed) => {
+                    if let Err(status) = result {
+                        let _ = feed.send(Err(status)).await;
+                    }
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+impl System {
+    /// First the pods of sets, in order, by the controller; then what is left, by its machines.
+    async fn drain_all(&self, feed: &mpsc::Sender<Result<DrainResponse, Status>>) -> Result<(), Status> {
+        let world = &self.front.world;
+        let mut commits = world.subscribe();
+        let mut before = self.of_sets();
+        while !before.is_empty() {
+            if let Err(RecvError::Closed) = commits.recv().await {
+                return Ok(());
+            }
+            let now = self.of_sets();
+            let stopped = before.iter().find(|pod| !now.contains(pod)).cloned().unwrap_or_default();
+            if now != before {
+                let remaining = u32::try_from(now.len()).unwrap_or(u32::MAX);
+                // The reader may be gone; the drain goes on.
+                let _ = feed.send(Ok(DrainResponse { remaining, stopped })).await;
+            }
+            before = now;
+        }
+        for node in self.machines.names() {
+            let mut request = Request::new(StopAllRequest {
+                operation_id: uuid::Uuid::new_v4().to_string(),
+                epoch: self.epoch,
+                generation: world.revision().0,
+            });
+            request.set_timeout(STOP_ALL_MAX);
+            let mut runtime = PodRuntimeServiceClient::new(self.machines.channel(&node)?);
+            runtime.stop_all(request).await?;
+        }
+        let _ = feed.send(Ok(DrainResponse { remaining: 0, stopped: String::new() })).await;
+        Ok(())
+    }
+
+    /// Pods that a set controls, by name.
+    fn of_sets(&self) -> Vec<String> {
+        let pods = self.front.world.list(Kind::Pod, None);
+        let owned = pods.iter().filter(|pod| pod.controller_uid().is_some());
+        owned.map(|pod| format!("{}/{}", pod.key.namespace, pod.key.name)).collect()
+    }
+}
+
+/// Whether a service says that it serves.
+async fn health(channel: Channel) -> Result<bool, Status> {
+    let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await?;
+    Ok(answer.into_inner().status() == ServingStatus::Serving)
+}
+
+async fn state(name: &str, target: &Target, channel: Channel) -> ServiceState {
+    let asked = tokio::time::timeout(HEALTH_WAIT_MAX, health(channel)).await;
+    let state = match asked {
+        Ok(Ok(true)) => "SERVING",
+        Ok(Ok(false)) => "NOT_SERVING",
+        Ok(Err(_)) | Err(_) => "UNREACHABLE",
+    };
+    ServiceState { name: name.to_owned(), address: target.to_string(), state: state.to_owned() }
+}

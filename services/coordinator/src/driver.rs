@@ -1,0 +1,213 @@
+//! Level-triggered loops: a wake-up says *which* key, never *what changed*.
+//!
+//! One pass per key at a time, several keys in parallel up to a limit; wake-ups during a pass collapse into one more
+//! pass. The loop is the retry: a failing pass is repeated with capped, jittered back-off, a waiting one at the time it
+//! names, and every key at a slow tick in case nobody told us.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::future::Future;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::Timestamp;
+use service_kit::Context;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinSet;
+
+use crate::world::{Change, World};
+
+/// Passes that may run at once. A pass mostly waits for planners and the disk, so more than the cores helps; more than
+/// this only lengthens every one of them.
+const PASSES_AT_ONCE_MAX: usize = 16;
+
+/// First delay after a failure; doubles with each further one.
+const BACKOFF_FIRST: Duration = Duration::from_millis(10);
+
+/// Longest delay after failures: a set must heal within seconds of the fault's end.
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Every key is looked at this often even if nothing seems to have changed.
+const RESYNC: Duration = Duration::from_secs(60);
+
+/// How a pass ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Nothing more to do until something changes.
+    Settled,
+    /// Look again at that time, or when something changes.
+    At(Timestamp),
+    /// What was decided rests on what has changed meanwhile: look again at once.
+    Stale,
+    /// It could not be done, in words; try again with growing delay.
+    Failed(String),
+}
+
+/// What a loop is about.
+pub(crate) trait Controller: Send + Sync + 'static {
+    /// What it looks at.
+    type Key: Clone + Debug + Ord + Hash + Send + Sync + 'static;
+
+    /// Name in logs.
+    const NAME: &'static str;
+
+    /// Every key there is.
+    fn keys(&self, world: &World) -> Vec<Self::Key>;
+
+    /// Keys that a change may concern.
+    fn affected(&self, world: &World, change: &Change) -> Vec<Self::Key>;
+
+    /// Returns when every key must be looked at for a reason that is not in the world. Never, for most.
+    fn shaken(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
+    /// One pass. Not dropped half-way, except when the process ends.
+    fn pass(self: Arc<Self>, key: Self::Key) -> impl Future<Output = Outcome> + Send;
+}
+
+#[derive(Debug, Default)]
+struct KeyState {
+    running: bool,
+    dirty: bool,
+    failures: u32,
+    /// Monotonic time of the next pass, if one is due by time.
+    due: Option<Duration>,
+}
+
+/// Runs `controller` until shutdown; waits for the passes under way.
+pub(crate) async fn run<C: Controller>(controller: Arc<C>, world: Arc<World>, context: Context) {
+    let mut commits = world.subscribe();
+    let mut keys: BTreeMap<C::Key, KeyState> = BTreeMap::new();
+    let mut passes = JoinSet::new();
+    wake(&mut keys, controller.keys(&world));
+    let mut resync_at = context.clock.monotonic() + RESYNC;
+    loop {
+        let now = context.clock.monotonic();
+        if now >= resync_at {
+            wake(&mut keys, controller.keys(&world));
+            resync_at = now + RESYNC;
+        }
+        start_due(&controller, &mut keys, &mut passes, now);
+        let next = keys.values().filter(|state| !state.running).filter_map(|state| state.due).min();
+        let sleep = next.unwrap_or(resync_at).min(resync_at).saturating_sub(now);
+        tokio::select! {
+            biased;
+            () = context.shutdown.cancelled() => break,
+            Some(done) = passes.join_next() => finish::<C>(&context, &mut keys, done),
+            () = controller.shaken() => wake(&mut keys, controller.keys(&world)),
+            commit = commits.recv() => match commit {
+                Ok(commit) => {
+                    for change in &commit.changes {
+                        wake(&mut keys, controller.affected(&world, change));
+                    }
+                }
+                Err(RecvError::Lagged(_)) => wake(&mut keys, controller.keys(&world)),
+                Err(RecvError::Closed) => break,
+            },
+            () = context.clock.sleep(sleep) => {}
+        }
+    }
+    while passes.join_next().await.is_some() {}
+}
+
+fn wake<K: Ord>(keys: &mut BTreeMap<K, KeyState>, woken: Vec<K>) {
+    for key in woken {
+        keys.entry(key).or_default().dirty = true;
+    }
+}
+
+fn start_due<C: Controller>(
+    controller: &Arc<C>,
+    keys: &mut BTreeMap<C::Key, KeyState>,
+    passes: &mut JoinSet<(C::Key, Outcome)>,
+    now: Duration,
+) {
+    for (key, state) in keys.iter_mut() {
+        if passes.len() >= PASSES_AT_ONCE_MAX {
+            return;
+        }
+        // After a failure the delay holds, whatever wakes: else a storm of changes would defeat the back-off.
+        let held_back = state.failures > 0 && state.due.is_some_and(|due| due > now);
+        let due = state.dirty || state.due.is_some_and(|due| due <= now);
+        if state.running || held_back || !due {
+            continue;
+        }
+        (state.running, state.dirty, state.due) = (true, false, None);
+        let (controller, key) = (controller.clone(), key.clone());
+        passes.spawn(async move { (key.clone(), controller.pass(key).await) });
+    }
+}
+
+fn finish<C: Controller>(
+    context: &Context,
+    keys: &mut BTreeMap<C::Key, KeyState>,
+    done: Result<(C::Key, Outcome), tokio::task::JoinError>,
+) {
+    let (key, outcome) = match done {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => return,
+    };
+    let Some(state) = keys.get_mut(&key) else { return };
+    state.running = false;
+    let now = context.clock.monotonic();
+    match outcome {
+        Outcome::Settled => state.failures = 0,
+        Outcome::At(moment) => {
+            state.failures = 0;
+            state.due = Some(now + moment.since(context.clock.now()));
+        }
+        Outcome::Stale => {
+            // Not a failure, but not free either: a key that is always stale must not spin.
+            state.failures = 0;
+            state.dirty = true;
+        }
+        Outcome::Failed(error) => {
+            state.failures = state.failures.saturating_add(1);
+            let delay = backoff(&key, state.failures);
+            state.due = Some(now + delay);
+            tracing::warn!(
+                controller = C::NAME,
+                key = ?key,
+                attempt = state.failures,
+                delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+                error,
+                "pass failed"
+            );
+        }
+    }
+    if *state == KeyState::default() {
+        keys.remove(&key);
+    }
+}
+
+impl PartialEq for KeyState {
+    fn eq(&self, other: &Self) -> bool {
+        (self.running, self.dirty, self.failures, self.due) == (other.running, other.dirty, other.failures, other.due)
+    }
+}
+
+/// Doubles from [`BACKOFF_FIRST`] to [`BACKOFF_MAX`], less up to a quarter that depends on the key, so that keys which
+/// failed together do not come back together.
+fn backoff<K: Hash>(key: &K, failures: u32) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    (key, failures).hash(&mut hasher);
+    let doubled = BACKOFF_FIRST.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1)));
+    let delay = doubled.min(BACKOFF_MAX);
+    let quarter = u64::try_from(delay.as_millis() / 4).unwrap_or(0);
+    delay - Duration::from_millis(hasher.finish() % (quarter + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_grows_and_is_bounded() {
+        let delays: Vec<_> = (1..40).map(|failures| backoff(&"web", failures)).collect();
+        assert!(delays.iter().all(|delay| *delay <= BACKOFF_MAX && *delay >= BACKOFF_FIRST * 3 / 4));
+        assert!(*delays.last().unwrap() >= BACKOFF_MAX * 3 / 4);
+    }
+}

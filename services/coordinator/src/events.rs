@@ -1,0 +1,98 @@
+//! Events: what happened to an object, for a person. Equal events are counted, not repeated.
+
+use domain::{Timestamp, revision_hash};
+use serde_json::{Value, json};
+
+use crate::objects::time_text;
+use crate::world::{Key, Transaction, World};
+
+use api::manifest::Kind;
+
+/// Longest message, in bytes; a longer one is cut. Kubernetes allows 1024.
+const MESSAGE_LENGTH_MAX: usize = 1024;
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Event {
+    /// Whether a person should look.
+    pub(crate) warning: bool,
+    /// CamelCase, such as `SuccessfulCreate`.
+    pub(crate) reason: String,
+    /// In words.
+    pub(crate) message: String,
+}
+
+impl Event {
+    /// Something went as it should.
+    #[must_use]
+    pub(crate) fn normal(reason: &str, message: impl Into<String>) -> Self {
+        Self { warning: false, reason: reason.to_owned(), message: message.into() }
+    }
+
+    /// Something a person should look at.
+    #[must_use]
+    pub(crate) fn warning(reason: &str, message: impl Into<String>) -> Self {
+        Self { warning: true, reason: reason.to_owned(), message: message.into() }
+    }
+}
+
+/// Adds an event about an object to a transaction. `component` is who says so.
+pub(crate) fn record(
+    transaction: &mut Transaction,
+    world: &World,
+    about: (&Key, &str),
+    component: &str,
+    event: &Event,
+    now: Timestamp,
+) {
+    let (object, uid) = about;
+    let message = cut(&event.message, MESSAGE_LENGTH_MAX);
+    let digest = revision_hash(&format!("{uid}/{component}/{}/{message}", event.reason), 0);
+    let namespace = if object.namespace.is_empty() { "default" } else { &object.namespace };
+    let key = Key::new(Kind::Event, namespace, &format!("{}.{digest}", object.name));
+    let before = transaction.pending(&key).cloned().or_else(|| world.get(&key).map(|event| event.value.clone()));
+    let time = time_text(now);
+    let first = before.as_ref().and_then(|event| event.get("firstTimestamp")?.as_str()).unwrap_or(&time).to_owned();
+    let count = before.as_ref().and_then(|event| event.get("count")?.as_i64()).unwrap_or(0) + 1;
+    let uid_of_event = before.as_ref().and_then(|event| event.pointer("/metadata/uid")?.as_str().map(str::to_owned));
+    let value = json!({
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {
+            "name": key.name,
+            "namespace": key.namespace,
+            "uid": uid_of_event.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+            "creationTimestamp": first,
+        },
+        "involvedObject": {
+            "apiVersion": object.kind.api_version(),
+            "kind": object.kind.name(),
+            "namespace": object.namespace,
+            "name": object.name,
+            "uid": uid,
+        },
+        "type": if event.warning { "Warning" } else { "Normal" },
+        "reason": event.reason,
+        "message": message,
+        "source": { "component": component },
+        "firstTimestamp": first,
+        "lastTimestamp": time,
+        "count": count,
+    });
+    transaction.record(key, Some(value));
+}
+
+/// The first `max` bytes, cut at a character.
+fn cut(text: &str, max: usize) -> &str {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// The time an event was last seen, as text; for ordering.
+#[must_use]
+pub(crate) fn last_seen(event: &Value) -> &str {
+    event.get("lastTimestamp").and_then(Value::as_str).unwrap_or_default()
+}

@@ -1,0 +1,50 @@
+//! The machines that run pods, and how to call them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use api::manifest::Kind;
+use service_kit::status::StatusBuilder;
+use service_kit::{Channel, Target, Token};
+use tonic::{Code, Status};
+
+use crate::error::SERVICE;
+use crate::world::{Key, World};
+
+/// Channels to the runtimes of registered machines.
+#[derive(Debug, Clone)]
+pub(crate) struct Machines {
+    world: Arc<World>,
+    token: Option<Token>,
+    channels: Arc<Mutex<HashMap<String, Channel>>>,
+}
+
+impl Machines {
+    pub(crate) fn new(world: Arc<World>, token: Option<Token>) -> Self {
+        Self { world, token, channels: Arc::default() }
+    }
+
+    /// Names of all machines.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.world.list(Kind::Node, None).iter().map(|node| node.key.name.clone()).collect()
+    }
+
+    /// A channel to the runtime of a machine.
+    pub(crate) fn channel(&self, name: &str) -> Result<Channel, Status> {
+        let node = self.world.get(&Key::new(Kind::Node, "", name));
+        let node = node.ok_or_else(|| unreachable(name, "it has not registered"))?;
+        let address = node.text("/metadata/annotations/setkeeper.dev~1runtime-address");
+        let target: Target = address.parse().map_err(|_| unreachable(name, "its address makes no sense"))?;
+        let mut channels = self.channels.lock().expect("no holder of this lock panics");
+        let channel = channels.entry(address.to_owned());
+        Ok(channel.or_insert_with(|| service_kit::connect(&target, self.token.as_ref())).clone())
+    }
+}
+
+/// The answer where a machine cannot be called.
+pub(crate) fn unreachable(name: &str, why: &str) -> Status {
+    let message = format!("machine {name:?} cannot be reached: {why}");
+    StatusBuilder::new(SERVICE, Code::Unavailable, "RUNTIME_UNAVAILABLE", message)
+        .retry_after(service_kit::status::RETRY_DELAY)
+        .build()
+}

@@ -1,0 +1,177 @@
+//! Which machine a pod runs on, and since when it may: its claims must be bound first.
+
+use std::sync::Arc;
+
+use api::manifest::Kind;
+use domain::Timestamp;
+use serde_json::Value;
+
+use crate::driver::{Controller, Outcome};
+use crate::objects::{condition, object_mut, set_condition};
+use crate::store::CommitError;
+use crate::world::{Change, Key, Object, Transaction, View, World};
+
+/// Pods placed in one commit. More only delays the first of them.
+const PLACED_AT_ONCE_MAX: usize = 256;
+
+/// Gives pods their machine.
+#[derive(Debug)]
+pub(crate) struct Placement {
+    pub(crate) world: Arc<World>,
+    pub(crate) context: service_kit::Context,
+}
+
+/// Why a pod cannot be placed now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unplaceable {
+    /// No machine has registered.
+    #[error("no machine has registered yet")]
+    NoNode,
+    /// Its spec names a machine that is not there.
+    #[error("machine {0:?} has not registered")]
+    UnknownNode(String),
+    /// A claim does not exist.
+    #[error("persistentvolumeclaim {0:?} not found")]
+    ClaimMissing(String),
+    /// A claim is being deleted.
+    #[error("persistentvolumeclaim {0:?} is being deleted")]
+    ClaimDeleting(String),
+    /// A claim has lost its volume.
+    #[error("persistentvolumeclaim {0:?} has lost its volume: the record of its data is gone; restore the volume")]
+    ClaimLost(String),
+    /// A claim is not bound.
+    #[error("persistentvolumeclaim {claim:?} is not bound{why}")]
+    ClaimUnbound {
+        /// Which.
+        claim: String,
+        /// Why not, if the claim says.
+        why: String,
+    },
+    /// A claim that only one pod may use is used by another.
+    #[error("persistentvolumeclaim {claim:?} is ReadWriteOncePod and in use by pod {by:?}")]
+    ClaimTaken {
+        /// Which.
+        claim: String,
+        /// Who has it.
+        by: String,
+    },
+}
+
+/// The machine for a pod, with its claims as the objects they rest on.
+pub(crate) fn place(view: &View<'_>, pod: &Value, namespace: &str) -> Result<(String, Vec<Arc<Object>>), Unplaceable> {
+    let wanted = pod.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or_default();
+    let nodes = view.list(Kind::Node, None);
+    let node = match (wanted, nodes.first()) {
+        ("", Some(node)) => node.key.name.clone(),
+        ("", None) => return Err(Unplaceable::NoNode),
+        (name, _) if nodes.iter().any(|node| node.key.name == name) => name.to_owned(),
+        (name, _) => return Err(Unplaceable::UnknownNode(name.to_owned())),
+    };
+    let claims = claim_names(pod).map(|name| usable_claim(view, pod, namespace, name));
+    Ok((node, claims.collect::<Result<_, _>>()?))
+}
+
+/// Names of the claims a pod's volumes use.
+pub(crate) fn claim_names(pod: &Value) -> impl Iterator<Item = &str> {
+    let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array).into_iter().flatten();
+    volumes.filter_map(|volume| volume.pointer("/persistentVolumeClaim/claimName")?.as_str())
+}
+
+fn usable_claim(view: &View<'_>, pod: &Value, namespace: &str, name: &str) -> Result<Arc<Object>, Unplaceable> {
+    let key = Key::new(Kind::PersistentVolumeClaim, namespace, name);
+    let claim = view.get(&key).ok_or_else(|| Unplaceable::ClaimMissing(name.to_owned()))?;
+    if claim.deleting() {
+        return Err(Unplaceable::ClaimDeleting(name.to_owned()));
+    }
+    match claim.text("/status/phase") {
+        "Bound" => {}
+        "Lost" => return Err(Unplaceable::ClaimLost(name.to_owned())),
+        _ => {
+            let why = condition(&claim.value, "Bound").and_then(|condition| condition.get("message")?.as_str());
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            return Err(Unplaceable::ClaimUnbound { claim: name.to_owned(), why });
+        }
+    }
+    let single = claim.value.pointer("/spec/accessModes").and_then(Value::as_array).into_iter().flatten();
+    if single.into_iter().any(|mode| mode == "ReadWriteOncePod")
+        && let Some(by) = other_user(view, pod, namespace, name)
+    {
+        return Err(Unplaceable::ClaimTaken { claim: name.to_owned(), by });
+    }
+    Ok(claim)
+}
+
+fn other_user(view: &View<'_>, pod: &Value, namespace: &str, claim: &str) -> Option<String> {
+    let uid = pod.pointer("/metadata/uid").and_then(Value::as_str);
+    let users = view.list(Kind::Pod, Some(namespace));
+    let placed = |other: &&Arc<Object>| !other.text("/spec/nodeName").is_empty() && Some(other.uid().0.as_str()) != uid;
+    let user = users.iter().filter(placed).find(|other| claim_names(&other.value).any(|name| name == claim))?;
+    Some(user.key.name.clone())
+}
+
+/// The pod placed on `node`.
+pub(crate) fn placed(pod: &Value, node: &str, now: Timestamp) -> Value {
+    let mut pod = pod.clone();
+    object_mut(&mut pod, "spec").insert("nodeName".into(), node.into());
+    set_condition(object_mut(&mut pod, "status"), "PodScheduled", "True", ("", ""), now);
+    pod
+}
+
+impl Controller for Placement {
+    type Key = ();
+    const NAME: &'static str = "placement";
+
+    fn keys(&self, _: &World) -> Vec<()> {
+        vec![()]
+    }
+
+    fn affected(&self, _: &World, change: &Change) -> Vec<()> {
+        let unplaced = |object: &Arc<Object>| object.text("/spec/nodeName").is_empty();
+        let concerns = match change.key.kind {
+            Kind::Pod => change.new.as_ref().is_none_or(unplaced),
+            Kind::PersistentVolumeClaim => true,
+            Kind::Node => change.old.is_none(),
+            _ => false,
+        };
+        if concerns { vec![()] } else { Vec::new() }
+    }
+
+    async fn pass(self: Arc<Self>, (): ()) -> Outcome {
+        let now = self.context.clock.now();
+        let (transaction, more) = self.world.view(|view| plan(view, now));
+        match self.world.commit(transaction).await {
+            Ok(_) if more => Outcome::Stale,
+            Ok(_) => Outcome::Settled,
+            Err(CommitError::Conflict { .. }) => Outcome::Stale,
+            Err(error) => Outcome::Failed(error.to_string()),
+        }
+    }
+}
+
+/// Places what can be placed, and says of the rest why not. True if there is more than one commit should hold.
+fn plan(view: &View<'_>, now: Timestamp) -> (Transaction, bool) {
+    let mut transaction = Transaction::default();
+    for pod in view.list(Kind::Pod, None) {
+        if !pod.text("/spec/nodeName").is_empty() && condition(&pod.value, "PodScheduled").is_some() || pod.deleting() {
+            continue;
+        }
+        if transaction.len() >= PLACED_AT_ONCE_MAX {
+            return (transaction, true);
+        }
+        match place(view, &pod.value, &pod.key.namespace) {
+            Ok((node, claims)) => {
+                claims.iter().for_each(|claim| transaction.unchanged(claim));
+                transaction.update(&pod, placed(&pod.value, &node, now));
+            }
+            Err(why) => {
+                let mut value = pod.value.clone();
+                let why = ("Unschedulable", why.to_string());
+                set_condition(object_mut(&mut value, "status"), "PodScheduled", "False", (why.0, &why.1), now);
+                if value != pod.value {
+                    transaction.update(&pod, value);
+                }
+            }
+        }
+    }
+    (transaction, false)
+}

@@ -1,0 +1,176 @@
+//! What a machine reports of a pod, and when others may see it.
+//!
+//! Readiness is announced only when the pod's names are served (DNS rules, N4): the names come first, the status after.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::manifest::Kind;
+use domain::Uid;
+use serde_json::{Map, Value};
+
+use crate::names::Names;
+use crate::objects::condition;
+use crate::store::CommitError;
+use crate::world::{Key, Object, Transaction, World};
+
+/// Tries of one report against others who write the same pod at the same time. Each loss means someone else won.
+const TRIES_MAX: u32 = 16;
+
+/// How long a report waits for the names of a pod that became ready. The machine reports again after that.
+const ANNOUNCE_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Why a report is refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReportError {
+    /// No such incarnation is stored.
+    #[error("pod {key} with uid {uid} is not stored: clean it up")]
+    Gone {
+        /// Which.
+        key: Key,
+        /// Which incarnation.
+        uid: Uid,
+    },
+    /// The status makes no sense.
+    #[error("status: {0}")]
+    Invalid(String),
+    /// The names of a ready pod could not be served in time.
+    #[error("the names of {key} are not served yet: {why}")]
+    NotServed {
+        /// Which.
+        key: Key,
+        /// Why.
+        why: String,
+    },
+    /// The store cannot take it now.
+    #[error("the report could not be stored")]
+    Store(#[from] CommitError),
+}
+
+/// Takes reports.
+#[derive(Debug, Clone)]
+pub(crate) struct Reports {
+    pub(crate) world: Arc<World>,
+    pub(crate) names: Arc<Names>,
+}
+
+/// One report.
+#[derive(Debug, Clone)]
+pub(crate) struct Report {
+    /// Which pod.
+    pub(crate) key: Key,
+    /// Which incarnation.
+    pub(crate) uid: Uid,
+    /// Its status.
+    pub(crate) status: Map<String, Value>,
+    /// Whether nothing of it is left on the machine.
+    pub(crate) stopped: bool,
+}
+
+impl Report {
+    /// Reads a report off the wire.
+    pub(crate) fn new(
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        status: &[u8],
+        stopped: bool,
+    ) -> Result<Self, ReportError> {
+        let status: Value = serde_json::from_slice(status).map_err(|error| ReportError::Invalid(error.to_string()))?;
+        let Value::Object(status) = status else { return Err(ReportError::Invalid("must be an object".to_owned())) };
+        let phase = status.get("phase").and_then(Value::as_str).unwrap_or_default();
+        if !["Pending", "Running", "Succeeded", "Failed", "Unknown"].contains(&phase) {
+            return Err(ReportError::Invalid(format!(
+                "phase: {phase:?} is none of Pending, Running, Succeeded, Failed"
+            )));
+        }
+        let key = Key::new(Kind::Pod, namespace, name);
+        Ok(Self { key, uid: Uid(uid.to_owned()), status, stopped })
+    }
+}
+
+impl Reports {
+    /// Stores a report and returns the revision that holds it.
+    pub(crate) async fn take(&self, report: &Report) -> Result<crate::store::StoreRevision, ReportError> {
+        for _ in 0..TRIES_MAX {
+            let gone = || ReportError::Gone { key: report.key.clone(), uid: report.uid.clone() };
+            let pod = self.world.get(&report.key).filter(|pod| pod.uid() == report.uid).ok_or_else(gone)?;
+            let mut transaction = Transaction::default();
+            if report.stopped && pod.deleting() && pod.finalizers().next().is_none() {
+                transaction.delete(&pod);
+            } else if let Some(value) = merged(&pod, &report.status) {
+                self.announce(&pod, &value).await?;
+                transaction.update(&pod, value);
+            }
+            match self.world.commit(transaction).await {
+                Ok(revision) => return Ok(revision),
+                Err(CommitError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(ReportError::NotServed { key: report.key.clone(), why: "too many writers at once".to_owned() })
+    }
+
+    /// Serves the names of a pod that becomes ready, or gets its address, before anyone can read so.
+    async fn announce(&self, pod: &Object, value: &Value) -> Result<(), ReportError> {
+        if pod.deleting() || !names_appear(&pod.value, value) {
+            return Ok(());
+        }
+        let after = Object::new(pod.key.clone(), value.clone(), pod.version);
+        let announced = tokio::time::timeout(ANNOUNCE_WAIT_MAX, self.names.announce(&after)).await;
+        let why = match announced {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "identity-dns did not answer in time".to_owned(),
+        };
+        Err(ReportError::NotServed { key: pod.key.clone(), why })
+    }
+}
+
+/// Whether a status change may make names appear.
+fn names_appear(before: &Value, after: &Value) -> bool {
+    let ready =
+        |value: &Value| condition(value, "Ready").is_some_and(|ready| ready.get("status").is_some_and(|s| s == "True"));
+    let ip = |value: &Value| value.pointer("/status/podIP").cloned();
+    (ready(after) && !ready(before)) || (ip(after).is_some() && ip(after) != ip(before))
+}
+
+/// The pod with the reported status; none if that changes nothing. What the machine does not report is kept: PodScheduled
+/// is the coordinator's own, and conditions of others (readiness gates) belong to whoever set them.
+fn merged(pod: &Object, reported: &Map<String, Value>) -> Option<Value> {
+    let mut status = reported.clone();
+    let theirs = status.get("conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+    let named =
+        |condition: &Value, among: &[Value]| among.iter().any(|other| other.get("type") == condition.get("type"));
+    let ours = pod.value.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut conditions: Vec<Value> = ours.into_iter().filter(|condition| !named(condition, &theirs)).collect();
+    conditions.extend(theirs);
+    status.insert("conditions".to_owned(), Value::Array(conditions));
+    let mut value = pod.value.clone();
+    value.as_object_mut()?.insert("status".to_owned(), Value::Object(status));
+    (value != pod.value).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::store::StoreRevision;
+
+    #[test]
+    fn a_report_keeps_the_conditions_of_others_and_writes_nothing_twice() {
+        let key = Key::new(Kind::Pod, "default", "web-0");
+        let stored = json!({"metadata": {"uid": "u"}, "status": {"phase": "Pending", "conditions": [
+            {"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "False"}]}});
+        let pod = Object::new(key.clone(), stored, StoreRevision(1));
+        let report = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
+        let first = merged(&pod, report.as_object().unwrap()).unwrap();
+        let kinds: Vec<_> =
+            first["status"]["conditions"].as_array().unwrap().iter().map(|c| c["type"].clone()).collect();
+        assert_eq!(kinds, ["PodScheduled", "Ready"]);
+        assert!(names_appear(&pod.value, &first));
+        let again = Object::new(key, first, StoreRevision(2));
+        assert_eq!(merged(&again, report.as_object().unwrap()), None);
+    }
+}

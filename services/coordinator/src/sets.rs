@@ -1,0 +1,258 @@
+//! StatefulSets: one pass brings one set one safe step nearer to its spec.
+//!
+//! A pass takes a scene from the world, asks the planners in a fixed order (updates, order, claims, identities), and
+//! commits what they say in one transaction that rests on the very versions they saw: revisions first, then claims and
+//! pods, deletions, status last, together with the record of what was decided and why.
+
+mod adopt;
+mod claims;
+pub(crate) mod deletion;
+mod execute;
+mod planners;
+mod record;
+pub(crate) mod scene;
+mod status;
+pub(crate) mod templates;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use api::manifest::Kind;
+use domain::{DecisionRecord, Intent, OrdinalPlan, OrdinalRequest, PodIdentity, Timestamp, UpdatePlan, Wait};
+use serde_json::Value;
+use service_kit::Context;
+use tokio::sync::Notify;
+
+use self::claims::ClaimPlan;
+pub(crate) use self::planners::{PlannerError, Planners};
+use self::record::Recorder;
+use self::scene::Scene;
+use crate::driver::{Controller, Outcome};
+use crate::store::CommitError;
+use crate::world::{Change, Key, World};
+
+/// Keeps sets.
+#[derive(Debug)]
+pub(crate) struct Sets {
+    world: Arc<World>,
+    planners: Planners,
+    context: Context,
+    recorder: Recorder,
+    /// Whether every pod is to stop because the machine goes down.
+    draining: AtomicBool,
+    shaken: Notify,
+}
+
+/// All that the planners said about one scene.
+#[derive(Debug)]
+struct Decision {
+    update: UpdatePlan,
+    order: OrdinalPlan,
+    claims: ClaimPlan,
+    identities: Vec<PodIdentity>,
+}
+
+impl Decision {
+    /// Every reason to wait, set-wide ones first, then by ordinal; each once.
+    fn waits(&self) -> Vec<Wait> {
+        let mut waits: Vec<Wait> = Vec::new();
+        for wait in self.order.waits.iter().chain(&self.claims.waits).chain(&self.update.waits) {
+            if !waits.contains(wait) {
+                waits.push(wait.clone());
+            }
+        }
+        waits.sort_by_key(|wait| wait.ordinal);
+        waits
+    }
+}
+
+impl Sets {
+    pub(crate) fn new(world: Arc<World>, planners: Planners, context: Context) -> Self {
+        Self {
+            world,
+            planners,
+            context,
+            recorder: Recorder::default(),
+            draining: AtomicBool::new(false),
+            shaken: Notify::new(),
+        }
+    }
+
+    /// From now on pods stop in order and none starts.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        self.shaken.notify_one();
+    }
+
+    async fn try_pass(&self, key: &Key) -> Result<Outcome, String> {
+        let now = self.context.clock.now();
+        let draining = self.draining.load(Ordering::SeqCst);
+        let Some(scene) = Scene::take(&self.world, key, draining, now).map_err(|error| error.to_string())? else {
+            return Ok(Outcome::Settled);
+        };
+        let adoption = adopt::plan(&scene);
+        if !adoption.is_empty() {
+            return Ok(self.committed(self.world.commit(adoption).await)?.unwrap_or(Outcome::Stale));
+        }
+        if scene.snapshot.intent == Intent::Delete && scene.pods.is_empty() {
+            let outcome = self.committed(self.world.commit(deletion::finish(&scene, &self.world)).await)?;
+            self.recorder.forget(&scene.snapshot.set.uid);
+            return Ok(outcome.unwrap_or(Outcome::Settled));
+        }
+        match self.decide(&scene).await {
+            Ok(decision) => self.execute(&scene, &decision, now).await,
+            Err(error) => {
+                let wait = Wait { ordinal: None, reason: error.wait() };
+                self.note_wait(&scene, wait, now).await;
+                Err(error.to_string())
+            }
+        }
+    }
+
+    async fn decide(&self, scene: &Scene) -> Result<Decision, PlannerError> {
+        let update = self.planners.update(scene.update_request()).await?;
+        let request = OrdinalRequest { snapshot: scene.snapshot.clone(), targets: update.targets.clone() };
+        let mut order = self.planners.order(request).await?;
+        let claims = self.planners.claims(&self.world, scene, &order).await?;
+        order.create.retain(|creation| !claims.blocks(creation.ordinal));
+        let service_name = scene.set.text("/spec/serviceName");
+        let identities = self.planners.identities(&scene.snapshot.set, service_name, &order.create).await?;
+        Ok(Decision { update, order, claims, identities })
+    }
+
+    async fn execute(&self, scene: &Scene, decision: &Decision, now: Timestamp) -> Result<Outcome, String> {
+        let plan = execute::transactions(&self.world, scene, decision, now)?;
+        let waits = decision.waits();
+        let record = DecisionRecord {
+            set: scene.snapshot.set.clone(),
+            generation: scene.snapshot.generation,
+            at: now,
+            trace_id: trace_id(),
+            steps: plan.steps,
+            waits: waits.clone(),
+        };
+        let mut transactions = plan.transactions;
+        let last = transactions.last_mut().expect("there is always one, for the status");
+        let number = self.recorder.add(last, &self.world, &scene.set, &record);
+        for transaction in transactions {
+            if let Some(outcome) = self.committed(self.world.commit(transaction).await)? {
+                return Ok(outcome);
+            }
+        }
+        if let Some(number) = number {
+            tracing::info!(
+                namespace = scene.set.key.namespace,
+                set = scene.set.key.name,
+                generation = scene.snapshot.generation.0,
+                steps = record.steps.len(),
+                waits = record.waits.len(),
+                "pass changed something"
+            );
+            self.recorder.committed(&scene.set, number, waits);
+        }
+        Ok(next_look(scene).map_or(Outcome::Settled, Outcome::At))
+    }
+
+    /// What a commit means for the pass: nothing, if it succeeded.
+    fn committed<T>(&self, result: Result<T, CommitError>) -> Result<Option<Outcome>, String> {
+        match result {
+            Ok(_) => Ok(None),
+            Err(CommitError::Conflict { .. }) => Ok(Some(Outcome::Stale)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Records that a planner does not answer, once.
+    async fn note_wait(&self, scene: &Scene, wait: Wait, now: Timestamp) {
+        let record = DecisionRecord {
+            set: scene.snapshot.set.clone(),
+            generation: scene.snapshot.generation,
+            at: now,
+            trace_id: String::new(),
+            steps: Vec::new(),
+            waits: vec![wait.clone()],
+        };
+        let mut transaction = crate::world::Transaction::default();
+        let Some(number) = self.recorder.add(&mut transaction, &self.world, &scene.set, &record) else { return };
+        let status = &scene.snapshot.status;
+        if let Some(value) = status::with_status(&scene.set.value, &scene.snapshot.spec, status, &record.waits, now) {
+            transaction.update(&scene.set, value);
+        }
+        if self.world.commit(transaction).await.is_ok() {
+            self.recorder.committed(&scene.set, number, vec![wait]);
+        }
+    }
+}
+
+/// Trace of the pass under way, 32 hexadecimal digits; empty where nothing is traced.
+fn trace_id() -> String {
+    let parent = service_kit::telemetry::current_traceparent();
+    parent.as_deref().and_then(|parent| parent.split('-').nth(1)).unwrap_or_default().to_owned()
+}
+
+/// When a pod becomes available by the mere passing of time.
+fn next_look(scene: &Scene) -> Option<Timestamp> {
+    let snapshot = &scene.snapshot;
+    let seconds = snapshot.spec.min_ready_seconds;
+    let soon = snapshot.pods.iter().filter_map(|pod| pod.available_at(seconds)).filter(|at| *at > snapshot.now);
+    soon.min()
+}
+
+impl Controller for Sets {
+    type Key = Key;
+    const NAME: &'static str = "sets";
+
+    fn keys(&self, world: &World) -> Vec<Key> {
+        world.list(Kind::StatefulSet, None).iter().map(|set| set.key.clone()).collect()
+    }
+
+    fn affected(&self, world: &World, change: &Change) -> Vec<Key> {
+        let key = &change.key;
+        let set_of = |object: &crate::world::Object| owner_set(&object.value, &key.namespace);
+        match key.kind {
+            Kind::StatefulSet => vec![key.clone()],
+            Kind::Pod => {
+                let owners = change.old.iter().chain(&change.new).filter_map(|object| set_of(object));
+                let by_name =
+                    key.name.rsplit_once('-').map(|(set, _)| Key::new(Kind::StatefulSet, &key.namespace, set));
+                let orphan = by_name.filter(|_| change.new.as_ref().is_none_or(|pod| pod.controller_uid().is_none()));
+                owners.chain(orphan).collect()
+            }
+            // A claim bound or grown means nothing to the order; one that goes, comes or changes hands does.
+            Kind::PersistentVolumeClaim if claim_changed_hands(change) => {
+                let sets = world.list(Kind::StatefulSet, Some(&key.namespace));
+                sets.iter()
+                    .filter(|set| templates::claim_ordinal(&set.value, &key.name).is_some())
+                    .map(|set| set.key.clone())
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    async fn shaken(&self) {
+        self.shaken.notified().await;
+    }
+
+    async fn pass(self: Arc<Self>, key: Key) -> Outcome {
+        self.try_pass(&key).await.unwrap_or_else(Outcome::Failed)
+    }
+}
+
+fn claim_changed_hands(change: &Change) -> bool {
+    let (Some(old), Some(new)) = (&change.old, &change.new) else { return true };
+    let hands = |object: &crate::world::Object| {
+        (
+            object.deleting(),
+            object.value.pointer("/metadata/ownerReferences").cloned(),
+            object.text("/status/phase").to_owned(),
+        )
+    };
+    hands(old) != hands(new)
+}
+
+fn owner_set(value: &Value, namespace: &str) -> Option<Key> {
+    let owners = value.pointer("/metadata/ownerReferences")?.as_array()?;
+    let owner = owners.iter().find(|owner| owner.get("kind").is_some_and(|kind| kind == "StatefulSet"))?;
+    Some(Key::new(Kind::StatefulSet, namespace, owner.get("name")?.as_str()?))
+}

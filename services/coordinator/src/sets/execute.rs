@@ -1,0 +1,243 @@
+//! From a decision to transactions. Nothing is chosen here: the decision says all of it.
+
+use api::manifest::{self, Kind};
+use domain::{Guard, PodCreation, PodDeletion, PodIdentity, Revision, RevisionChange, Step, Timestamp, pod_name};
+use serde_json::{Value, json};
+
+use super::scene::Scene;
+use super::{Decision, status, templates};
+use crate::events::{self, Event};
+use crate::objects::{object_mut, time_text};
+use crate::pods::{build, lifecycle, placement};
+use crate::world::{Key, Transaction, World, controller_reference};
+
+/// Writes of one transaction. A larger plan is committed in pieces, each resting on the set being unchanged; this keeps
+/// one commit well below the store's bound, and its fsync short.
+const WRITES_MAX: usize = 512;
+
+/// Who says so, in events.
+const COMPONENT: &str = "statefulset-controller";
+
+/// What to commit, in order, and what it amounts to.
+#[derive(Debug)]
+pub(super) struct Execution {
+    pub(super) transactions: Vec<Transaction>,
+    pub(super) steps: Vec<Step>,
+}
+
+struct Writer<'a> {
+    world: &'a World,
+    scene: &'a Scene,
+    now: Timestamp,
+    done: Vec<Transaction>,
+    open: Transaction,
+    steps: Vec<Step>,
+}
+
+/// Builds the transactions of a decision. The last one holds the status and may be empty otherwise.
+pub(super) fn transactions(
+    world: &World,
+    scene: &Scene,
+    decision: &Decision,
+    now: Timestamp,
+) -> Result<Execution, String> {
+    let mut writer = Writer { world, scene, now, done: Vec::new(), open: Transaction::default(), steps: Vec::new() };
+    for change in &decision.update.revisions {
+        writer.change_revision(change)?;
+    }
+    for event in &decision.claims.events {
+        writer.event(event);
+    }
+    for (claim, owners) in &decision.claims.owners {
+        writer.own(claim, owners);
+    }
+    for (key, claim, why) in &decision.claims.create {
+        writer.create_claim(key, claim, why);
+    }
+    for (creation, identity) in decision.order.create.iter().zip(&decision.identities) {
+        writer.create_pod(decision, creation, identity)?;
+    }
+    for deletion in decision.order.delete.iter().chain(&decision.update.replace) {
+        writer.delete_pod(deletion)?;
+    }
+    writer.finish(decision)
+}
+
+impl Writer<'_> {
+    fn step(&mut self, action: &str, object: &str, why: impl Into<String>) {
+        self.steps.push(Step { action: action.to_owned(), object: object.to_owned(), why: why.into() });
+    }
+
+    fn event(&mut self, event: &Event) {
+        let about = (&self.scene.set.key, self.scene.set.uid().0);
+        events::record(&mut self.open, self.world, (about.0, &about.1), COMPONENT, event, self.now);
+    }
+
+    /// Closes the open transaction if it is large. Status goes last, so the set itself is only ever guarded here.
+    fn breathe(&mut self) {
+        if self.open.len() >= WRITES_MAX {
+            self.open.unchanged(&self.scene.set);
+            self.done.push(std::mem::take(&mut self.open));
+        }
+    }
+
+    fn change_revision(&mut self, change: &RevisionChange) -> Result<(), String> {
+        let stored = |name: &str| {
+            let found = self.scene.revisions.iter().find(|revision| revision.key.name == name).cloned();
+            found.ok_or_else(|| format!("the update planner names a revision that is not stored: {name}"))
+        };
+        match change {
+            RevisionChange::Create(revision) => {
+                let key = Key::new(Kind::ControllerRevision, &self.scene.set.key.namespace, &revision.name.0);
+                let object = self.revision_object(&key, revision)?;
+                self.open.create(key, object);
+                self.step("create ControllerRevision", &revision.name.0, "the template is new");
+            }
+            RevisionChange::Renumber { name, number } => {
+                let old = stored(&name.0)?;
+                let mut value = old.value.clone();
+                value["revision"] = (*number).into();
+                self.open.update(&old, value);
+                self.step("renumber ControllerRevision", &name.0, "an earlier template is the present one again");
+            }
+            RevisionChange::Prune { name } => {
+                let old = stored(&name.0)?;
+                self.open.delete(&old);
+                self.step("delete ControllerRevision", &name.0, "no pod uses it and the history limit is exceeded");
+            }
+        }
+        Ok(())
+    }
+
+    fn revision_object(&self, key: &Key, revision: &Revision) -> Result<Value, String> {
+        let data: Value = serde_json::from_str(&revision.data).map_err(|error| error.to_string())?;
+        let set = &self.scene.set;
+        let labels = data.pointer("/spec/template/metadata/labels").cloned().unwrap_or_else(|| json!({}));
+        let hash = revision.name.0.rsplit_once('-').map(|(_, hash)| hash).unwrap_or_default();
+        let mut object = json!({
+            "apiVersion": Kind::ControllerRevision.api_version(),
+            "kind": "ControllerRevision",
+            "metadata": {
+                "name": key.name,
+                "namespace": key.namespace,
+                "uid": uuid::Uuid::new_v4().to_string(),
+                "creationTimestamp": time_text(self.now),
+                "labels": labels,
+                "ownerReferences": [controller_reference(set)],
+            },
+            "data": data,
+            "revision": revision.number,
+        });
+        let metadata = object_mut(&mut object, "metadata");
+        metadata["labels"]["controller.kubernetes.io/hash"] = hash.into();
+        if let Some(annotations) = set.value.pointer("/metadata/annotations") {
+            metadata.insert("annotations".into(), annotations.clone());
+        }
+        Ok(object)
+    }
+
+    fn own(&mut self, claim: &crate::world::Object, owners: &Value) {
+        let mut value = claim.value.clone();
+        object_mut(&mut value, "metadata").insert("ownerReferences".into(), owners.clone());
+        self.open.update(claim, value);
+        self.step("change owners of PersistentVolumeClaim", &claim.key.name, "the retention policy says so");
+        self.breathe();
+    }
+
+    fn create_claim(&mut self, key: &Key, claim: &Value, why: &str) {
+        self.open.create(key.clone(), claim.clone());
+        let set = &self.scene.set.key.name;
+        let message = match templates::claim_ordinal(&self.scene.set.value, &key.name) {
+            Some(ordinal) => {
+                format!("Create Claim {} Pod {} in StatefulSet {set} success", key.name, pod_name(set, ordinal))
+            }
+            None => format!("Create Claim {} in StatefulSet {set} success", key.name),
+        };
+        self.event(&Event::normal("SuccessfulCreate", message));
+        self.step("create PersistentVolumeClaim", &key.name, why);
+        self.breathe();
+    }
+
+    fn create_pod(
+        &mut self,
+        decision: &Decision,
+        creation: &PodCreation,
+        identity: &PodIdentity,
+    ) -> Result<(), String> {
+        let template = self.template(decision, &creation.revision.0)?;
+        let pod = build::pod(&self.scene.set, &template, identity, self.now);
+        let pod = self.placed_already(pod);
+        let key = Key::new(Kind::Pod, &self.scene.set.key.namespace, &identity.name);
+        self.guard(creation.ordinal, creation.guard);
+        self.open.create(key, pod);
+        let set = &self.scene.set.key.name;
+        let message = format!("Create Pod {} in StatefulSet {set} successful", identity.name);
+        self.event(&Event::normal("SuccessfulCreate", message));
+        self.step("create Pod", &identity.name, format!("ordinal {} is missing", creation.ordinal));
+        self.breathe();
+        Ok(())
+    }
+
+    /// A pod whose claims are bound needs no second look to get its machine.
+    fn placed_already(&mut self, pod: Value) -> Value {
+        let namespace = &self.scene.set.key.namespace;
+        match self.world.view(|view| placement::place(view, &pod, namespace)) {
+            Ok((node, claims)) => {
+                claims.iter().for_each(|claim| self.open.unchanged(claim));
+                placement::placed(&pod, &node, self.now)
+            }
+            Err(_) => pod,
+        }
+    }
+
+    fn template(&self, decision: &Decision, revision: &str) -> Result<Value, String> {
+        let stored = self.scene.revisions.iter().find(|stored| stored.key.name == revision);
+        if let Some(template) = stored.and_then(|stored| templates::of_revision(stored.value.get("data")?)) {
+            return Ok(template);
+        }
+        let fresh = decision.update.revisions.iter().find_map(|change| match change {
+            RevisionChange::Create(fresh) if fresh.name.0 == revision => manifest::template_from_revision(&fresh.data),
+            _ => None,
+        });
+        fresh.ok_or_else(|| format!("the update planner names a revision that does not exist: {revision}"))
+    }
+
+    fn delete_pod(&mut self, deletion: &PodDeletion) -> Result<(), String> {
+        let pod = self.scene.pod(deletion.ordinal).filter(|pod| pod.uid() == deletion.uid);
+        let Some(pod) = pod.cloned() else {
+            return Err(format!("a planner deletes a pod that it was not shown: ordinal {}", deletion.ordinal));
+        };
+        self.guard(deletion.ordinal, deletion.guard);
+        lifecycle::delete(&mut self.open, &pod, None, self.now);
+        let set = &self.scene.set.key.name;
+        let message = format!("Delete Pod {} in StatefulSet {set} successful", pod.key.name);
+        self.event(&Event::normal("SuccessfulDelete", message));
+        self.step("delete Pod", &pod.key.name, deletion.why.clone());
+        self.breathe();
+        Ok(())
+    }
+
+    /// Makes the transaction rest on the pods that the decision rests on.
+    fn guard(&mut self, ordinal: domain::Ordinal, guard: Guard) {
+        let range = match guard {
+            Guard::Pod => return,
+            Guard::Predecessors => ordinal,
+            Guard::AllPods => domain::Ordinal(u32::MAX),
+        };
+        for (_, pod) in self.scene.pods.iter().take_while(|(other, _)| *other < range) {
+            self.open.unchanged(pod);
+        }
+    }
+
+    fn finish(mut self, decision: &Decision) -> Result<Execution, String> {
+        let (set, spec) = (&self.scene.set, &self.scene.snapshot.spec);
+        let waits = decision.waits();
+        match status::with_status(&set.value, spec, &decision.update.status, &waits, self.now) {
+            Some(value) => self.open.update(set, value),
+            None if !self.open.is_empty() => self.open.unchanged(set),
+            None => {}
+        }
+        self.done.push(self.open);
+        Ok(Execution { transactions: self.done, steps: self.steps })
+    }
+}

@@ -1,0 +1,202 @@
+//! One set and everything a pass over it must know, taken from the world at one revision.
+
+use std::sync::Arc;
+
+use api::manifest::selector::Selector;
+use api::manifest::{self, Kind};
+use domain::{
+    Generation, Intent, Ordinal, Phase, Pod, Revision, RevisionName, SetRef, SetSpec, SetStatus, Snapshot, Switches,
+    Timestamp, UpdateRequest, pod_ordinal,
+};
+use serde_json::Value;
+
+use crate::objects::{condition, time};
+use crate::world::{Key, Object, View, World};
+
+/// Label that names a pod's revision.
+pub(crate) const REVISION_LABEL: &str = "controller-revision-hash";
+
+/// Finalizer of a set whose pods stop in order before it goes.
+pub(crate) const ORDERED_DELETION: &str = "setkeeper.dev/ordered-deletion";
+
+/// A set at one store revision.
+#[derive(Debug)]
+pub(crate) struct Scene {
+    /// The set.
+    pub(crate) set: Arc<Object>,
+    /// Pods that this set controls and that have an ordinal, ascending by it.
+    pub(crate) pods: Vec<(Ordinal, Arc<Object>)>,
+    /// Revision records that this set controls.
+    pub(crate) revisions: Vec<Arc<Object>>,
+    /// Pods of this set's names that nobody controls.
+    pub(crate) orphans: Vec<Arc<Object>>,
+    /// Revision records of this set's labels that nobody controls.
+    pub(crate) orphan_revisions: Vec<Arc<Object>>,
+    /// What planners are told.
+    pub(crate) snapshot: Snapshot,
+}
+
+/// Why a set cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+#[error("stored set {key} is invalid: {why}")]
+pub(crate) struct InvalidSet {
+    key: Key,
+    why: String,
+}
+
+impl Scene {
+    /// Looks at a set; none if it does not exist.
+    pub(crate) fn take(world: &World, key: &Key, draining: bool, now: Timestamp) -> Result<Option<Self>, InvalidSet> {
+        world.view(|view| {
+            let Some(set) = view.get(key) else { return Ok(None) };
+            let spec = manifest::set_spec(&set.value).map_err(|why| InvalidSet {
+                key: key.clone(),
+                why: why.first().map(ToString::to_string).unwrap_or_default(),
+            })?;
+            Ok(Some(Self::of(view, set, spec, draining, now)))
+        })
+    }
+
+    fn of(view: &View<'_>, set: Arc<Object>, spec: SetSpec, draining: bool, now: Timestamp) -> Self {
+        let owned = view.owned_by(&set.uid().0);
+        let controlled = owned.into_iter().filter(|object| object.controller_uid() == Some(set.uid().0.as_str()));
+        let (mut pods, mut revisions) = (Vec::new(), Vec::new());
+        for object in controlled {
+            match object.kind() {
+                Kind::Pod => {
+                    if let Some(ordinal) = pod_ordinal(&set.key.name, &object.key.name) {
+                        pods.push((ordinal, object));
+                    }
+                }
+                Kind::ControllerRevision => revisions.push(object),
+                _ => {}
+            }
+        }
+        pods.sort_by_key(|(ordinal, _)| *ordinal);
+        let (orphans, orphan_revisions) = orphans(view, &set, &spec);
+        let snapshot = Snapshot {
+            set: set_ref(&set),
+            generation: Generation(set.value.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(1)),
+            intent: intent(&set, draining),
+            status: status(&set.value),
+            pods: pods.iter().map(|(ordinal, pod)| pod_view(*ordinal, pod)).collect(),
+            switches: Switches::SETKEEPER,
+            spec,
+            now,
+        };
+        Self { set, pods, revisions, orphans, orphan_revisions, snapshot }
+    }
+
+    /// What the update planner is asked.
+    pub(crate) fn update_request(&self) -> UpdateRequest {
+        let template = self.set.value.pointer("/spec/template").unwrap_or(&Value::Null);
+        let data = manifest::template_revision_data(template);
+        let revisions: Vec<_> = self.revisions.iter().filter_map(|object| revision(object)).collect();
+        let newest = revisions.iter().max_by_key(|revision| revision.number);
+        let equal_after_defaulting = newest
+            .filter(|newest| newest.data != data)
+            .and_then(|newest| manifest::template_from_revision(&newest.data).map(|template| (newest, template)))
+            .filter(|(_, template)| {
+                manifest::template_revision_data(&manifest::redefault_template(template.clone())) == data
+            })
+            .map(|(newest, _)| newest.name.clone());
+        UpdateRequest { snapshot: self.snapshot.clone(), template: data, revisions, equal_after_defaulting }
+    }
+
+    /// The pod of an ordinal.
+    pub(crate) fn pod(&self, ordinal: Ordinal) -> Option<&Arc<Object>> {
+        let place = self.pods.binary_search_by_key(&ordinal, |(ordinal, _)| *ordinal).ok()?;
+        self.pods.get(place).map(|(_, pod)| pod)
+    }
+}
+
+/// Identity of a set.
+pub(crate) fn set_ref(set: &Object) -> SetRef {
+    SetRef { namespace: set.key.namespace.clone(), name: set.key.name.clone(), uid: set.uid() }
+}
+
+fn intent(set: &Object, draining: bool) -> Intent {
+    if set.deleting() {
+        Intent::Delete
+    } else if draining {
+        Intent::Drain
+    } else {
+        Intent::Keep
+    }
+}
+
+/// Pods and revisions that were left behind when a set of this name was deleted without them.
+fn orphans(view: &View<'_>, set: &Object, spec: &SetSpec) -> (Vec<Arc<Object>>, Vec<Arc<Object>>) {
+    let none = (Vec::new(), Vec::new());
+    let selector = set.value.pointer("/spec/selector").and_then(|value| Selector::from_label_selector(value).ok());
+    let (Some(selector), false) = (selector, set.deleting()) else { return none };
+    let matches =
+        |object: &Object| selector.matches_value(object.value.pointer("/metadata/labels").unwrap_or(&Value::Null));
+    let free = |object: &Arc<Object>| object.controller_uid().is_none() && !object.deleting();
+    let by_name = |ordinal| {
+        let name = domain::pod_name(&set.key.name, ordinal);
+        view.get(&Key::new(Kind::Pod, &set.key.namespace, &name)).filter(|pod| free(pod) && matches(pod))
+    };
+    // A set that has all its pods has no orphans to find; one that lacks some looks at those names only.
+    let pods = spec.ordinals().filter_map(by_name).collect::<Vec<_>>();
+    let prefix = format!("{}-", set.key.name);
+    let revisions = view.list(Kind::ControllerRevision, Some(&set.key.namespace));
+    let revisions = revisions
+        .into_iter()
+        .filter(|revision| free(revision) && revision.key.name.starts_with(&prefix) && matches(revision));
+    (pods, revisions.collect())
+}
+
+fn revision(object: &Object) -> Option<Revision> {
+    Some(Revision {
+        name: RevisionName(object.key.name.clone()),
+        number: object.value.get("revision")?.as_i64()?,
+        data: manifest::template_revision_data(&super::templates::of_revision(object.value.get("data")?)?),
+        created_at: time(object.text("/metadata/creationTimestamp")).unwrap_or_default(),
+    })
+}
+
+fn pod_view(ordinal: Ordinal, pod: &Object) -> Pod {
+    let ready = condition(&pod.value, "Ready");
+    let field = |name: &str| ready.and_then(|condition| condition.get(name)?.as_str());
+    Pod {
+        ordinal,
+        uid: pod.uid(),
+        version: pod.version.0,
+        phase: phase(pod),
+        ready: field("status") == Some("True"),
+        ready_since: field("lastTransitionTime").and_then(time),
+        terminating: pod.deleting(),
+        revision: pod.label(REVISION_LABEL).map(|name| RevisionName(name.to_owned())),
+    }
+}
+
+/// Phase of a stored pod; Pending where it has none yet.
+pub(crate) fn phase(pod: &Object) -> Phase {
+    match pod.text("/status/phase") {
+        "Running" => Phase::Running,
+        "Succeeded" => Phase::Succeeded,
+        "Failed" => Phase::Failed,
+        "Unknown" => Phase::Unknown,
+        _ => Phase::Pending,
+    }
+}
+
+fn status(set: &Value) -> SetStatus {
+    let number = |field: &str| set.pointer(&format!("/status/{field}")).and_then(Value::as_i64).unwrap_or(0);
+    let count = |field: &str| u32::try_from(number(field)).unwrap_or(0);
+    let name = |field: &str| {
+        RevisionName(set.pointer(&format!("/status/{field}")).and_then(Value::as_str).unwrap_or_default().to_owned())
+    };
+    SetStatus {
+        observed_generation: number("observedGeneration"),
+        replicas: count("replicas"),
+        ready_replicas: count("readyReplicas"),
+        available_replicas: count("availableReplicas"),
+        current_replicas: count("currentReplicas"),
+        updated_replicas: count("updatedReplicas"),
+        current_revision: name("currentRevision"),
+        update_revision: name("updateRevision"),
+        collision_count: count("collisionCount"),
+    }
+}

@@ -1,0 +1,172 @@
+//! Bringing the coordinator up.
+
+use std::sync::Arc;
+
+use ::api::manifest::Kind;
+use ::api::proto::coordinator::v1::node_service_server::NodeServiceServer;
+use ::api::proto::coordinator::v1::object_service_server::ObjectServiceServer;
+use ::api::proto::coordinator::v1::pod_service_server::PodServiceServer;
+use ::api::proto::coordinator::v1::stateful_set_service_server::StatefulSetServiceServer;
+use ::api::proto::coordinator::v1::system_service_server::SystemServiceServer;
+use serde_json::json;
+use service_kit::{Channel, Context, Error, Running, Server, Target, connect, sized_server};
+use tokio::task::JoinSet;
+
+use crate::api::{Front, NAMESPACE_DEFAULT, System};
+use crate::config::Config;
+use crate::machines::Machines;
+use crate::names::Names;
+use crate::objects::time_text;
+use crate::pods::node_service::Nodes;
+use crate::pods::placement::Placement;
+use crate::pods::report::Reports;
+use crate::sets::{Planners, Sets};
+use crate::store::{Batch, EmbeddedStore, Precondition, StateStore, Write};
+use crate::volumes::Volumes;
+use crate::world::{Key, Transaction, World};
+use crate::{collect, driver};
+
+/// File of the state store in its directory.
+const STORE_FILE: &str = "state.redb";
+
+/// Name of this service.
+const NAME: &str = "coordinator";
+
+/// Where the store keeps how often a coordinator has started on it. Not an object: nobody lists it.
+const EPOCH_KEY: &str = "/setkeeper/epoch";
+
+/// Opens the store, starts every controller and serves the API.
+///
+/// # Errors
+/// Where the store cannot be opened or read, or the address cannot be bound.
+pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
+    let directory = config.store_directory.join(STORE_FILE);
+    let store = tokio::task::spawn_blocking(move || EmbeddedStore::open(&directory)).await;
+    let store = store.map_err(|error| failed("opening the state store", &error))?;
+    let store: Arc<dyn StateStore> = Arc::new(store.map_err(|error| failed("opening the state store", &error))?);
+    let epoch = next_epoch(&*store).await?;
+    let world = World::load(store).await.map_err(|error| failed("reading the state store", &error))?;
+    let mut tasks = JoinSet::new();
+    let following = world.clone().follow(context.shutdown.clone());
+    let fatal = context.shutdown.clone();
+    tasks.spawn(async move {
+        if let Err(error) = following.await {
+            tracing::error!(
+                error = service_kit::status::chain(&error),
+                "the coordinator cannot follow its store and stops"
+            );
+            fatal.cancel();
+        }
+    });
+    create_first_objects(&world, &context).await?;
+
+    let services = services(&config);
+    let channel = |name: &str| {
+        let found = services.iter().find(|(service, ..)| *service == name);
+        found.map(|(_, _, channel)| channel.clone()).expect("every service is listed")
+    };
+    let planners = Planners {
+        ordinal_scheduler: channel("ordinal-scheduler"),
+        update_planner: channel("update-planner"),
+        volume_claim: channel("volume-claim"),
+        identity_dns: channel("identity-dns"),
+    };
+    let names = Names::start(world.clone(), channel("identity-dns"), epoch, context.clone(), &mut tasks);
+    let sets = Arc::new(Sets::new(world.clone(), planners, context.clone()));
+    let volumes = Arc::new(Volumes::new(world.clone(), channel("volume-claim"), epoch, context.clone()));
+    let placement = Arc::new(Placement { world: world.clone(), context: context.clone() });
+    let collector = Arc::new(collect::Collector { world: world.clone(), context: context.clone() });
+    tasks.spawn(driver::run(sets.clone(), world.clone(), context.clone()));
+    tasks.spawn(driver::run(volumes, world.clone(), context.clone()));
+    tasks.spawn(driver::run(placement, world.clone(), context.clone()));
+    tasks.spawn(driver::run(collector, world.clone(), context.clone()));
+
+    let machines = Machines::new(world.clone(), config.token.clone());
+    let front = Front { world: world.clone(), context: context.clone() };
+    let nodes = Nodes {
+        world: world.clone(),
+        reports: Reports { world, names },
+        context: context.clone(),
+        cluster_domain: config.cluster_domain.clone(),
+        dns_address: config.dns_address.clone(),
+    };
+    let system = System {
+        front: front.clone(),
+        sets,
+        machines: machines.clone(),
+        services,
+        epoch,
+        cluster_domain: config.cluster_domain.clone(),
+        dns_address: config.dns_address.clone(),
+    };
+    let server = Server::new(NAME)
+        .add(sized_server!(ObjectServiceServer::new(front.clone())))
+        .add(sized_server!(StatefulSetServiceServer::new(front.clone())))
+        .add(sized_server!(PodServiceServer::new(crate::api::Pods { front, machines })))
+        .add(sized_server!(NodeServiceServer::new(nodes)))
+        .add(sized_server!(SystemServiceServer::new(system)));
+    let bound = server.bind(&config.server).await?;
+    let address = bound.tcp_address();
+    let task = tokio::spawn(async move {
+        let served = bound.serve(context).await;
+        while tasks.join_next().await.is_some() {}
+        served
+    });
+    Ok(Running { name: NAME, address, task })
+}
+
+fn services(config: &Config) -> Vec<(&'static str, Target, Channel)> {
+    let all = [
+        ("ordinal-scheduler", &config.ordinal_scheduler),
+        ("update-planner", &config.update_planner),
+        ("volume-claim", &config.volume_claim),
+        ("identity-dns", &config.identity_dns),
+    ];
+    all.map(|(name, target)| (name, target.clone(), connect(target, config.token.as_ref()))).to_vec()
+}
+
+/// Counts this start. Receivers refuse effects of an earlier one.
+async fn next_epoch(store: &dyn StateStore) -> Result<u64, Error> {
+    let doing = "counting this start in the state store";
+    let before = store.get(EPOCH_KEY).await.map_err(|error| failed(doing, &error))?;
+    let number = before.as_ref().and_then(|entry| std::str::from_utf8(&entry.value).ok()?.parse::<u64>().ok());
+    let epoch = number.unwrap_or(0) + 1;
+    let key = EPOCH_KEY.to_owned();
+    let precondition = match before {
+        Some(entry) => Precondition::ModifiedAt { key: key.clone(), revision: entry.modified },
+        None => Precondition::Absent { key: key.clone() },
+    };
+    let write = Write::Put { key, value: epoch.to_string().into_bytes().into() };
+    let batch = Batch { preconditions: vec![precondition], writes: vec![write] };
+    store.commit(batch).await.map_err(|error| failed(doing, &error))?;
+    Ok(epoch)
+}
+
+/// The namespace and the storage class that everybody expects to be there.
+async fn create_first_objects(world: &World, context: &Context) -> Result<(), Error> {
+    let mut transaction = Transaction::default();
+    let class = crate::volumes::default_class();
+    let class_name = class.pointer("/metadata/name").and_then(|name| name.as_str()).unwrap_or_default().to_owned();
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE_DEFAULT },
+        "status": { "phase": "Active" } });
+    let first = world.list(Kind::Namespace, None).is_empty();
+    for (key, mut value) in [
+        (Key::new(Kind::Namespace, "", NAMESPACE_DEFAULT), namespace),
+        (Key::new(Kind::StorageClass, "", &class_name), class),
+    ] {
+        // A class that somebody deleted stays deleted: only the very first start makes it.
+        if !first || world.get(&key).is_some() {
+            continue;
+        }
+        let metadata = crate::objects::object_mut(&mut value, "metadata");
+        metadata.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
+        metadata.insert("creationTimestamp".into(), time_text(context.clock.now()).into());
+        transaction.create(key, value);
+    }
+    world.commit(transaction).await.map_err(|error| failed("creating the first objects", &error))?;
+    Ok(())
+}
+
+fn failed(doing: &str, error: &(dyn std::error::Error + 'static)) -> Error {
+    Error::start(NAME, format!("{doing}: {}", service_kit::status::chain(error)))
+}

@@ -1,0 +1,225 @@
+//! The embedded store: one file, no server.
+//!
+//! - **One committer thread** owns the file, since a durable commit blocks. It takes what is queued as one group, makes
+//!   the group durable with one transaction, then makes it visible, then answers. So under load the price of a sync is
+//!   shared, and nobody ever sees what could still be lost.
+//! - **Reads come from memory**, not from the database: an ordered map in step with the disk. Chosen, because a
+//!   control plane reads far more than it writes, every object is verified once when the store is opened and not
+//!   trusted to the page cache later, and watchers need the recent commits in memory anyway. The price is memory for the
+//!   whole state, which is bounded ([`super::STORE_BYTES_MAX`]).
+//! - **A failed sync ends the store.** It takes no more writes, since the kernel may have dropped what it could not write;
+//!   only a restart shows what is there. A full disk does not end it: writes are refused until there is space.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use super::disk::Disk;
+use super::medium::{Directory, Medium};
+use super::state::{HistoryLimits, STORE_BYTES_MAX, Staging, State, validate};
+use super::view::View;
+use super::{
+    BATCH_BYTES_MAX, Batch, Changes, CommitError, Entry, Listing, StateStore, StoreError, StoreRevision, Watch,
+};
+
+/// Most batches that wait for the committer: some groups ahead, so that it never idles. More of them wait outside.
+const QUEUE_BATCHES_MAX: usize = 1024;
+/// Most bytes of batches in the queue and in the group: some of the largest batches.
+const QUEUE_BYTES_MAX: usize = 4 * BATCH_BYTES_MAX;
+/// Most batches in a group. At 256 a group costs a few milliseconds, which is what the first of it waits.
+const GROUP_BATCHES_MAX: usize = 256;
+
+/// Bounds of an [`EmbeddedStore`], which tests make small.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) history: HistoryLimits,
+    pub(super) store_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { history: HistoryLimits::default(), store_bytes: STORE_BYTES_MAX }
+    }
+}
+
+/// A [`StateStore`] in one file. Reads are from memory, commits are grouped, and acknowledged when they are durable.
+///
+/// Dropping it finishes what is queued and closes the file, which blocks for as long as that takes.
+#[derive(Debug)]
+pub struct EmbeddedStore {
+    id: String,
+    view: Arc<View>,
+    queue_bytes: Arc<Semaphore>,
+    /// `None` only while dropping.
+    queue: Option<mpsc::Sender<Request>>,
+    committer: Option<JoinHandle<()>>,
+}
+
+/// A batch in the queue.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) batch: Batch,
+    pub(super) answer: oneshot::Sender<Result<StoreRevision, CommitError>>,
+    /// What it takes of the queue, given back with the answer. `None`: it did not come through the queue.
+    pub(super) queue_bytes: Option<OwnedSemaphorePermit>,
+}
+
+impl EmbeddedStore {
+    /// Opens the store in this file, creating it and the directory if they do not exist. Beside the file there is a
+    /// lock (`<file>.lock`), and while it is created `<file>.new`. Blocks; takes time in proportion to the state.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`], [`StoreError::UnknownFormat`], [`StoreError::Corrupt`] (nothing is changed on disk),
+    /// [`StoreError::NoSpace`] and [`StoreError::Open`].
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.ok_or_else(|| StoreError::Invalid { why: format!("{} is no file name", path.display()) })?;
+        let directory = Directory::lock(path.parent().unwrap_or(Path::new("")), name)?;
+        Self::open_in(Box::new(directory), name)
+    }
+
+    /// Opens the store `name` of a medium that nobody else uses.
+    ///
+    /// # Errors
+    /// As [`EmbeddedStore::open`].
+    pub fn open_in(medium: Box<dyn Medium>, name: &str) -> Result<Self, StoreError> {
+        Self::open_with(medium, name, Limits::default())
+    }
+
+    pub(super) fn open_with(medium: Box<dyn Medium>, name: &str, limits: Limits) -> Result<Self, StoreError> {
+        let committer = Committer::open(medium, name, limits)?;
+        let (id, view) = (committer.id.clone(), committer.view.clone());
+        let (queue, requests) = mpsc::channel(QUEUE_BATCHES_MAX);
+        let thread = std::thread::Builder::new().name("store-committer".to_owned());
+        let committer = thread.spawn(move || committer.run(requests));
+        let committer = committer
+            .map_err(|source| StoreError::Open { action: "start the committer of", source: Arc::new(source) })?;
+        let queue_bytes = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
+        Ok(Self { id, view, queue_bytes, queue: Some(queue), committer: Some(committer) })
+    }
+
+    async fn enqueue(&self, batch: Batch) -> Result<StoreRevision, CommitError> {
+        let bytes = validate(&batch)?.max(1);
+        let bytes = u32::try_from(bytes).expect("a batch is bounded below 4 GiB");
+        let permit = self.queue_bytes.clone().acquire_many_owned(bytes).await.map_err(|_| StoreError::Closed)?;
+        let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
+        let (answer, answered) = oneshot::channel();
+        queue.send(Request { batch, answer, queue_bytes: Some(permit) }).await.map_err(|_| StoreError::Closed)?;
+        answered.await.unwrap_or(Err(CommitError::Store(StoreError::Closed)))
+    }
+}
+
+impl Drop for EmbeddedStore {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if let Some(committer) = self.committer.take()
+            && committer.join().is_err()
+        {
+            tracing::error!("the committer of the state store panicked");
+        }
+    }
+}
+
+impl StateStore for EmbeddedStore {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Entry>, StoreError>> {
+        ready(Ok(self.view.read().get(key))).boxed()
+    }
+
+    fn list(&self, prefix: &str) -> BoxFuture<'_, Result<Listing, StoreError>> {
+        ready(Ok(self.view.read().list(prefix))).boxed()
+    }
+
+    fn watch(&self, prefix: &str, after: StoreRevision) -> BoxFuture<'_, Result<Watch, StoreError>> {
+        ready(self.view.watch(prefix.to_owned(), after)).boxed()
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<StoreRevision, CommitError>> {
+        self.enqueue(batch).boxed()
+    }
+}
+
+/// The only writer of the file.
+#[derive(Debug)]
+pub(super) struct Committer {
+    pub(super) id: String,
+    pub(super) view: Arc<View>,
+    disk: Disk,
+    /// Why no more is written.
+    failure: Option<StoreError>,
+    store_bytes: usize,
+}
+
+impl Committer {
+    pub(super) fn open(medium: Box<dyn Medium>, name: &str, limits: Limits) -> Result<Self, StoreError> {
+        let (disk, loaded) = Disk::open(medium, name)?;
+        let view = Arc::new(View::new(State::new(loaded.summary.revision, loaded.entries, limits.history)));
+        Ok(Self { id: loaded.id, view, disk, failure: None, store_bytes: limits.store_bytes })
+    }
+
+    fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let mut group = Vec::with_capacity(GROUP_BATCHES_MAX);
+        while let Some(first) = requests.blocking_recv() {
+            group.push(first);
+            while group.len() < GROUP_BATCHES_MAX
+                && let Ok(next) = requests.try_recv()
+            {
+                group.push(next);
+            }
+            self.commit(&mut group);
+        }
+    }
+
+    /// Stage, make durable, make visible, answer: in this order.
+    pub(super) fn commit(&mut self, group: &mut Vec<Request>) {
+        let state = self.view.read();
+        let mut staging = Staging::new(&state, self.store_bytes);
+        let mut outcomes = Vec::with_capacity(group.len());
+        for request in group.drain(..) {
+            outcomes.push((staging.stage(request.batch), request.answer, request.queue_bytes));
+        }
+        let commits = staging.into_commits();
+        drop(state);
+        let written = self.make_durable(commits);
+        for (outcome, answer, _queue_bytes) in outcomes {
+            let outcome = match &written {
+                Ok(()) => outcome,
+                // Also conflicts: they may be with what was just refused.
+                Err(error) => Err(CommitError::Store(error.clone())),
+            };
+            let _ = answer.send(outcome); // Nobody waits any more; it is committed all the same.
+        }
+    }
+
+    fn make_durable(&mut self, commits: Vec<Changes>) -> Result<(), StoreError> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        if commits.is_empty() {
+            return Ok(());
+        }
+        match self.disk.write(&commits) {
+            Ok(()) => {
+                self.view.publish(commits);
+                Ok(())
+            }
+            Err(error @ StoreError::NoSpace { .. }) => Err(error),
+            Err(error) => {
+                let failure = match error {
+                    StoreError::Failed { .. } => error,
+                    error => StoreError::Failed { source: Arc::new(error) },
+                };
+                tracing::error!(error = &failure as &dyn std::error::Error, "state store stopped");
+                self.failure = Some(failure.clone());
+                Err(failure)
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The contract of the seam, against every implementation.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use tempfile::TempDir;
+
+use super::super::embedded::Limits;
+use super::super::medium::Directory;
+use super::super::state::{HistoryLimits, STORE_BYTES_MAX};
+use super::super::{
+    BATCH_ITEMS_MAX, Change, EmbeddedStore, Entry, KEY_BYTES_MAX, MemoryStore, StateStore, VALUE_BYTES_MAX,
+};
+use super::*;
+
+/// Commits that the stores under test keep for watchers.
+const HISTORY: HistoryLimits = HistoryLimits { commits: 8, bytes: 4096 };
+
+/// Runs a test against each implementation.
+fn check<F: Future<Output = ()>>(test: impl Fn(Arc<dyn StateStore>) -> F) {
+    run(test(Arc::new(MemoryStore::with_history(HISTORY))));
+    let directory = TempDir::new().expect("a directory");
+    run(test(Arc::new(embedded(&directory))));
+}
+
+fn embedded(directory: &TempDir) -> EmbeddedStore {
+    let limits = Limits { history: HISTORY, store_bytes: STORE_BYTES_MAX };
+    let medium = Directory::lock(directory.path(), "state").expect("nobody else has it");
+    EmbeddedStore::open_with(Box::new(medium), "state", limits).expect("the store opens")
+}
+
+#[test]
+fn entry_remembers_its_first_and_last_commit() {
+    check(|store| async move {
+        let first = must_commit(&*store, writes([put("a", "1")])).await;
+        let second = must_commit(&*store, writes([put("a", "2")])).await;
+        let entry = Entry { key: "a".into(), value: "2".into(), created: first, modified: second };
+        assert_eq!(store.get("a").await.unwrap(), Some(entry));
+        assert_eq!(store.get("b").await.unwrap(), None);
+        must_commit(&*store, writes([delete("a")])).await;
+        assert_eq!(store.get("a").await.unwrap(), None);
+        let again = must_commit(&*store, writes([put("a", "3")])).await;
+        assert_eq!(store.get("a").await.unwrap().map(|entry| entry.created), Some(again));
+    });
+}
+
+#[test]
+fn list_is_ordered_by_key_at_one_revision() {
+    check(|store| async move {
+        let keys = ["pods/b", "pods/a/1", "pods", "pods/a", "podsx", "q", "pods/\u{10ffff}"];
+        let revision = must_commit(&*store, writes(keys.map(|key| put(key, "")))).await;
+        let listing = store.list("pods/").await.unwrap();
+        let listed: Vec<&str> = listing.entries.iter().map(|entry| entry.key.as_str()).collect();
+        assert_eq!(listed, ["pods/a", "pods/a/1", "pods/b", "pods/\u{10ffff}"]);
+        assert_eq!(listing.revision, revision);
+        assert_eq!(store.list("").await.unwrap().entries.len(), keys.len());
+        assert_eq!(store.list("none").await.unwrap().entries, []);
+    });
+}
+
+#[test]
+fn failed_precondition_changes_nothing_and_says_what_is_there() {
+    check(|store| async move {
+        let before = must_commit(&*store, writes([put("a", "1")])).await;
+        let later = StoreRevision(before.0 + 7);
+        let cases = [
+            (absent("a"), "a", None, Some(before)),
+            (modified_at("a", later), "a", Some(later), Some(before)),
+            (modified_at("b", before), "b", Some(before), None),
+        ];
+        for (precondition, key, expected, actual) in cases {
+            let preconditions = vec![modified_at("a", before), absent("b"), precondition];
+            let batch = Batch { preconditions, writes: vec![put("a", "2"), put("c", "3"), delete("b")] };
+            match store.commit(batch).await {
+                Err(CommitError::Conflict { key: k, expected: e, actual: a }) => {
+                    assert_eq!((k.as_str(), e, a), (key, expected, actual));
+                }
+                other => panic!("expected a conflict on {key}, got {other:?}"),
+            }
+        }
+        let listing = store.list("").await.unwrap();
+        assert_eq!((listing.revision, listing.entries.len()), (before, 1));
+        let batch = Batch { preconditions: vec![modified_at("a", before)], writes: vec![delete("a")] };
+        assert!(must_commit(&*store, batch).await > before);
+    });
+}
+
+#[test]
+fn batch_that_changes_nothing_makes_no_revision() {
+    check(|store| async move {
+        let before = must_commit(&*store, writes([put("a", "1")])).await;
+        let check = |precondition| Batch { preconditions: vec![precondition], writes: vec![] };
+        assert_eq!(must_commit(&*store, check(modified_at("a", before))).await, before);
+        assert!(matches!(store.commit(check(absent("a"))).await, Err(CommitError::Conflict { .. })));
+        assert_eq!(must_commit(&*store, writes([delete("none")])).await, before);
+        assert_eq!(must_commit(&*store, Batch::default()).await, before);
+        assert_eq!(store.list("").await.unwrap().revision, before);
+    });
+}
+
+#[test]
+fn of_many_writers_with_the_same_expectation_one_wins() {
+    check(|store| async move {
+        let attempts = (0..50).map(|writer| {
+            let batch = Batch { preconditions: vec![absent("lock")], writes: vec![put("lock", format!("{writer}"))] };
+            let store = store.clone();
+            async move { (writer, store.commit(batch).await) }
+        });
+        let results = futures::future::join_all(attempts).await;
+        let winners: Vec<_> = results.iter().filter(|(_, result)| result.is_ok()).collect();
+        let [(winner, Ok(revision))] = winners.as_slice() else { panic!("{} winners", winners.len()) };
+        let entry = store.get("lock").await.unwrap().expect("someone won");
+        assert_eq!((entry.value, entry.modified), (format!("{winner}").into(), *revision));
+    });
+}
+
+#[test]
+fn acknowledged_write_is_read_at_once() {
+    check(|store| async move {
+        for round in 0..50 {
+            let revision = must_commit(&*store, writes([put("a", format!("{round}"))])).await;
+            assert_eq!(store.get("a").await.unwrap().map(|entry| entry.modified), Some(revision));
+            assert!(store.list("").await.unwrap().revision >= revision);
+        }
+    });
+}
+
+#[test]
+fn bounds_are_refused_with_the_limit() {
+    check(|store| async move {
+        let long = "k".repeat(KEY_BYTES_MAX + 1);
+        let large = vec![0; VALUE_BYTES_MAX + 1];
+        let too_many: Vec<Write> = (0..=BATCH_ITEMS_MAX).map(|key| put(&key.to_string(), "")).collect();
+        let checks = Batch { preconditions: vec![absent("a"); BATCH_ITEMS_MAX + 1], writes: vec![] };
+        let heavy: Vec<Write> = (0..6).map(|key| put(&key.to_string(), vec![0; VALUE_BYTES_MAX])).collect();
+        for batch in [writes([put(&long, "")]), writes([put("a", large)]), writes(too_many), checks, writes(heavy)] {
+            let error = store_error(store.commit(batch).await);
+            assert!(error.is_exhausted() && !error.is_fatal() && !error.is_ambiguous(), "{error}");
+        }
+        for batch in [writes([put("", "")]), writes([put("a", "1"), delete("a")])] {
+            assert!(matches!(store_error(store.commit(batch).await), StoreError::Invalid { .. }));
+        }
+        assert_eq!(store.list("").await.unwrap().entries, []);
+        must_commit(&*store, writes([put(&long[1..], vec![0; VALUE_BYTES_MAX])])).await;
+    });
+}
+
+#[test]
+fn watch_delivers_each_commit_whole_and_only_the_prefix() {
+    check(|store| async move {
+        let start = store.list("").await.unwrap().revision;
+        let mut watch = store.watch("a/", start).await.unwrap();
+        let first = must_commit(&*store, writes([put("a/1", "x"), put("b/1", "x"), put("a/2", "x")])).await;
+        must_commit(&*store, writes([put("b/2", "x")])).await;
+        let third = must_commit(&*store, writes([delete("a/1"), put("a/2", "y"), delete("a/3")])).await;
+        let entry = |key: &str, value: &'static str, modified| Entry {
+            key: key.to_owned(),
+            value: value.into(),
+            created: first,
+            modified,
+        };
+        let created = vec![Change::Put(entry("a/1", "x", first)), Change::Put(entry("a/2", "x", first))];
+        assert_eq!(next(&mut watch).await, Changes { revision: first, changes: created });
+        let deleted = Change::Delete { key: "a/1".to_owned(), last: entry("a/1", "x", first) };
+        let changes = vec![deleted, Change::Put(entry("a/2", "y", third))];
+        assert_eq!(next(&mut watch).await, Changes { revision: third, changes: changes.clone() });
+        let mut resumed = store.watch("a/", first).await.unwrap();
+        assert_eq!(next(&mut resumed).await, Changes { revision: third, changes });
+        assert!(resumed.next().now_or_never().is_none());
+    });
+}
+
+#[test]
+fn watch_wakes_for_what_is_committed_later() {
+    check(|store| async move {
+        let mut watch = store.watch("", StoreRevision(0)).await.unwrap();
+        let waiting = async { next(&mut watch).await.revision };
+        let committing = async { must_commit(&*store, writes([put("a", "1")])).await };
+        let (seen, revision) = futures::future::join(waiting, committing).await;
+        assert_eq!(seen, revision);
+    });
+}
+
+#[test]
+fn watch_beyond_the_history_is_compacted_never_a_gap() {
+    check(|store| async move {
+        let start = store.list("").await.unwrap().revision;
+        let mut slow = store.watch("", start).await.unwrap();
+        let mut quiet = store.watch("none", start).await.unwrap();
+        let mut revisions = Vec::new();
+        for round in 0..=HISTORY.commits {
+            assert!(quiet.next().now_or_never().is_none(), "a watcher that keeps up is not behind");
+            revisions.push(must_commit(&*store, writes([put("a", format!("{round}"))])).await);
+        }
+        let oldest = revisions[0];
+        assert!(matches!(slow.next().await, Some(Err(StoreError::Compacted { oldest: o })) if o == oldest));
+        assert!(slow.next().await.is_none());
+        assert!(quiet.next().now_or_never().is_none());
+        assert!(matches!(store.watch("", start).await, Err(StoreError::Compacted { oldest: o }) if o == oldest));
+        let mut rest = store.watch("", oldest).await.unwrap();
+        for revision in &revisions[1..] {
+            assert_eq!(next(&mut rest).await.revision, *revision);
+        }
+    });
+}
+
+#[test]
+fn history_is_bounded_in_bytes() {
+    check(|store| async move {
+        let start = store.list("").await.unwrap().revision;
+        for _ in 0..2 {
+            must_commit(&*store, writes([put("a", vec![0; HISTORY.bytes * 2 / 3])])).await;
+        }
+        assert!(matches!(store.watch("", start).await, Err(StoreError::Compacted { .. })));
+    });
+}
+
+#[test]
+fn watch_from_the_future_is_refused() {
+    check(|store| async move {
+        let result = store.watch("", StoreRevision(1000)).await;
+        assert!(matches!(result, Err(StoreError::FutureRevision { .. })), "{result:?}");
+    });
+}
+
+#[test]
+fn watch_ends_with_its_store() {
+    check(|store| async move {
+        let mut watch = store.watch("", StoreRevision(0)).await.unwrap();
+        drop(store);
+        assert!(watch.next().await.is_none());
+    });
+}
+
+#[test]
+fn dropped_commit_is_whole_or_not_there() {
+    check(|store| async move {
+        let start = store.list("").await.unwrap().revision;
+        let mut watch = store.watch("", start).await.unwrap();
+        drop(store.commit(writes([put("a", "1"), put("b", "1")])));
+        let mut started = store.commit(writes([put("a", "2"), put("b", "2")]));
+        let _ = futures::poll!(&mut started);
+        drop(started);
+        must_commit(&*store, writes([put("c", "1")])).await;
+        let first = next(&mut watch).await;
+        assert_eq!(first.changes.len(), 2, "what was queued before comes first, whole");
+        assert_eq!(store.get("a").await.unwrap().map(|entry| entry.value), Some("2".into()));
+    });
+}

@@ -1,0 +1,284 @@
+//! Everything that is stored, decoded and in memory.
+//!
+//! The world follows the store's watch, so that it sees exactly the commits, in order. Reads cost no I/O. A commit made
+//! through it returns only when the world has seen it: whoever commits reads its own writes. All controllers and the
+//! API read here; nothing else decodes what is stored.
+
+mod key;
+mod object;
+mod state;
+mod transaction;
+
+use std::fmt;
+use std::sync::{Arc, RwLock};
+
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+
+use self::state::State;
+use crate::store::{Change as StoreChange, CommitError, StateStore, StoreError, StoreRevision};
+
+pub use key::{Key, PREFIX};
+pub use object::Object;
+pub(crate) use object::controller_reference;
+pub use transaction::Transaction;
+
+/// Commits that a slow subscriber may be behind before it must look at everything anew. Each holds two pointers an
+/// object; 4096 cover a scale-up of a thousand pods.
+const CHANGES_BUFFERED_MAX: usize = 4096;
+
+/// One object before and after a commit.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Which.
+    pub key: Key,
+    /// Before; none for a creation.
+    pub old: Option<Arc<Object>>,
+    /// After; none for a deletion.
+    pub new: Option<Arc<Object>>,
+}
+
+/// One commit.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// Store revision after it.
+    pub revision: StoreRevision,
+    /// What it changed.
+    pub changes: Vec<Change>,
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World").field("revision", &self.revision()).finish_non_exhaustive()
+    }
+}
+
+/// Why the world cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum WorldError {
+    /// The store failed.
+    #[error("the state store failed")]
+    Store(#[from] StoreError),
+    /// What is stored cannot be decoded. The store is left as it is.
+    #[error("stored object {key} cannot be decoded")]
+    Corrupt {
+        /// Store key.
+        key: String,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// The decoded state.
+pub struct World {
+    store: Arc<dyn StateStore>,
+    state: RwLock<State>,
+    revision: watch::Sender<StoreRevision>,
+    commits: broadcast::Sender<Arc<Commit>>,
+}
+
+impl World {
+    /// Reads everything that is stored. [`World::follow`] must run for the world to go on.
+    ///
+    /// # Errors
+    /// Where the store fails, or holds what cannot be decoded.
+    pub async fn load(store: Arc<dyn StateStore>) -> Result<Arc<Self>, WorldError> {
+        let mut state = State::default();
+        let revision = read_all(&*store, &mut state).await?;
+        let world = Self {
+            store,
+            state: RwLock::new(state),
+            revision: watch::Sender::new(revision),
+            commits: broadcast::Sender::new(CHANGES_BUFFERED_MAX),
+        };
+        Ok(Arc::new(world))
+    }
+
+    /// Applies commits as they come, until `shutdown`.
+    ///
+    /// # Errors
+    /// Where the store fails, or holds what cannot be decoded: the process must not go on with a stale view.
+    pub async fn follow(self: Arc<Self>, shutdown: CancellationToken) -> Result<(), WorldError> {
+        let mut watch = self.store.watch(PREFIX, self.revision()).await?;
+        loop {
+            let changes = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                changes = watch.next() => changes,
+            };
+            match changes {
+                Some(Ok(changes)) => self.apply(changes.revision, changes.changes)?,
+                Some(Err(StoreError::Compacted { .. })) | None => {
+                    self.reload().await?;
+                    watch = self.store.watch(PREFIX, self.revision()).await?;
+                }
+                Some(Err(error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Identity of the store.
+    #[must_use]
+    pub fn store_id(&self) -> &str {
+        self.store.id()
+    }
+
+    /// The store itself, for watches from a revision.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn StateStore> {
+        &self.store
+    }
+
+    /// Revision that reads see.
+    #[must_use]
+    pub fn revision(&self) -> StoreRevision {
+        *self.revision.borrow()
+    }
+
+    /// One object.
+    #[must_use]
+    pub fn get(&self, key: &Key) -> Option<Arc<Object>> {
+        self.read().get(key)
+    }
+
+    /// Objects of a kind, by namespace and name; of one namespace where one is given.
+    #[must_use]
+    pub fn list(&self, kind: api::manifest::Kind, namespace: Option<&str>) -> Vec<Arc<Object>> {
+        self.read().list(kind, namespace)
+    }
+
+    /// Objects of a kind together with the revision they were read at.
+    #[must_use]
+    pub fn list_at(&self, kind: api::manifest::Kind, namespace: Option<&str>) -> (StoreRevision, Vec<Arc<Object>>) {
+        let state = self.read();
+        (state.revision, state.list(kind, namespace))
+    }
+
+    /// Objects that name `uid` as an owner, by key.
+    #[must_use]
+    pub fn owned_by(&self, uid: &str) -> Vec<Arc<Object>> {
+        self.read().owned_by(uid)
+    }
+
+    /// Runs `look` on one consistent state. It must be quick: writers wait for it.
+    pub fn view<T>(&self, look: impl FnOnce(&View<'_>) -> T) -> T {
+        look(&View(&self.read()))
+    }
+
+    /// Every commit from now on. A receiver that lags must look at everything anew.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Commit>> {
+        self.commits.subscribe()
+    }
+
+    /// Commits, all or nothing, and returns when reads see it. An empty transaction does nothing.
+    ///
+    /// # Errors
+    /// [`CommitError::Conflict`] where something is not as the transaction expects; nothing has changed then.
+    ///
+    /// # Cancel safety
+    /// A dropped call may or may not have committed.
+    pub async fn commit(&self, transaction: Transaction) -> Result<StoreRevision, CommitError> {
+        let Some(batch) = transaction.into_batch() else { return Ok(self.revision()) };
+        let revision = self.store.commit(batch).await?;
+        let mut seen = self.revision.subscribe();
+        // The sender lives as long as self, so this cannot fail.
+        let _ = seen.wait_for(|seen| *seen >= revision).await;
+        Ok(revision)
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
+        self.state.read().expect("no holder of this lock panics")
+    }
+
+    fn apply(&self, revision: StoreRevision, changes: Vec<StoreChange>) -> Result<(), WorldError> {
+        let decoded = changes.into_iter().filter_map(|change| decode_change(change).transpose());
+        let decoded = decoded.collect::<Result<Vec<_>, _>>()?;
+        let mut state = self.state.write().expect("no holder of this lock panics");
+        let changes = decoded.into_iter().map(|(key, new)| state.put(key, new)).collect();
+        state.revision = revision;
+        drop(state);
+        self.announce(revision, changes);
+        Ok(())
+    }
+
+    async fn reload(&self) -> Result<(), WorldError> {
+        let mut fresh = State::default();
+        let revision = read_all(&*self.store, &mut fresh).await?;
+        let mut state = self.state.write().expect("no holder of this lock panics");
+        let changes = state.replace(fresh);
+        drop(state);
+        self.announce(revision, changes);
+        Ok(())
+    }
+
+    fn announce(&self, revision: StoreRevision, changes: Vec<Change>) {
+        self.revision.send_replace(revision);
+        // Nobody may be listening; that is fine.
+        let _ = self.commits.send(Arc::new(Commit { revision, changes }));
+    }
+}
+
+/// One consistent state, for several reads at once.
+#[derive(Debug)]
+pub struct View<'a>(&'a State);
+
+impl View<'_> {
+    /// Revision of this state.
+    #[must_use]
+    pub fn revision(&self) -> StoreRevision {
+        self.0.revision
+    }
+
+    /// One object.
+    #[must_use]
+    pub fn get(&self, key: &Key) -> Option<Arc<Object>> {
+        self.0.get(key)
+    }
+
+    /// Objects of a kind, by namespace and name.
+    #[must_use]
+    pub fn list(&self, kind: api::manifest::Kind, namespace: Option<&str>) -> Vec<Arc<Object>> {
+        self.0.list(kind, namespace)
+    }
+
+    /// Objects that name `uid` as an owner, by key.
+    #[must_use]
+    pub fn owned_by(&self, uid: &str) -> Vec<Arc<Object>> {
+        self.0.owned_by(uid)
+    }
+}
+
+async fn read_all(store: &dyn StateStore, state: &mut State) -> Result<StoreRevision, WorldError> {
+    let listing = store.list(PREFIX).await?;
+    for entry in listing.entries {
+        if let Some(object) = decode(&entry.key, &entry.value, entry.modified)? {
+            let key = object.key.clone();
+            state.put(key, Some(object));
+        }
+    }
+    state.revision = listing.revision;
+    Ok(listing.revision)
+}
+
+type Decoded = (Key, Option<Arc<Object>>);
+
+fn decode_change(change: StoreChange) -> Result<Option<Decoded>, WorldError> {
+    Ok(match change {
+        StoreChange::Put(entry) => {
+            decode(&entry.key, &entry.value, entry.modified)?.map(|object| (object.key.clone(), Some(object)))
+        }
+        StoreChange::Delete { key, .. } => Key::from_store(&key).map(|key| (key, None)),
+    })
+}
+
+/// None for keys of kinds that this version does not know: they are kept, not interpreted.
+fn decode(key: &str, value: &Bytes, modified: StoreRevision) -> Result<Option<Arc<Object>>, WorldError> {
+    let Some(parsed) = Key::from_store(key) else { return Ok(None) };
+    let value: Value =
+        serde_json::from_slice(value).map_err(|source| WorldError::Corrupt { key: key.to_owned(), source })?;
+    Ok(Some(Arc::new(Object::new(parsed, value, modified))))
+}

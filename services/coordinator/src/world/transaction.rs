@@ -1,0 +1,98 @@
+//! Several writes that happen together or not at all.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{Key, Object};
+use crate::store::{Batch, Precondition, StoreRevision, Write};
+
+/// Writes and what they rest on. A later write of a key replaces an earlier one.
+#[derive(Debug, Clone, Default)]
+pub struct Transaction {
+    expected: BTreeMap<Key, Option<StoreRevision>>,
+    writes: BTreeMap<Key, Option<Value>>,
+}
+
+impl Transaction {
+    /// Whether it would write nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    /// How many objects it writes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.writes.len()
+    }
+
+    /// Whether it already writes `key`.
+    #[must_use]
+    pub fn touches(&self, key: &Key) -> bool {
+        self.writes.contains_key(key)
+    }
+
+    /// Creates an object that must not exist.
+    pub fn create(&mut self, key: Key, value: Value) {
+        self.expected.entry(key.clone()).or_insert(None);
+        self.writes.insert(key, Some(value));
+    }
+
+    /// Replaces this very version of an object.
+    pub fn update(&mut self, old: &Object, value: Value) {
+        self.unchanged(old);
+        self.writes.insert(old.key.clone(), Some(value));
+    }
+
+    /// Removes this very version of an object.
+    pub fn delete(&mut self, old: &Object) {
+        self.unchanged(old);
+        self.writes.insert(old.key.clone(), None);
+    }
+
+    /// Writes an object whatever is there. Only for records that nothing is decided from, such as events.
+    pub fn record(&mut self, key: Key, value: Option<Value>) {
+        self.writes.insert(key, value);
+    }
+
+    /// Only if this version is still the stored one.
+    pub fn unchanged(&mut self, object: &Object) {
+        self.expected.entry(object.key.clone()).or_insert(Some(object.version));
+    }
+
+    /// Only if nothing is stored there.
+    pub fn absent(&mut self, key: Key) {
+        self.expected.entry(key).or_insert(None);
+    }
+
+    /// The pending value of a key, if this transaction puts one.
+    #[must_use]
+    pub fn pending(&self, key: &Key) -> Option<&Value> {
+        self.writes.get(key)?.as_ref()
+    }
+
+    /// What the store is asked; none if there is nothing to write.
+    pub(super) fn into_batch(self) -> Option<Batch> {
+        if self.writes.is_empty() {
+            return None;
+        }
+        let preconditions = self.expected.into_iter().map(|(key, version)| match version {
+            Some(revision) => Precondition::ModifiedAt { key: key.to_store(), revision },
+            None => Precondition::Absent { key: key.to_store() },
+        });
+        let writes = self.writes.into_iter().map(|(key, value)| match value {
+            Some(value) => Write::Put { key: key.to_store(), value: encode(value) },
+            None => Write::Delete { key: key.to_store() },
+        });
+        Some(Batch { preconditions: preconditions.collect(), writes: writes.collect() })
+    }
+}
+
+/// The stored form: without `metadata.resourceVersion`, which the store's own revision provides.
+fn encode(mut value: Value) -> bytes::Bytes {
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("resourceVersion");
+    }
+    value.to_string().into_bytes().into()
+}

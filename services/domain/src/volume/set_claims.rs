@@ -1,0 +1,125 @@
+//! The claims of one set: which to create, whom they belong to, which ordinals must wait for them.
+
+use std::collections::BTreeMap;
+
+use super::{OwnerReference, VolumeEvent};
+use crate::{Intent, Ordinal, Phase, RetentionPolicy, SetRef, Uid, Wait};
+
+/// A claim template, without its spec: that is copied by whoever creates the claim.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClaimTemplate {
+    /// Name; unique in the set.
+    pub name: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// The pod of an ordinal.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OrdinalPod {
+    /// Incarnation.
+    pub uid: Uid,
+    /// Phase as last reported.
+    pub phase: Phase,
+    /// Whether deletion has been requested.
+    pub terminating: bool,
+}
+
+/// An ordinal that has a pod, or gets one in this pass.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClaimOrdinal {
+    /// Which.
+    pub ordinal: Ordinal,
+    /// Whether the set should have it; else it is condemned.
+    pub in_range: bool,
+    /// Its pod; none if it is to be created in this pass.
+    pub pod: Option<OrdinalPod>,
+}
+
+/// A claim that has the name of a claim of this set.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SetClaim {
+    /// Name.
+    pub name: String,
+    /// Incarnation.
+    pub uid: Uid,
+    /// Version of the stored object.
+    pub version: u64,
+    /// Whether deletion has been requested.
+    pub deleting: bool,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Annotation [`super::SET_ANNOTATION`]; empty without one.
+    pub made_for: String,
+    /// Owners, in their order.
+    pub owners: Vec<OwnerReference>,
+}
+
+/// Question about the claims of one set.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SetClaimsRequest {
+    /// The set.
+    pub set: SetRef,
+    /// What is to become of it.
+    pub intent: Intent,
+    /// What becomes of claims.
+    pub retention: RetentionPolicy,
+    /// `spec.selector.matchLabels`: they go onto every claim.
+    pub match_labels: BTreeMap<String, String>,
+    /// Claim templates, in the order of the spec.
+    pub templates: Vec<ClaimTemplate>,
+    /// Ordinals that have a pod or get one, ascending.
+    pub ordinals: Vec<ClaimOrdinal>,
+    /// Whether pods out of range may be deleted now: always under Parallel, else once every pod in range is available.
+    /// Their claims are handed to them only then.
+    pub scaling_down: bool,
+    /// The claims that exist under the names of those ordinals, by name.
+    pub claims: Vec<SetClaim>,
+}
+
+/// A claim to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimCreation {
+    /// For which ordinal.
+    pub ordinal: Ordinal,
+    /// Name.
+    pub name: String,
+    /// Template whose spec it gets.
+    pub template: String,
+    /// All its labels.
+    pub labels: BTreeMap<String, String>,
+    /// All its annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// New owners of a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnerChange {
+    /// Of which ordinal.
+    pub ordinal: Ordinal,
+    /// Name of the claim.
+    pub claim: String,
+    /// Its incarnation.
+    pub uid: Uid,
+    /// Version it was decided from.
+    pub version: u64,
+    /// All its owners from now on, in this order.
+    pub owners: Vec<OwnerReference>,
+    /// Why, in words for a person.
+    pub why: String,
+}
+
+/// Answer about the claims of one set.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SetClaimsPlan {
+    /// Claims to create, by ordinal, then in template order. Before any pod.
+    pub create: Vec<ClaimCreation>,
+    /// Owners to change. Before any pod is deleted.
+    pub owners: Vec<OwnerChange>,
+    /// Ordinals whose pod must not be created now, and why.
+    pub waits: Vec<Wait>,
+    /// What to tell people, about the set.
+    pub events: Vec<VolumeEvent>,
+}

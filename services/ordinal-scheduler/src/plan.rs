@@ -1,0 +1,87 @@
+//! Which pods to create and delete now.
+//!
+//! Pure: the same request gives the same plan. Steps C and E of the reconcile procedure (StatefulSet rules, section 7);
+//! what is deleted for an update, or healed, is the update planner's part.
+
+mod ordered;
+mod parallel;
+mod stop;
+#[cfg(test)]
+mod tests;
+
+use domain::{
+    Guard, Intent, Ordinal, OrdinalPlan, OrdinalRequest, Pod, PodCreation, PodDeletion, PodManagementPolicy, SetSpec,
+    Snapshot, WaitReason, Waits,
+};
+
+/// Moves the set one safe step towards its spec, or towards nothing where it is to stop.
+///
+/// Every ordinal that is not as it should be is either acted on or has a wait.
+#[must_use]
+pub fn plan(request: &OrdinalRequest) -> OrdinalPlan {
+    let snapshot = &request.snapshot;
+    match (snapshot.intent, snapshot.spec.policy) {
+        (Intent::Keep, PodManagementPolicy::OrderedReady) => ordered::plan(request),
+        (Intent::Keep, PodManagementPolicy::Parallel) => parallel::plan(request),
+        (Intent::Drain | Intent::Delete, PodManagementPolicy::OrderedReady) => stop::one_by_one(snapshot),
+        (Intent::Drain | Intent::Delete, PodManagementPolicy::Parallel) => stop::all_at_once(snapshot),
+    }
+}
+
+/// The creation of an ordinal's pod; why not, where nobody has chosen its revision.
+fn creation(request: &OrdinalRequest, ordinal: Ordinal, guard: Guard) -> Result<PodCreation, WaitReason> {
+    let revision = request.target(ordinal).cloned();
+    let no_target = || WaitReason::Other { message: format!("no revision has been chosen for pod {ordinal}") };
+    revision.map(|revision| PodCreation { ordinal, revision, guard }).ok_or_else(no_target)
+}
+
+/// The deletion of a pod that has ended (rule R1). It rests on nothing but that pod.
+fn replacement_of_ended(pod: &Pod) -> PodDeletion {
+    let why = format!("replacing it: it has ended in phase {:?}", pod.phase);
+    PodDeletion { ordinal: pod.ordinal, uid: pod.uid.clone(), why, guard: Guard::Pod }
+}
+
+/// The deletion of a pod outside the range.
+fn scale_down(spec: &SetSpec, pod: &Pod, guard: Guard) -> PodDeletion {
+    let why = match spec.last() {
+        Some(last) if last == spec.start => format!("scaling down: the set keeps only ordinal {last}"),
+        Some(last) => format!("scaling down: the set keeps ordinals {} to {last}", spec.start),
+        None => "scaling down: the set keeps no pods".to_owned(),
+    };
+    PodDeletion { ordinal: pod.ordinal, uid: pod.uid.clone(), why, guard }
+}
+
+/// Whether rule R1 deletes this pod.
+fn is_ended(pod: &Pod) -> bool {
+    pod.phase.terminal() && !pod.terminating
+}
+
+/// The runs of ordinals in range from `from` on that have no pod, first and last included, ascending.
+fn gaps(snapshot: &Snapshot, from: Ordinal) -> impl Iterator<Item = (Ordinal, Ordinal)> {
+    let end = snapshot.spec.last().map_or(0, |last| u64::from(last.0) + 1);
+    let pods = snapshot.members().map(|pod| u64::from(pod.ordinal.0)).filter(move |pod| *pod >= u64::from(from.0));
+    let mut next = u64::from(from.0);
+    pods.chain([end]).filter_map(move |stop| {
+        let first = std::mem::replace(&mut next, stop + 1);
+        let ordinal = |number: u64| Ordinal(u32::try_from(number).expect("within the range"));
+        (first < stop).then(|| (ordinal(first), ordinal(stop - 1)))
+    })
+}
+
+/// Says of each pod in range that is not healthy what it lacks, save of the one that is acted on.
+fn wait_for_members(snapshot: &Snapshot, acted_on: Option<Ordinal>, waits: &mut Waits) {
+    for pod in snapshot.members().filter(|pod| Some(pod.ordinal) != acted_on) {
+        if let Some(ailment) = snapshot.ailment(pod) {
+            waits.push(pod.ordinal, ailment);
+        }
+    }
+}
+
+/// Says of each condemned pod, save of the one that is acted on, that it waits for `reason`, or for its own end.
+fn wait_for_condemned(snapshot: &Snapshot, acted_on: Option<Ordinal>, reason: &WaitReason, waits: &mut Waits) {
+    for pod in snapshot.condemned().rev().filter(|pod| Some(pod.ordinal) != acted_on) {
+        let ordinal = pod.ordinal;
+        let reason = if pod.terminating { WaitReason::Terminating { ordinal } } else { reason.clone() };
+        waits.push(ordinal, reason);
+    }
+}

@@ -1,0 +1,177 @@
+//! One rule per line.
+
+use domain::*;
+
+use super::plan;
+
+/// A set of `replicas` whose pods are given as `ordinal:state`, such as `0:ready 1:pending`.
+fn request(policy: PodManagementPolicy, replicas: u32, pods: &str) -> OrdinalRequest {
+    let pods = pods.split_whitespace().map(pod).collect();
+    let spec = SetSpec { replicas, policy, min_ready_seconds: 10, ..SetSpec::default() };
+    let target = TargetRange { first: Ordinal(0), last: Ordinal::MAX, revision: RevisionName("A".into()) };
+    let snapshot = Snapshot { spec, pods, now: Timestamp(100_000), ..Snapshot::default() };
+    OrdinalRequest { snapshot, targets: vec![target] }
+}
+
+fn pod(text: &str) -> Pod {
+    let (ordinal, state) = text.split_once(':').expect("ordinal:state");
+    let ordinal = Ordinal(ordinal.parse().expect("a number"));
+    let base = Pod { ordinal, uid: Uid(format!("uid-{ordinal}")), ..Pod::default() };
+    let running = Pod { phase: Phase::Running, ..base.clone() };
+    let ready = Pod { ready: true, ready_since: Some(Timestamp(0)), ..running.clone() };
+    match state {
+        "pending" => base,
+        "broken" => running,
+        "ready" => ready,
+        "soaking" => Pod { ready_since: Some(Timestamp(95_000)), ..ready },
+        "failed" => Pod { phase: Phase::Failed, ..base },
+        "done" => Pod { phase: Phase::Succeeded, ..base },
+        "unknown" => Pod { phase: Phase::Unknown, ..base },
+        "stopping" => Pod { terminating: true, ..ready },
+        "ended-stopping" => Pod { phase: Phase::Failed, terminating: true, ..base },
+        _ => panic!("unknown state {state}"),
+    }
+}
+
+/// A plan in words: what is done with which guard, then who waits for whom.
+fn words(plan: &OrdinalPlan) -> String {
+    let creations = plan.create.iter().map(|creation| format!("create {} ({:?})", creation.ordinal, creation.guard));
+    let deletions = plan.delete.iter().map(|deletion| format!("delete {} ({:?})", deletion.ordinal, deletion.guard));
+    let waits = plan.waits.iter().map(|wait| {
+        let who = wait.ordinal.map_or_else(|| "set".to_owned(), |ordinal| ordinal.to_string());
+        let reason = match &wait.reason {
+            WaitReason::Pending { ordinal } => format!("Pending({ordinal})"),
+            WaitReason::NotReady { ordinal } => format!("NotReady({ordinal})"),
+            WaitReason::NotYetAvailable { ordinal, at } => {
+                format!("NotYetAvailable({ordinal}@{})", at.map_or(0, |at| at.0 / 1000))
+            }
+            WaitReason::Terminating { ordinal } => format!("Terminating({ordinal})"),
+            WaitReason::Missing { ordinal } => format!("Missing({ordinal})"),
+            WaitReason::Ended { ordinal } => format!("Ended({ordinal})"),
+            other => other.to_string(),
+        };
+        format!("{who}:{reason}")
+    });
+    creations.chain(deletions).chain(waits).collect::<Vec<_>>().join(", ")
+}
+
+fn check(replicas: u32, pods: &str, expected: &str) {
+    let plan = plan(&request(PodManagementPolicy::OrderedReady, replicas, pods));
+    assert_eq!(words(&plan), expected, "OrderedReady {replicas} with {pods}");
+}
+
+fn check_parallel(replicas: u32, pods: &str, expected: &str) {
+    let plan = plan(&request(PodManagementPolicy::Parallel, replicas, pods));
+    assert_eq!(words(&plan), expected, "Parallel {replicas} with {pods}");
+}
+
+fn check_stop(policy: PodManagementPolicy, intent: Intent, pods: &str, expected: &str) {
+    let mut request = request(policy, 3, pods);
+    request.snapshot.intent = intent;
+    assert_eq!(words(&plan(&request)), expected, "{policy:?} {intent:?} with {pods}");
+}
+
+#[test]
+fn s_01_successors_wait_for_predecessors() {
+    check(0, "", "");
+    check(3, "", "create 0 (Predecessors), 1:Missing(0), 2:Missing(0)");
+    check(3, "0:ready", "create 1 (Predecessors), 2:Missing(1)");
+    check(3, "0:ready 1:ready", "create 2 (Predecessors)");
+    check(3, "0:ready 1:ready 2:ready", "");
+}
+
+#[test]
+fn s_02_s_04_s_17_unhealthy_predecessors_block() {
+    check(2, "0:pending", "0:Pending(0), 1:Pending(0)");
+    check(2, "0:broken", "0:NotReady(0), 1:NotReady(0)");
+    check(2, "0:unknown", "0:NotReady(0), 1:NotReady(0)");
+    check(2, "0:soaking", "0:NotYetAvailable(0@105), 1:NotYetAvailable(0@105)");
+    check(3, "0:broken 1:pending", "0:NotReady(0), 1:Pending(1), 2:NotReady(0)");
+}
+
+#[test]
+fn s_05_s_08_holes_are_filled_from_below() {
+    check(5, "1:ready 3:ready", "create 0 (Predecessors), 2:Missing(0), 4:Missing(0)");
+    check(3, "0:ready 1:stopping", "1:Terminating(1), 2:Terminating(1)");
+}
+
+#[test]
+fn s_14_s_16_ended_pods_are_replaced_unless_they_are_stopping() {
+    check(3, "0:failed 1:ready", "delete 0 (Pod), 2:Ended(0)");
+    check(2, "0:ready 1:done", "delete 1 (Pod)");
+    check(2, "0:ended-stopping 1:ready", "0:Terminating(0)");
+    check_parallel(3, "0:failed 1:done 2:ended-stopping", "delete 0 (Pod), delete 1 (Pod), 2:Terminating(2)");
+}
+
+#[test]
+fn s_23_s_25_condemned_pods_go_from_the_top_while_the_others_are_healthy() {
+    check(1, "0:ready 1:ready 2:ready", "delete 2 (AllPods), 1:Terminating(2)");
+    check(1, "0:ready 1:ready 2:stopping", "2:Terminating(2), 1:Terminating(2)");
+    check(1, "0:broken 1:ready 2:ready", "0:NotReady(0), 2:NotReady(0), 1:NotReady(0)");
+    check(2, "1:ready 2:ready", "create 0 (Predecessors), 2:Missing(0)");
+}
+
+#[test]
+fn s_26_to_s_30_only_one_condemned_pod_may_be_unhealthy() {
+    check(0, "0:broken 1:broken 2:broken", "2:NotReady(0), 1:NotReady(0), 0:NotReady(0)");
+    check(0, "0:ready 1:ready 2:broken", "delete 2 (AllPods), 1:Terminating(2), 0:Terminating(2)");
+    check(0, "0:ready 1:broken 2:ready", "delete 2 (AllPods), 1:Terminating(2), 0:Terminating(2)");
+    check(0, "0:broken 1:ready 2:broken", "2:NotReady(0), 1:NotReady(0), 0:NotReady(0)");
+    check(0, "0:soaking", "delete 0 (AllPods)");
+}
+
+#[test]
+fn s_34_lower_condemned_pods_that_stop_do_not_hide_higher_ones() {
+    check(0, "0:ready 1:stopping 2:stopping", "2:Terminating(2), 1:Terminating(1), 0:Terminating(2)");
+    check(0, "0:stopping 1:broken", "1:Terminating(0), 0:Terminating(0)");
+}
+
+#[test]
+fn s_03_s_06_s_22_s_32_parallel_ignores_health() {
+    check_parallel(3, "", "create 0 (Pod), create 1 (Pod), create 2 (Pod)");
+    check_parallel(3, "1:broken", "create 0 (Pod), create 2 (Pod), 1:NotReady(1)");
+    check_parallel(0, "0:broken 1:pending", "delete 1 (Pod), delete 0 (Pod)");
+    check_parallel(1, "0:soaking 4:stopping 7:ready", "delete 7 (Pod), 0:NotYetAvailable(0@105), 4:Terminating(4)");
+}
+
+#[test]
+fn s_215_sets_stop_from_the_top() {
+    let ordered = PodManagementPolicy::OrderedReady;
+    for intent in [Intent::Drain, Intent::Delete] {
+        check_stop(ordered, intent, "0:ready 1:broken", "delete 1 (Pod), 0:Terminating(1)");
+        check_stop(ordered, intent, "0:ready 1:stopping", "1:Terminating(1), 0:Terminating(1)");
+        check_stop(ordered, intent, "", "");
+        check_stop(PodManagementPolicy::Parallel, intent, "0:ready 5:pending", "delete 5 (Pod), delete 0 (Pod)");
+    }
+}
+
+#[test]
+fn deletions_say_why() {
+    let why = |request| plan(&request).delete.into_iter().map(|deletion| deletion.why).collect::<Vec<_>>();
+    let ordered = |replicas, pods| request(PodManagementPolicy::OrderedReady, replicas, pods);
+    assert_eq!(why(ordered(2, "0:ready 1:ready 2:ready")), ["scaling down: the set keeps ordinals 0 to 1"]);
+    assert_eq!(why(ordered(1, "0:ready 1:ready")), ["scaling down: the set keeps only ordinal 0"]);
+    assert_eq!(why(ordered(0, "0:ready")), ["scaling down: the set keeps no pods"]);
+    assert_eq!(why(ordered(1, "0:failed")), ["replacing it: it has ended in phase Failed"]);
+}
+
+#[test]
+fn ordinals_without_a_target_wait() {
+    let mut request = request(PodManagementPolicy::OrderedReady, 1, "");
+    request.targets.clear();
+    assert_eq!(words(&plan(&request)), "0:no revision has been chosen for pod 0");
+}
+
+#[test]
+fn huge_sets_are_answered_in_bounded_space() {
+    let huge = u32::try_from(i32::MAX).expect("positive");
+    let ordered = plan(&request(PodManagementPolicy::OrderedReady, huge, "1:broken"));
+    assert_eq!((ordered.create.len(), ordered.waits.len()), (1, WAITS_MAX + 1));
+    let parallel = plan(&request(PodManagementPolicy::Parallel, huge, "1:broken"));
+    assert_eq!(parallel.create.len(), 10_000);
+    assert_eq!(parallel.create[1].ordinal, Ordinal(2));
+    assert_eq!(
+        parallel.waits.last().map(|wait| wait.reason.to_string()).as_deref(),
+        Some("2147473646 more pods are created in the next passes, 10000 at a time")
+    );
+}

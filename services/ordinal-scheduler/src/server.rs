@@ -1,0 +1,36 @@
+//! The gRPC face: decode, call, encode.
+
+use api::proto::ordinal_scheduler::v1::ordinal_scheduler_service_server::OrdinalSchedulerService;
+use api::proto::ordinal_scheduler::v1::{PlanRequest, PlanResponse};
+use domain::OrdinalRequest;
+use tonic::{Request, Response, Status};
+
+use crate::plan::plan;
+
+/// Reason of a request that does not describe a set.
+const INVALID_SNAPSHOT: &str = "INVALID_SNAPSHOT";
+/// Who says so.
+const DOMAIN: &str = "ordinal-scheduler.setkeeper";
+
+/// Answers from the request alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Planner;
+
+#[tonic::async_trait]
+impl OrdinalSchedulerService for Planner {
+    async fn plan(&self, request: Request<PlanRequest>) -> Result<Response<PlanResponse>, Status> {
+        let request = OrdinalRequest::try_from(request.into_inner());
+        let request = request.map_err(|violations| violations.into_status(INVALID_SNAPSHOT, DOMAIN))?;
+        let plan = plan(&request);
+        tracing::debug!(
+            namespace = request.snapshot.set.namespace,
+            set = request.snapshot.set.name,
+            generation = request.snapshot.generation.0,
+            creations = plan.create.len(),
+            deletions = plan.delete.len(),
+            waits = plan.waits.len(),
+            "planned ordinals"
+        );
+        Ok(Response::new(plan.into()))
+    }
+}

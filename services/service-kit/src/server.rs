@@ -1,0 +1,213 @@
+//! The server that every service is.
+//!
+//! Chosen: our own accept loop on hyper, with the generated services routed by tonic. Rejected: tonic's own server,
+//! because it leaves connections running after a bounded shutdown, ends calls that ran out of time with `CANCELLED`, and
+//! knows one listener. What a call passes through, outermost first (`shell`): limit of calls in flight, authentication,
+//! span, deadline, guard against panics.
+//!
+//! **Deadlines.** A unary call gets what its caller granted (`grpc-timeout`), or
+//! [`SERVER_DEADLINE`](crate::limits::SERVER_DEADLINE). A streaming call gets what its caller granted to begin
+//! answering; a stream that has begun is never cut.
+//!
+//! **Shutdown.** When [`Context::shutdown`] is cancelled: health turns to `NOT_SERVING`, listeners close, calls in flight
+//! get [`DRAIN_GRACE`](crate::limits::DRAIN_GRACE), then connections are dropped. Streams of a service have to end on the
+//! same token.
+
+mod connection;
+mod health;
+mod listen;
+mod shell;
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+
+pub use health::HealthHandle;
+
+use self::connection::serve_connection;
+use self::health::{HEALTH_SERVICE, HealthService};
+use self::listen::{Accepted, Listeners};
+use self::shell::Shell;
+use crate::limits::{CALLS_IN_FLIGHT_MAX, CONNECTIONS_MAX, DRAIN_GRACE};
+use crate::{Context, Error, Running, Token};
+
+/// How long to wait after the machine refused to accept, for instance because files ran out.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// Where a server listens, and who may call.
+#[derive(Debug, Clone, Default)]
+pub struct ServerConfig {
+    /// Address to listen on; port 0 takes any that is free. None: not over TCP.
+    pub listen: Option<SocketAddr>,
+    /// Socket to listen on. Only the owner of the process can open it, so it asks for no token.
+    pub unix_socket: Option<PathBuf>,
+    /// What callers over TCP have to know; health and reflection are open. None: whoever reaches the port may call, for
+    /// a port that something else guards, such as a mesh.
+    pub token: Option<Token>,
+}
+
+/// Collects the services of a server.
+pub struct Server {
+    name: &'static str,
+    routes: Routes,
+    services: BTreeSet<&'static str>,
+}
+
+/// A server that has its addresses and is about to serve.
+pub struct BoundServer {
+    name: &'static str,
+    listeners: Listeners,
+    routes: Routes,
+    services: BTreeSet<&'static str>,
+    token: Option<Token>,
+    health: HealthHandle,
+}
+
+impl Server {
+    /// A server of the service `name`, such as `ordinal-scheduler`. Its spans appear under this name.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        Self { name, routes: Routes::default(), services: BTreeSet::new() }
+    }
+
+    /// Adds a generated server. Wrap it in [`sized_server!`](crate::sized_server) first.
+    #[must_use]
+    #[expect(clippy::should_implement_trait, reason = "adds a service, no number")]
+    pub fn add<S>(mut self, service: S) -> Self
+    where
+        S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+    {
+        self.services.insert(S::NAME);
+        self.routes = self.routes.add_service(service);
+        self
+    }
+
+    /// Takes the addresses. From here on connections queue; they are served once [`BoundServer::serve`] runs.
+    ///
+    /// # Errors
+    /// An address is in use or cannot be listened on, or none is given.
+    pub async fn bind(self, config: &ServerConfig) -> Result<BoundServer, Error> {
+        let listeners = Listeners::bind(self.name, config).await?;
+        let health = HealthHandle::new(true);
+        Ok(BoundServer {
+            name: self.name,
+            listeners,
+            routes: self.routes,
+            services: self.services,
+            token: config.token.clone(),
+            health,
+        })
+    }
+}
+
+impl BoundServer {
+    /// Where it listens over TCP, with the port it really got.
+    #[must_use]
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        self.listeners.tcp_address()
+    }
+
+    /// Tells callers whether the service can do its work. It can, until something says otherwise.
+    #[must_use]
+    pub fn health(&self) -> HealthHandle {
+        self.health.clone()
+    }
+
+    /// Serves in a task of its own.
+    #[must_use]
+    pub fn spawn(self, context: Context) -> Running {
+        let (name, address) = (self.name, self.tcp_address());
+        Running { name, address, task: tokio::spawn(self.serve(context)) }
+    }
+
+    /// Serves until the context's token is cancelled, then ends within [`DRAIN_GRACE`].
+    ///
+    /// # Errors
+    /// The descriptions of the services do not fit together.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops every connection at once.
+    pub async fn serve(self, context: Context) -> Result<(), Error> {
+        let Self { name, mut listeners, routes, services, token, health } = self;
+        let routes = with_reflection(name, routes, &services)?;
+        let health_service = HealthService::new(health.clone(), services, context.shutdown.clone());
+        let routes = routes
+            .add_service(crate::sized_server!(tonic_health::pb::health_server::HealthServer::new(health_service)));
+        let shell = Shell {
+            service: name,
+            routes: routes.prepare(),
+            token,
+            calls: Arc::new(Semaphore::new(CALLS_IN_FLIGHT_MAX)),
+        };
+        let draining = CancellationToken::new();
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = context.shutdown.cancelled() => break,
+                Some(_) = connections.join_next(), if !connections.is_empty() => {}
+                accepted = listeners.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
+                    Ok(Accepted::Tcp(stream, peer)) => {
+                        connections.spawn(serve_connection(stream, Some(peer), shell.clone(), draining.clone()));
+                    }
+                    Ok(Accepted::Unix(stream)) => {
+                        connections.spawn(serve_connection(stream, None, shell.clone(), draining.clone()));
+                    }
+                    Err(error) => {
+                        tracing::warn!(service = name, %error, "a connection cannot be accepted");
+                        context.clock.sleep(ACCEPT_RETRY).await;
+                    }
+                },
+            }
+        }
+        health.set_serving(false);
+        drop(listeners);
+        draining.cancel();
+        drain(name, &mut connections).await;
+        Ok(())
+    }
+}
+
+async fn drain(service: &'static str, connections: &mut JoinSet<()>) {
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN_GRACE, ended).await.is_err() {
+        tracing::warn!(service, connections = connections.len(), "calls did not end in time and are dropped");
+    }
+    connections.shutdown().await;
+}
+
+/// Both versions: some clients ask only for the older one. Each server names only what it serves.
+fn with_reflection(name: &'static str, routes: Routes, services: &BTreeSet<&'static str>) -> Result<Routes, Error> {
+    let builder = || {
+        let mut builder = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(api::proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .with_service_name(HEALTH_SERVICE);
+        for service in services {
+            builder = builder.with_service_name(*service);
+        }
+        builder
+    };
+    let failed = |source| Error::Reflection { service: name, source };
+    let v1 = builder().with_service_name("grpc.reflection.v1.ServerReflection").build_v1().map_err(failed)?;
+    let v1alpha =
+        builder().with_service_name("grpc.reflection.v1alpha.ServerReflection").build_v1alpha().map_err(failed)?;
+    Ok(routes.add_service(v1).add_service(v1alpha))
+}

@@ -1,0 +1,72 @@
+//! One connection: HTTP/2 with prior knowledge, its calls, and its end.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::transport::server::TcpConnectInfo;
+
+use super::shell::Shell;
+use crate::limits::{
+    CONNECTION_WINDOW_BYTES, KEEPALIVE_TIMEOUT, REQUEST_HEADER_BYTES_MAX, SERVER_KEEPALIVE_INTERVAL,
+    STREAM_WINDOW_BYTES, STREAMS_PER_CONNECTION_MAX,
+};
+
+/// Spawns the calls of a connection where they can be counted and waited for.
+#[derive(Clone)]
+struct Calls(TaskTracker);
+
+impl<F> hyper::rt::Executor<F> for Calls
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, call: F) {
+        self.0.spawn(call);
+    }
+}
+
+/// Serves one connection until its peer leaves, or until its calls have ended after `draining`. `peer` is none for a
+/// Unix socket.
+pub(super) async fn serve_connection<IO>(io: IO, peer: Option<SocketAddr>, shell: Shell, draining: CancellationToken)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let calls = TaskTracker::new();
+    let service = service_fn(move |mut request: http::Request<Incoming>| {
+        if peer.is_some() {
+            request.extensions_mut().insert(TcpConnectInfo { local_addr: None, remote_addr: peer });
+        }
+        let shell = shell.clone();
+        async move { Ok::<_, Infallible>(shell.answer(request, peer.is_some()).await) }
+    });
+    let mut connection = pin!(
+        http2::Builder::new(Calls(calls.clone()))
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .keep_alive_interval(SERVER_KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .max_header_list_size(REQUEST_HEADER_BYTES_MAX)
+            .serve_connection(TokioIo::new(io), service)
+    );
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = draining.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke");
+    }
+    calls.close();
+    calls.wait().await;
+}

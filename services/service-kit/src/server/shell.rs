@@ -1,0 +1,147 @@
+//! What every call passes through.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use http::{HeaderMap, Request, Response, header};
+use hyper::body::Incoming;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tonic::body::Body;
+use tonic::codegen::Service as _;
+use tonic::service::Routes;
+use tonic::{Code, Status};
+use tracing::{Instrument as _, Span};
+
+use super::health::HEALTH_SERVICE;
+use crate::limits::SERVER_DEADLINE;
+use crate::methods::{Shape, shape};
+use crate::status::{RETRY_DELAY, StatusBuilder, panic_text};
+use crate::telemetry::propagation;
+use crate::{Token, deadline};
+
+/// Services that anyone may call: whether a server lives, and what it offers, is no secret, and probes have no token.
+const OPEN_PREFIXES: [&str; 3] = ["/grpc.health.v1.Health/", "/grpc.reflection.v1.", "/grpc.reflection.v1alpha."];
+
+/// A caller's deadline is kept this much early, so that the caller gets our answer and not its own.
+const DEADLINE_MARGIN: Duration = Duration::from_millis(5);
+
+#[derive(Clone)]
+pub(super) struct Shell {
+    pub(super) service: &'static str,
+    pub(super) routes: Routes,
+    pub(super) token: Option<Token>,
+    pub(super) calls: Arc<Semaphore>,
+}
+
+impl Shell {
+    /// Answers a call. Whatever happens inside, there is an answer.
+    pub(super) async fn answer(mut self, request: Request<Incoming>, over_tcp: bool) -> Response<Body> {
+        let path = request.uri().path();
+        let open = OPEN_PREFIXES.iter().any(|prefix| path.starts_with(prefix));
+        if over_tcp && !open && !self.admits(request.headers()) {
+            return refuse(unauthenticated(self.service));
+        }
+        let Ok(_in_flight) = Arc::clone(&self.calls).try_acquire_owned() else {
+            return refuse(overloaded(self.service));
+        };
+        let span = if open { Span::none() } else { server_span(self.service, &request) };
+        let granted = deadline::from_headers(request.headers()).map(|granted| granted.saturating_sub(DEADLINE_MARGIN));
+        let time = match shape(path) {
+            Shape::Unary => granted.or(Some(SERVER_DEADLINE)),
+            Shape::Streaming => granted,
+        };
+        let until = time.map(|time| Instant::now() + time);
+        let handler = self.routes.call(request.map(Body::new));
+        let guarded = AssertUnwindSafe(deadline::within(until, handler)).catch_unwind();
+        let answered = async move {
+            match until {
+                Some(until) => tokio::time::timeout_at(until, guarded).await,
+                None => Ok(guarded.await),
+            }
+        };
+        let response = match answered.instrument(span.clone()).await {
+            Ok(Ok(Ok(response))) => response,
+            Ok(Err(panic)) => span.in_scope(|| refuse(panicked(self.service, &*panic))),
+            Err(_) => refuse(late(self.service, time.unwrap_or_default())),
+        };
+        record(&span, response.headers());
+        response
+    }
+
+    fn admits(&self, headers: &HeaderMap) -> bool {
+        let Some(token) = &self.token else { return true };
+        headers.get(header::AUTHORIZATION).is_some_and(|value| token.is_in(value))
+    }
+}
+
+fn server_span(service: &'static str, request: &Request<Incoming>) -> Span {
+    let method = request.uri().path().trim_start_matches('/');
+    let (rpc_service, rpc_method) = method.split_once('/').unwrap_or((method, ""));
+    let span = tracing::info_span!(
+        "call",
+        otel.name = method,
+        otel.kind = "server",
+        otel.status_code = tracing::field::Empty,
+        service,
+        rpc.system = "grpc",
+        rpc.service = rpc_service,
+        rpc.method = rpc_method,
+        rpc.grpc.status_code = tracing::field::Empty,
+    );
+    propagation::adopt(&span, request.headers());
+    span
+}
+
+/// A call that goes well carries its status in trailers, behind the response: only refusals are visible here.
+fn record(span: &Span, headers: &HeaderMap) {
+    let code = Status::from_header_map(headers).map_or(Code::Ok, |status| status.code());
+    span.record("rpc.grpc.status_code", i32::from(code));
+    let ours = matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    );
+    if ours {
+        span.record("otel.status_code", "error");
+    }
+}
+
+fn refuse(status: Status) -> Response<Body> {
+    status.into_http()
+}
+
+fn unauthenticated(service: &str) -> Status {
+    let message = "this address asks for a token: send the metadata `authorization: Bearer <token>` with what the \
+                   server's token file holds (for `setkeeper up`, the file `token` in its data directory), or call \
+                   over the server's Unix socket, which asks for none";
+    StatusBuilder::new(service, Code::Unauthenticated, "TOKEN_REQUIRED", message).build()
+}
+
+fn overloaded(service: &str) -> Status {
+    let message = "too many calls at the same time; try again";
+    StatusBuilder::new(service, Code::ResourceExhausted, "TOO_MANY_CALLS", message)
+        .quota("calls in flight", format!("at most {}", crate::limits::CALLS_IN_FLIGHT_MAX))
+        .retry_after(RETRY_DELAY)
+        .build()
+}
+
+fn late(service: &str, time: Duration) -> Status {
+    let message = format!("{service} did not answer within {time:?}");
+    StatusBuilder::new(service, Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message).build()
+}
+
+fn panicked(service: &str, panic: &(dyn Any + Send)) -> Status {
+    tracing::debug!(service, panic = panic_text(panic), "a call panicked");
+    // Nothing of the inside goes to the caller.
+    StatusBuilder::new(service, Code::Internal, "INTERNAL", format!("{service} failed; its log says more")).build()
+}
+
+const _: () = assert!(HEALTH_SERVICE.len() + 2 == OPEN_PREFIXES[0].len());

@@ -1,0 +1,177 @@
+//! Traces of two services in one process, seen from a collector.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use api::proto::pod_runtime::v1 as runtime;
+use api::proto::pod_runtime::v1::pod_runtime_service_client::PodRuntimeServiceClient;
+use api::proto::pod_runtime::v1::pod_runtime_service_server::{PodRuntimeService, PodRuntimeServiceServer};
+use api::proto::volume_claim::v1 as claims;
+use api::proto::volume_claim::v1::volume_claim_service_client::VolumeClaimServiceClient;
+use api::proto::volume_claim::v1::volume_claim_service_server::{VolumeClaimService, VolumeClaimServiceServer};
+use futures::stream::BoxStream;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
+use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use service_kit::telemetry::{self, Options};
+use service_kit::{Channel, Context, Running, Server, ServerConfig, Target, connect};
+use tonic::{Request, Response, Status};
+use tracing::Instrument as _;
+
+/// Spans by the `service.name` of their resource.
+type Received = Arc<Mutex<BTreeMap<String, Vec<Span>>>>;
+
+struct Collector(Received);
+
+#[tonic::async_trait]
+impl TraceService for Collector {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let mut received = self.0.lock().expect("no panic");
+        for resource_spans in request.into_inner().resource_spans {
+            let attributes = resource_spans.resource.expect("a resource").attributes;
+            let name = attributes.into_iter().find(|attribute| attribute.key == "service.name").expect("a name");
+            let Some(Value::StringValue(name)) = name.value.and_then(|value| value.value) else { panic!("no text") };
+            let spans = resource_spans.scope_spans.into_iter().flat_map(|scope| scope.spans);
+            received.entry(name).or_default().extend(spans);
+        }
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+/// The second hop.
+struct Runtime;
+
+#[tonic::async_trait]
+impl PodRuntimeService for Runtime {
+    type LogsStream = BoxStream<'static, Result<runtime::LogsResponse, Status>>;
+
+    async fn list_pods(
+        &self,
+        _: Request<runtime::ListPodsRequest>,
+    ) -> Result<Response<runtime::ListPodsResponse>, Status> {
+        tracing::info_span!("look").in_scope(|| tracing::info!("looked"));
+        Ok(Response::new(runtime::ListPodsResponse::default()))
+    }
+
+    async fn logs(&self, _: Request<runtime::LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn stop_all(
+        &self,
+        _: Request<runtime::StopAllRequest>,
+    ) -> Result<Response<runtime::StopAllResponse>, Status> {
+        Err(Status::unavailable("not now"))
+    }
+}
+
+/// The first hop, which calls the second.
+struct Claims(PodRuntimeServiceClient<Channel>);
+
+#[tonic::async_trait]
+impl VolumeClaimService for Claims {
+    async fn provision(
+        &self,
+        _: Request<claims::ProvisionRequest>,
+    ) -> Result<Response<claims::ProvisionResponse>, Status> {
+        let mut client = self.0.clone();
+        client.list_pods(runtime::ListPodsRequest {}).await?;
+        let refused = client.stop_all(runtime::StopAllRequest::default()).await;
+        Ok(Response::new(claims::ProvisionResponse { path: refused.expect_err("refused").message().to_owned() }))
+    }
+}
+
+async fn serve<F: FnOnce(Server) -> Server>(name: &'static str, add: F, context: &Context) -> Running {
+    let config = ServerConfig { listen: Some(([127, 0, 0, 1], 0).into()), ..ServerConfig::default() };
+    add(Server::new(name)).bind(&config).await.expect("binds").spawn(context.clone())
+}
+
+fn channel(running: &Running) -> Channel {
+    connect(&Target::from(running.address.expect("listens")), None)
+}
+
+#[tokio::test]
+async fn one_trace_crosses_two_hops_and_each_service_has_its_own_spans() {
+    let received = Received::default();
+    let collector = Collector(Arc::clone(&received));
+    let listener = tonic::transport::server::TcpIncoming::bind(([127, 0, 0, 1], 0).into()).expect("a port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
+    let collector = tonic::transport::Server::builder().add_service(TraceServiceServer::new(collector));
+    let collecting = tokio::spawn(collector.serve_with_incoming(listener));
+    let mut options = Options::new("setkeeper");
+    options.services = vec!["volume-claim", "pod-runtime"];
+    options.otlp_endpoint = Some(endpoint);
+    options.filter = Some("warn".to_owned());
+    let guard = telemetry::init(&options).expect("sets up");
+
+    let context = Context::default();
+    let second = serve("pod-runtime", |server| server.add(PodRuntimeServiceServer::new(Runtime)), &context).await;
+    let client = PodRuntimeServiceClient::new(channel(&second));
+    let first =
+        serve("volume-claim", |server| server.add(VolumeClaimServiceServer::new(Claims(client))), &context).await;
+
+    let root = tracing::info_span!("rollout");
+    let kept = root.in_scope(telemetry::current_traceparent).expect("recorded");
+    let mut claims = VolumeClaimServiceClient::new(channel(&first));
+    claims.provision(claims::ProvisionRequest::default()).instrument(root).await.expect("two hops");
+    let later = tracing::info_span!("resumed");
+    telemetry::set_parent(&later, &kept);
+    drop(later);
+    context.shutdown.cancel();
+    for running in [first, second] {
+        running.task.await.expect("no panic").expect("no error");
+    }
+    tokio::time::timeout(Duration::from_secs(20), guard.shutdown()).await.expect("bounded");
+    collecting.abort();
+
+    let received = received.lock().expect("no panic");
+    let all: Vec<&Span> = received.values().flatten().collect();
+    let tree = |service: &str| {
+        let mut lines: Vec<String> = received[service].iter().map(|span| describe(span, &all)).collect();
+        lines.sort();
+        lines
+    };
+    assert!(all.iter().all(|span| span.trace_id == all[0].trace_id), "one trace");
+    let provision = "setkeeper.volume_claim.v1.VolumeClaimService/Provision";
+    let list = "setkeeper.pod_runtime.v1.PodRuntimeService/ListPods";
+    let stop = "setkeeper.pod_runtime.v1.PodRuntimeService/StopAll";
+    assert_eq!(
+        tree("setkeeper"),
+        [
+            format!("client {provision} < rollout"),
+            "internal resumed < rollout".to_owned(),
+            "internal rollout".to_owned()
+        ]
+    );
+    assert_eq!(
+        tree("volume-claim"),
+        [
+            format!("client {list} < {provision}"),
+            format!("client {stop} failed < {provision}"),
+            format!("server {provision} < {provision}"),
+        ]
+    );
+    assert_eq!(
+        tree("pod-runtime"),
+        [
+            format!("internal look < {list}"),
+            format!("server {list} < {list}"),
+            format!("server {stop} failed < {stop}")
+        ]
+    );
+    assert_eq!(received.len(), 3, "{:?}", received.keys());
+}
+
+/// Kind, name, whether it failed, and the name of the parent.
+fn describe(span: &Span, all: &[&Span]) -> String {
+    let kind = ["unspecified", "internal", "server", "client"][span.kind as usize];
+    let failed = if span.status.as_ref().is_some_and(|status| status.code == 2) { " failed" } else { "" };
+    let parent = all.iter().find(|other| other.span_id == span.parent_span_id);
+    let parent = parent.map(|parent| format!(" < {}", parent.name)).unwrap_or_default();
+    format!("{kind} {}{failed}{parent}", span.name)
+}

@@ -1,0 +1,123 @@
+//! A small service, and servers of it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use api::proto::pod_runtime::v1 as proto;
+use api::proto::pod_runtime::v1::pod_runtime_service_client::PodRuntimeServiceClient;
+use api::proto::pod_runtime::v1::pod_runtime_service_server::{PodRuntimeService, PodRuntimeServiceServer};
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+use service_kit::{
+    CancellationToken, Channel, Context, HealthHandle, Running, Server, ServerConfig, Target, Token, connect,
+};
+use tonic::{Request, Response, Status};
+
+/// Longer than anything here takes; a test that waits this long has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) const SERVICE: &str = "setkeeper.pod_runtime.v1.PodRuntimeService";
+
+/// Behaves as the metadata `behave` of a call says: `panic`, `hang`, or well.
+pub(crate) struct Fake {
+    shutdown: CancellationToken,
+    ends_streams: bool,
+}
+
+#[tonic::async_trait]
+impl PodRuntimeService for Fake {
+    type LogsStream = BoxStream<'static, Result<proto::LogsResponse, Status>>;
+
+    async fn list_pods(
+        &self,
+        request: Request<proto::ListPodsRequest>,
+    ) -> Result<Response<proto::ListPodsResponse>, Status> {
+        match request.metadata().get("behave").and_then(|value| value.to_str().ok()) {
+            Some("panic") => panic!("a defect with a secret in it"),
+            Some("hang") => std::future::pending().await,
+            _ => {}
+        }
+        let peer = request.remote_addr().map(|peer| peer.ip().to_string()).unwrap_or_default();
+        Ok(Response::new(proto::ListPodsResponse { tier: "process".to_owned(), tier_reason: peer, pods: Vec::new() }))
+    }
+
+    async fn logs(&self, _: Request<proto::LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
+        let first = stream::iter([Ok(proto::LogsResponse { data: "first line\n".into() })]);
+        let endless = first.chain(stream::pending());
+        let shutdown = self.shutdown.clone();
+        Ok(Response::new(if self.ends_streams {
+            endless.take_until(shutdown.cancelled_owned()).boxed()
+        } else {
+            endless.boxed()
+        }))
+    }
+
+    async fn stop_all(
+        &self,
+        request: Request<proto::StopAllRequest>,
+    ) -> Result<Response<proto::StopAllResponse>, Status> {
+        let size = u32::try_from(request.into_inner().operation_id.len()).unwrap_or(u32::MAX);
+        Ok(Response::new(proto::StopAllResponse { stopped: size }))
+    }
+}
+
+/// A server that runs.
+pub(crate) struct Served {
+    pub(crate) running: Running,
+    pub(crate) health: HealthHandle,
+    pub(crate) context: Context,
+}
+
+impl Served {
+    pub(crate) async fn start(config: &ServerConfig) -> Self {
+        Self::start_with(config, true).await
+    }
+
+    pub(crate) async fn start_with(config: &ServerConfig, ends_streams: bool) -> Self {
+        let context = Context::default();
+        let fake = Fake { shutdown: context.shutdown.clone(), ends_streams };
+        let server = Server::new("pod-runtime").add(service_kit::sized_server!(PodRuntimeServiceServer::new(fake)));
+        let bound = server.bind(config).await.expect("binds");
+        let health = bound.health();
+        Self { health, running: bound.spawn(context.clone()), context }
+    }
+
+    pub(crate) fn target(&self) -> Target {
+        Target::from(self.running.address.expect("listens over TCP"))
+    }
+
+    pub(crate) fn channel(&self, token: Option<&Token>) -> Channel {
+        connect(&self.target(), token)
+    }
+
+    /// Ends the server as a signal would.
+    pub(crate) async fn stop(self) {
+        self.context.shutdown.cancel();
+        let ended = tokio::time::timeout(PATIENCE, self.running.task).await.expect("ends in bounded time");
+        ended.expect("no panic").expect("no error");
+    }
+}
+
+pub(crate) fn over_tcp(token: Option<&Token>) -> ServerConfig {
+    ServerConfig { listen: Some(([127, 0, 0, 1], 0).into()), token: token.cloned(), ..ServerConfig::default() }
+}
+
+pub(crate) fn over_socket(path: &Path) -> ServerConfig {
+    ServerConfig { unix_socket: Some(path.to_owned()), ..ServerConfig::default() }
+}
+
+pub(crate) fn client(channel: Channel) -> PodRuntimeServiceClient<Channel> {
+    service_kit::sized_client!(PodRuntimeServiceClient::new(channel))
+}
+
+pub(crate) fn behaving(how: &'static str) -> Request<proto::ListPodsRequest> {
+    let mut request = Request::new(proto::ListPodsRequest {});
+    request.metadata_mut().insert("behave", tonic::metadata::MetadataValue::from_static(how));
+    request
+}
+
+pub(crate) async fn lists(channel: Channel) -> Result<proto::ListPodsResponse, Status> {
+    let mut client = client(channel);
+    let listed = client.list_pods(proto::ListPodsRequest {});
+    Ok(tokio::time::timeout(PATIENCE, listed).await.expect("answers in time")?.into_inner())
+}

@@ -1,0 +1,47 @@
+//! Revisions, replacement and status of one set.
+//!
+//! Pure: the same request gives the same plan. Steps 3, 4, F and G of the reconcile procedure (StatefulSet rules,
+//! section 7), and the healing of section 17.
+
+mod history;
+mod replacement;
+mod revisions;
+mod status;
+mod targets;
+#[cfg(test)]
+mod tests;
+
+use domain::{Intent, RevisionName, Snapshot, UpdatePlan, UpdateRequest};
+
+use replacement::Replacement;
+
+/// The two revisions between which a set moves; the same one when it rests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Revisions {
+    /// Where the update comes from.
+    current: RevisionName,
+    /// Where it goes.
+    update: RevisionName,
+}
+
+/// Moves the set one safe step towards its template.
+///
+/// A set that stops is not updated: its revisions and the generation it has observed stay, only its counts follow.
+#[must_use]
+pub fn plan(request: &UpdateRequest) -> UpdatePlan {
+    let snapshot = &request.snapshot;
+    match snapshot.intent {
+        Intent::Keep => update(request),
+        Intent::Drain | Intent::Delete => UpdatePlan { status: status::of_stopping(snapshot), ..UpdatePlan::default() },
+    }
+}
+
+fn update(request: &UpdateRequest) -> UpdatePlan {
+    let snapshot: &Snapshot = &request.snapshot;
+    let choice = revisions::choose(request);
+    let Replacement { replace, waits } = replacement::plan(snapshot, &choice.revisions);
+    let status = status::of(snapshot, &choice, &replace);
+    let targets = targets::of(snapshot, &choice.revisions);
+    let pruned = history::prune(request, &choice.revisions);
+    UpdatePlan { revisions: choice.change.into_iter().chain(pruned).collect(), targets, replace, waits, status }
+}

@@ -1,0 +1,142 @@
+//! Which pods to delete now so that they come back at another revision (StatefulSet rules, sections 8 and 17).
+
+use std::collections::HashSet;
+
+use domain::{
+    Guard, Ordinal, Pod, PodDeletion, PodManagementPolicy, Snapshot, UpdateStrategy, Wait, WaitReason, Waits,
+};
+
+use super::Revisions;
+
+/// What the update does now, and why it does no more.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Replacement {
+    /// Pods to delete, in this order.
+    pub(super) replace: Vec<PodDeletion>,
+    /// Why other outdated pods stay.
+    pub(super) waits: Vec<Wait>,
+}
+
+/// The update phase.
+pub(super) fn plan(snapshot: &Snapshot, revisions: &Revisions) -> Replacement {
+    let update = Update { snapshot, revisions };
+    match (&snapshot.spec.strategy, snapshot.spec.policy) {
+        (UpdateStrategy::OnDelete, _) => update.explained(Vec::new(), WaitReason::OnDelete),
+        (UpdateStrategy::RollingUpdate(_), PodManagementPolicy::OrderedReady) => update.ordered(),
+        (UpdateStrategy::RollingUpdate(_), PodManagementPolicy::Parallel) => update.parallel(),
+    }
+}
+
+struct Update<'a> {
+    snapshot: &'a Snapshot,
+    revisions: &'a Revisions,
+}
+
+impl Update<'_> {
+    /// Begins only when every pod in range is healthy and none is left outside; until then at most heals.
+    fn ordered(&self) -> Replacement {
+        if let Some((lowest, ailment)) = self.snapshot.first_unhealthy() {
+            return self.explained(self.heal(lowest).into_iter().collect(), ailment);
+        }
+        if let Some(condemned) = self.snapshot.condemned().next_back() {
+            return self.explained(Vec::new(), WaitReason::ScalingDown { ordinal: condemned.ordinal });
+        }
+        let max_unavailable = self.snapshot.spec.max_unavailable();
+        let replace = self.take_down(max_unavailable);
+        let unavailable = number(replace.len());
+        self.explained(replace, WaitReason::BudgetSpent { unavailable, max_unavailable })
+    }
+
+    /// Broken pods first, all of them: nobody misses them. Then available ones as far as the budget goes.
+    fn parallel(&self) -> Replacement {
+        let max_unavailable = self.snapshot.spec.max_unavailable();
+        let unavailable = self.unavailable();
+        let mut replace = self.broken();
+        let available = self.take_down(max_unavailable.saturating_sub(unavailable));
+        let unavailable = unavailable.saturating_add(number(available.len()));
+        replace.extend(available);
+        self.explained(replace, WaitReason::BudgetSpent { unavailable, max_unavailable })
+    }
+
+    /// Outdated available pods that the partition lets go, highest first, at most `budget`.
+    fn take_down(&self, budget: u32) -> Vec<PodDeletion> {
+        let budget = usize::try_from(budget).unwrap_or(usize::MAX);
+        let available = self.candidates().filter(|pod| self.updatable(pod) && !self.snapshot.unavailable(pod));
+        available.take(budget).map(|pod| self.deletion(pod, Guard::AllPods)).collect()
+    }
+
+    /// Outdated pods that are not available, highest first. Each deletion rests on that pod alone.
+    fn broken(&self) -> Vec<PodDeletion> {
+        let unavailable = self.candidates().filter(|pod| self.snapshot.unavailable(pod));
+        let broken = unavailable.filter(|pod| self.updatable(pod) || self.heals(pod));
+        broken.map(|pod| self.deletion(pod, Guard::Pod)).collect()
+    }
+
+    /// The deletion that mends the pod at which an ordered walk stops, if it can: without it a broken template could
+    /// never be rolled back.
+    fn heal(&self, lowest: Ordinal) -> Option<PodDeletion> {
+        let pod = self.snapshot.pod(lowest)?;
+        let candidate = self.outdated(pod) && !pod.terminating && !pod.phase.terminal();
+        (candidate && self.heals(pod)).then(|| self.deletion(pod, Guard::AllPods))
+    }
+
+    /// Whether healing may delete this outdated pod: it will not become available by the mere passing of time, and it
+    /// would come back at another revision than it has.
+    fn heals(&self, pod: &Pod) -> bool {
+        let comes_back_changed = self.updatable(pod) || !pod.at(&self.revisions.current);
+        self.snapshot.switches.heal_broken_pods && comes_back_changed && stuck(self.snapshot, pod)
+    }
+
+    /// Outdated pods in range that are neither terminating nor ended, highest first. Those that have ended are
+    /// replaced under every strategy.
+    fn candidates(&self) -> impl Iterator<Item = &Pod> {
+        let present = self.snapshot.members().rev().filter(|pod| !pod.terminating && !pod.phase.terminal());
+        present.filter(|pod| self.outdated(pod))
+    }
+
+    fn outdated(&self, pod: &Pod) -> bool {
+        !pod.at(&self.revisions.update)
+    }
+
+    fn updatable(&self, pod: &Pod) -> bool {
+        self.snapshot.spec.index(pod.ordinal) >= self.snapshot.spec.partition()
+    }
+
+    /// Pods in range that are missing, terminating or not available, whatever their revision (section 8.2).
+    fn unavailable(&self) -> u32 {
+        let spec = &self.snapshot.spec;
+        let range = spec.last().map_or(0, |last| last.0 - spec.start.0 + 1);
+        let available = self.snapshot.members().filter(|pod| !self.snapshot.unavailable(pod)).count();
+        range.saturating_sub(number(available))
+    }
+
+    fn deletion(&self, pod: &Pod, guard: Guard) -> PodDeletion {
+        let Revisions { current, update } = self.revisions;
+        let target = if self.updatable(pod) { update } else { current };
+        let broken = if self.snapshot.unavailable(pod) { "healing: it is not available, " } else { "" };
+        let why = format!("{broken}updating to {target}");
+        PodDeletion { ordinal: pod.ordinal, uid: pod.uid.clone(), why, guard }
+    }
+
+    /// Adds why each outdated pod stays that is not replaced: the partition, or else `reason`.
+    fn explained(&self, replace: Vec<PodDeletion>, reason: WaitReason) -> Replacement {
+        let replaced: HashSet<Ordinal> = replace.iter().map(|deletion| deletion.ordinal).collect();
+        let partition = self.snapshot.spec.partition();
+        let mut waits = Waits::default();
+        for pod in self.candidates().filter(|pod| !replaced.contains(&pod.ordinal)) {
+            let held = WaitReason::Partition { partition };
+            waits.push(pod.ordinal, if self.updatable(pod) { reason.clone() } else { held });
+        }
+        Replacement { replace, waits: waits.finish() }
+    }
+}
+
+/// Whether waiting does not help: the pod is not ready, or nobody knows since when it is.
+fn stuck(snapshot: &Snapshot, pod: &Pod) -> bool {
+    let becomes_available = pod.is_ready() && pod.available_at(snapshot.spec.min_ready_seconds).is_some();
+    snapshot.unavailable(pod) && !becomes_available
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,82 @@
+//! Counters, promotion and revisions of the status (StatefulSet rules, section 10).
+
+use std::collections::HashSet;
+
+use domain::{Ordinal, Pod, PodDeletion, RevisionName, SetStatus, Snapshot, UpdateStrategy};
+
+use super::Revisions;
+use super::revisions::Choice;
+
+/// Status after this pass. Counts come from the pods as the snapshot shows them, less those that the update deletes.
+pub(super) fn of(snapshot: &Snapshot, choice: &Choice, replace: &[PodDeletion]) -> SetStatus {
+    let Revisions { current, update } = &choice.revisions;
+    let mut status = counted(snapshot, current, update);
+    let Some(remaining) = status.current_replicas.checked_sub(subtracted(snapshot, &choice.revisions, replace)) else {
+        // Kubernetes computes a negative count here and its API refuses the write: the stored status stays.
+        return snapshot.status.clone();
+    };
+    status.current_replicas = remaining;
+    status.observed_generation = snapshot.generation.0.max(snapshot.status.observed_generation);
+    status.collision_count = choice.collision_count;
+    if complete(snapshot, &status) {
+        status.current_replicas = status.updated_replicas;
+        status.current_revision = status.update_revision.clone();
+    }
+    status
+}
+
+/// Status of a set that stops: new counts, everything else as stored.
+pub(super) fn of_stopping(snapshot: &Snapshot) -> SetStatus {
+    let stored = &snapshot.status;
+    SetStatus {
+        observed_generation: stored.observed_generation,
+        collision_count: stored.collision_count,
+        ..counted(snapshot, &stored.current_revision, &stored.update_revision)
+    }
+}
+
+/// Counts over every pod, in range or not (section 10.1).
+fn counted(snapshot: &Snapshot, current: &RevisionName, update: &RevisionName) -> SetStatus {
+    let mut status =
+        SetStatus { current_revision: current.clone(), update_revision: update.clone(), ..SetStatus::default() };
+    for pod in &snapshot.pods {
+        let available = pod.available(snapshot.spec.min_ready_seconds, snapshot.now);
+        status.replicas += 1;
+        status.ready_replicas += u32::from(pod.is_ready());
+        status.available_replicas += u32::from(pod.is_ready() && available);
+        status.current_replicas += u32::from(!pod.terminating && pod.at(current));
+        status.updated_replicas += u32::from(!pod.terminating && pod.at(update));
+    }
+    status
+}
+
+/// How much the deletions of the update take from `currentReplicas`: those pods that it counts. Kubernetes takes one
+/// for every deletion (section 10.4), also for a pod that has ended and is deleted a second time.
+fn subtracted(snapshot: &Snapshot, revisions: &Revisions, replace: &[PodDeletion]) -> u32 {
+    let replaced: HashSet<Ordinal> = replace.iter().map(|deletion| deletion.ordinal).collect();
+    let pods = snapshot.members();
+    let count = if snapshot.switches.count_observed_pods {
+        pods.filter(|pod| replaced.contains(&pod.ordinal) && pod.at(&revisions.current)).count()
+    } else {
+        pods.filter(|pod| replaced.contains(&pod.ordinal) || deleted_twice(snapshot, revisions, pod)).count()
+    };
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Whether Kubernetes deletes this pod because it has ended and then once more because it is outdated.
+fn deleted_twice(snapshot: &Snapshot, revisions: &Revisions, pod: &Pod) -> bool {
+    let spec = &snapshot.spec;
+    let parallel = spec.policy == domain::PodManagementPolicy::Parallel;
+    let rolling = matches!(spec.strategy, UpdateStrategy::RollingUpdate(_));
+    let ended = pod.phase.terminal() && !pod.terminating;
+    parallel && rolling && ended && !pod.at(&revisions.update) && spec.index(pod.ordinal) >= spec.partition()
+}
+
+/// Whether the update is complete, so that the update revision becomes the current one (section 10.3).
+fn complete(snapshot: &Snapshot, status: &SetStatus) -> bool {
+    let wanted = snapshot.spec.replicas;
+    let all = [status.replicas, status.ready_replicas, status.updated_replicas].iter().all(|count| *count == wanted);
+    let soaked = !snapshot.switches.promote_when_available || status.available_replicas == wanted;
+    let kept = snapshot.switches.keep_current_at_zero && wanted == 0 && snapshot.spec.partition() > 0;
+    all && soaked && !kept
+}

@@ -1,0 +1,39 @@
+//! Which revision a pod gets that is created now (StatefulSet rules, section 9).
+
+use domain::{Ordinal, PodManagementPolicy, Snapshot, TargetRange, UpdateStrategy};
+
+use super::Revisions;
+
+/// The lowest indices come back at the current revision, all others at the update revision.
+pub(super) fn of(snapshot: &Snapshot, revisions: &Revisions) -> Vec<TargetRange> {
+    let Some(last) = snapshot.spec.last() else { return Vec::new() };
+    let first = snapshot.spec.start;
+    // The first ordinal at the update revision; may lie beyond the range.
+    let split = u64::from(first.0) + u64::from(protected(snapshot));
+    let split = u32::try_from(split.min(u64::from(last.0) + 1)).expect("at most 2^31");
+    let mut ranges = Vec::new();
+    if split > first.0 {
+        ranges.push(TargetRange { first, last: Ordinal(split - 1), revision: revisions.current.clone() });
+    }
+    if split <= last.0 {
+        ranges.push(TargetRange { first: Ordinal(split), last, revision: revisions.update.clone() });
+    }
+    ranges
+}
+
+/// How many of the lowest indices are created at the current revision.
+fn protected(snapshot: &Snapshot) -> u32 {
+    match &snapshot.spec.strategy {
+        UpdateStrategy::OnDelete => 0,
+        UpdateStrategy::RollingUpdate(Some(block)) => block.partition,
+        UpdateStrategy::RollingUpdate(None) if replaces_old_pods_at_once(snapshot) => 0,
+        UpdateStrategy::RollingUpdate(None) => snapshot.status.current_replicas,
+    }
+}
+
+/// Whether a pod that was created at the old revision would be deleted before it had run: always under Parallel, where
+/// Kubernetes creates and deletes it in the same pass, and under OrderedReady if broken pods are healed. Then it is
+/// created at the new revision at once.
+fn replaces_old_pods_at_once(snapshot: &Snapshot) -> bool {
+    snapshot.spec.policy == PodManagementPolicy::Parallel || snapshot.switches.heal_broken_pods
+}

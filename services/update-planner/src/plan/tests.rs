@@ -1,0 +1,223 @@
+//! One rule per line.
+
+use domain::*;
+
+use super::plan;
+
+/// The template of the nginx example of the StatefulSet rules, section 5.1.
+const NGINX: &str = concat!(
+    r#"{"spec":{"template":{"$patch":"replace","metadata":{"labels":{"app":"nginx"}},"spec":{"containers":[{"#,
+    r#""image":"registry.k8s.io/nginx-slim:0.24","imagePullPolicy":"IfNotPresent","name":"nginx","#,
+    r#""ports":[{"containerPort":80,"name":"web","protocol":"TCP"}],"resources":{},"#,
+    r#""terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File","#,
+    r#""volumeMounts":[{"mountPath":"/usr/share/nginx/html","name":"www"}]}],"dnsPolicy":"ClusterFirst","#,
+    r#""restartPolicy":"Always","schedulerName":"default-scheduler","securityContext":{},"#,
+    r#""terminationGracePeriodSeconds":10}}}}"#
+);
+
+fn revision(name: &str, number: i64, data: &str) -> Revision {
+    Revision { name: RevisionName(name.into()), number, data: data.into(), created_at: Timestamp(0) }
+}
+
+/// Three replicas; pods as `ordinal:state@revision`, state one of ready, broken, stopping, failed; revisions A, B and C.
+fn request(policy: PodManagementPolicy, template: &str, pods: &str) -> UpdateRequest {
+    let set = SetRef { namespace: "default".into(), name: "web".into(), uid: Uid("u".into()) };
+    let block = RollingUpdate { partition: 0, max_unavailable: None };
+    let strategy = UpdateStrategy::RollingUpdate(Some(block));
+    let spec = SetSpec { replicas: 3, policy, strategy, revision_history_limit: 10, ..SetSpec::default() };
+    let status = SetStatus { current_revision: RevisionName("A".into()), ..SetStatus::default() };
+    let pods = pods.split_whitespace().map(pod).collect();
+    let snapshot = Snapshot { set, spec, status, pods, generation: Generation(1), ..Snapshot::default() };
+    let revisions = vec![revision("C", 3, "C"), revision("A", 1, "A"), revision("B", 2, "B")];
+    UpdateRequest { snapshot, template: template.into(), revisions, equal_after_defaulting: None }
+}
+
+fn pod(text: &str) -> Pod {
+    let (ordinal, rest) = text.split_once(':').expect("ordinal:state@revision");
+    let (state, revision) = rest.split_once('@').expect("state@revision");
+    let ordinal = Ordinal(ordinal.parse().expect("a number"));
+    let phase = if state == "failed" { Phase::Failed } else { Phase::Running };
+    let ready = matches!(state, "ready" | "stopping");
+    let revision = (!revision.is_empty()).then(|| RevisionName(revision.into()));
+    let uid = Uid(format!("uid-{ordinal}"));
+    Pod { ordinal, uid, phase, ready, terminating: state == "stopping", revision, ..Pod::default() }
+}
+
+/// Deletions with their guards, then waits.
+fn words(plan: &UpdatePlan) -> String {
+    let deletions = plan.replace.iter().map(|deletion| format!("delete {} ({:?})", deletion.ordinal, deletion.guard));
+    let waits = plan.waits.iter().map(|wait| {
+        let who = wait.ordinal.map_or_else(|| "set".to_owned(), |ordinal| ordinal.to_string());
+        format!("{who}: {}", wait.reason)
+    });
+    deletions.chain(waits).collect::<Vec<_>>().join(", ")
+}
+
+fn check(pods: &str, expected: &str) {
+    let plan = plan(&request(PodManagementPolicy::OrderedReady, "C", pods));
+    assert_eq!(words(&plan), expected, "OrderedReady with {pods}");
+}
+
+fn check_parallel(pods: &str, expected: &str) {
+    let plan = plan(&request(PodManagementPolicy::Parallel, "C", pods));
+    assert_eq!(words(&plan), expected, "Parallel with {pods}");
+}
+
+#[test]
+fn s_39_the_highest_outdated_pod_goes_first() {
+    check(
+        "0:ready@A 1:ready@A 2:ready@A",
+        "delete 2 (AllPods), 1: 1 unavailable, at most 1 may be, 0: 1 unavailable, at most 1 may be",
+    );
+    check("0:ready@A 1:ready@A 2:ready@C", "delete 1 (AllPods), 0: 1 unavailable, at most 1 may be");
+    check("0:ready@C 1:ready@C 2:ready@C", "");
+}
+
+#[test]
+fn s_53_s_54_scaling_comes_before_updating() {
+    check("0:ready@A 2:ready@C", "0: waiting for pod 1 to be created");
+    check("0:ready@C 1:ready@C 2:ready@A 3:ready@A 4:ready@A", "2: waiting for scale-down to remove pod 4");
+    check("0:ready@A 1:stopping@A 2:ready@C", "0: waiting for pod 1 to terminate");
+}
+
+#[test]
+fn s_66_the_pod_at_which_the_walk_stops_is_healed() {
+    check("0:ready@C 1:ready@C 2:broken@B", "delete 2 (AllPods)");
+    check("0:broken@C 1:ready@C 2:broken@B", "2: waiting for pod 0 to become ready");
+    check("0:failed@A 1:broken@B 2:ready@C", "1: waiting for pod 0, which has ended, to be replaced");
+    check("0:broken@ 1:ready@C 2:ready@C", "delete 0 (AllPods)");
+}
+
+#[test]
+fn s_88_parallel_replaces_broken_pods_beyond_the_budget() {
+    check_parallel(
+        "0:broken@A 1:broken@A 2:ready@A",
+        "delete 1 (Pod), delete 0 (Pod), 2: 2 unavailable, at most 1 may be",
+    );
+    check_parallel(
+        "0:ready@A 1:broken@C 2:ready@A",
+        "2: 1 unavailable, at most 1 may be, 0: 1 unavailable, at most 1 may be",
+    );
+    check_parallel("0:failed@A 1:ready@C 2:ready@C", "");
+}
+
+#[test]
+fn s_42_s_63_partition_and_strategy_hold_pods_back() {
+    let mut request = request(PodManagementPolicy::OrderedReady, "C", "0:ready@A 1:ready@A 2:ready@A");
+    let block = RollingUpdate { partition: 2, max_unavailable: Some(IntOrPercent::Int(3)) };
+    request.snapshot.spec.strategy = UpdateStrategy::RollingUpdate(Some(block));
+    let held = "1: held back by partition 2, 0: held back by partition 2";
+    assert_eq!(words(&plan(&request)), format!("delete 2 (AllPods), {held}"));
+    request.snapshot.spec.strategy = UpdateStrategy::OnDelete;
+    let waits = plan(&request).waits;
+    assert!(waits.len() == 3 && waits.iter().all(|wait| wait.reason == WaitReason::OnDelete), "{waits:?}");
+}
+
+#[test]
+fn targets_follow_the_partition() {
+    let mut request = request(PodManagementPolicy::OrderedReady, "C", "");
+    let targets = |request: &UpdateRequest| {
+        let plan = plan(request);
+        let shown = plan.targets.iter().map(|range| format!("{}-{}@{}", range.first, range.last, range.revision));
+        shown.collect::<Vec<_>>().join(" ")
+    };
+    for (partition, start, expected) in [
+        (0, 0, "0-2@C"),
+        (1, 0, "0-0@A 1-2@C"),
+        (3, 0, "0-2@A"),
+        (9, 0, "0-2@A"),
+        (1, 5, "5-5@A 6-7@C"),
+        (u32::MAX, Ordinal::MAX.0, "2147483647-2147483647@A"),
+    ] {
+        let block = RollingUpdate { partition, max_unavailable: None };
+        request.snapshot.spec.strategy = UpdateStrategy::RollingUpdate(Some(block));
+        request.snapshot.spec.start = Ordinal(start);
+        assert_eq!(targets(&request), expected);
+    }
+    request.snapshot.spec.start = Ordinal(0);
+    request.snapshot.spec.strategy = UpdateStrategy::RollingUpdate(None);
+    request.snapshot.status.current_replicas = 2;
+    request.snapshot.switches = Switches::KUBERNETES;
+    assert_eq!(targets(&request), "0-1@A 2-2@C");
+    request.snapshot.switches = Switches::SETKEEPER;
+    assert_eq!(targets(&request), "0-2@C");
+    request.snapshot.spec.replicas = 0;
+    assert_eq!(targets(&request), "");
+}
+
+#[test]
+fn s_115_an_older_template_gets_the_highest_number() {
+    let renumbered = plan(&request(PodManagementPolicy::OrderedReady, "A", ""));
+    let name = RevisionName("A".into());
+    assert_eq!(renumbered.revisions, [RevisionChange::Renumber { name: name.clone(), number: 4 }]);
+    assert_eq!(renumbered.status.update_revision, name);
+    let unchanged = plan(&request(PodManagementPolicy::OrderedReady, "C", ""));
+    assert_eq!(unchanged.revisions, []);
+}
+
+#[test]
+fn s_57_equal_templates_are_one_revision() {
+    let mut request = request(PodManagementPolicy::OrderedReady, "C", "");
+    request.revisions.push(revision("C2", 2, "C"));
+    assert_eq!(plan(&request).status.update_revision, RevisionName("C".into()));
+    assert_eq!(plan(&request).revisions, []);
+}
+
+#[test]
+fn s_121_only_the_newest_may_be_equal_after_defaulting() {
+    let mut request = request(PodManagementPolicy::OrderedReady, "C with new defaults", "");
+    request.equal_after_defaulting = Some(RevisionName("C".into()));
+    assert_eq!(plan(&request).status.update_revision, RevisionName("C".into()));
+    assert_eq!(plan(&request).revisions, []);
+    request.equal_after_defaulting = Some(RevisionName("B".into()));
+    assert!(matches!(plan(&request).revisions[..], [RevisionChange::Create(_)]));
+}
+
+#[test]
+fn s_118_s_119_names_follow_the_bytes_and_avoid_what_is_taken() {
+    let mut request = request(PodManagementPolicy::OrderedReady, NGINX, "");
+    request.revisions.clear();
+    for (expected, collisions) in [("web-6cdc958bf", 0), ("web-6cdc958bd", 1), ("web-6cdc958c5", 2)] {
+        let plan = plan(&request);
+        let [RevisionChange::Create(created)] = &plan.revisions[..] else { panic!("{:?}", plan.revisions) };
+        assert_eq!(created.name.0, expected);
+        assert_eq!(plan.status.collision_count, collisions);
+        assert_eq!(created.number, i64::from(collisions) + 1);
+        request.revisions.push(revision(expected, i64::from(collisions) + 1, "other data"));
+    }
+}
+
+#[test]
+fn s_112_s_114_pruning_spares_what_is_in_use() {
+    let mut request = request(PodManagementPolicy::OrderedReady, "C", "0:ready@B");
+    request.snapshot.spec.revision_history_limit = 0;
+    assert_eq!(plan(&request).revisions, []);
+    request.snapshot.pods.clear();
+    let pruned = |name: &str| RevisionChange::Prune { name: RevisionName(name.into()) };
+    assert_eq!(plan(&request).revisions, [pruned("B")]);
+    request.snapshot.status.current_revision = RevisionName("C".into());
+    assert_eq!(plan(&request).revisions, [pruned("A"), pruned("B")]);
+    request.snapshot.spec.revision_history_limit = 1;
+    assert_eq!(plan(&request).revisions, [pruned("A")]);
+    request.snapshot.spec.revision_history_limit = -1;
+    assert_eq!(plan(&request).revisions, []);
+}
+
+#[test]
+fn stopping_sets_keep_their_revisions() {
+    let mut request = request(PodManagementPolicy::OrderedReady, "D", "0:ready@A 1:stopping@A");
+    request.snapshot.intent = Intent::Delete;
+    request.snapshot.generation = Generation(9);
+    let plan = plan(&request);
+    assert!(plan.revisions.is_empty() && plan.targets.is_empty() && plan.replace.is_empty() && plan.waits.is_empty());
+    assert_eq!((plan.status.replicas, plan.status.current_replicas), (2, 1));
+    assert_eq!(plan.status.current_revision, RevisionName("A".into()));
+    assert_eq!(plan.status.observed_generation, 0);
+}
+
+#[test]
+fn deletions_say_why() {
+    let plan = plan(&request(PodManagementPolicy::Parallel, "C", "0:ready@C 1:ready@C 2:broken@B"));
+    assert_eq!(plan.replace[0].why, "healing: it is not available, updating to C");
+    assert_eq!(plan.replace[0].uid, Uid("uid-2".into()));
+}

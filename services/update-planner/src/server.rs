@@ -1,0 +1,36 @@
+//! The gRPC face: decode, call, encode.
+
+use api::proto::update_planner::v1::update_planner_service_server::UpdatePlannerService;
+use api::proto::update_planner::v1::{PlanRequest, PlanResponse};
+use domain::UpdateRequest;
+use tonic::{Request, Response, Status};
+
+use crate::plan::plan;
+
+/// Reason of a request that does not describe a set.
+const INVALID_SNAPSHOT: &str = "INVALID_SNAPSHOT";
+/// Who says so.
+const DOMAIN: &str = "update-planner.setkeeper";
+
+/// Answers from the request alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Planner;
+
+#[tonic::async_trait]
+impl UpdatePlannerService for Planner {
+    async fn plan(&self, request: Request<PlanRequest>) -> Result<Response<PlanResponse>, Status> {
+        let request = UpdateRequest::try_from(request.into_inner());
+        let request = request.map_err(|violations| violations.into_status(INVALID_SNAPSHOT, DOMAIN))?;
+        let plan = plan(&request);
+        tracing::debug!(
+            namespace = request.snapshot.set.namespace,
+            set = request.snapshot.set.name,
+            generation = request.snapshot.generation.0,
+            revisions = plan.revisions.len(),
+            deletions = plan.replace.len(),
+            waits = plan.waits.len(),
+            "planned update"
+        );
+        Ok(Response::new(plan.into()))
+    }
+}

@@ -1,0 +1,98 @@
+//! The embedded store: durable commits, alone and from many writers, reads, and opening.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use coordinator::store::{Batch, EmbeddedStore, StateStore, Write};
+
+use crate::samples::{Row, Samples, now};
+
+const VALUE_BYTES: usize = 1024;
+const KEYS: usize = 10_000;
+/// Keys per batch while the store is filled.
+const FILL: usize = 500;
+const SINGLE_COMMITS: usize = 2000;
+const WRITERS: usize = 64;
+const COMMITS_PER_WRITER: usize = 300;
+const LISTS: usize = 50;
+const GETS: usize = 100_000;
+
+pub(crate) async fn measure(directory: &Path) -> anyhow::Result<Vec<Row>> {
+    let path = directory.join("state");
+    let store = Arc::new(EmbeddedStore::open(&path)?);
+    for first in (0..KEYS).step_by(FILL) {
+        store.commit(Batch { preconditions: vec![], writes: (first..first + FILL).map(put).collect() }).await?;
+    }
+    let mut rows = vec![single(&store).await?, grouped(&store).await?];
+    rows.extend(reads(&store).await?);
+    let store = Arc::into_inner(store).context("the writers have ended")?;
+    drop(store);
+    let before = now();
+    let store = EmbeddedStore::open(&path)?;
+    rows.push(Row::value("open, reading and checking everything", format!("{:.1} ms", millis(before))));
+    drop(store);
+    let size = std::fs::metadata(&path)?.len() as f64 / 1048576.0;
+    rows.push(Row::value("file", format!("{size:.1} MiB")));
+    Ok(rows)
+}
+
+fn put(key: usize) -> Write {
+    let key = format!("pods/default/web-{}", key % KEYS);
+    Write::Put { value: vec![key.len() as u8; VALUE_BYTES].into(), key }
+}
+
+async fn single(store: &EmbeddedStore) -> anyhow::Result<Row> {
+    let mut samples = Samples::default();
+    let start = now();
+    for round in 0..SINGLE_COMMITS {
+        let before = now();
+        store.commit(Batch { preconditions: vec![], writes: vec![put(round * 7919)] }).await?;
+        samples.0.push(now() - before);
+    }
+    Ok(Row::rate("one writer: commits", SINGLE_COMMITS, now() - start, samples))
+}
+
+async fn grouped(store: &Arc<EmbeddedStore>) -> anyhow::Result<Row> {
+    let start = now();
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..WRITERS {
+        let store = store.clone();
+        writers.spawn(async move {
+            let mut samples = Samples::default();
+            for round in 0..COMMITS_PER_WRITER {
+                let before = now();
+                let key = (writer * COMMITS_PER_WRITER + round) * 7919;
+                store.commit(Batch { preconditions: vec![], writes: vec![put(key)] }).await?;
+                samples.0.push(now() - before);
+            }
+            anyhow::Ok(samples)
+        });
+    }
+    let mut samples = Samples::default();
+    while let Some(of_writer) = writers.join_next().await {
+        samples.0.extend(of_writer??.0);
+    }
+    Ok(Row::rate("64 writers: commits", WRITERS * COMMITS_PER_WRITER, now() - start, samples))
+}
+
+async fn reads(store: &EmbeddedStore) -> anyhow::Result<Vec<Row>> {
+    let mut lists = Samples::default();
+    for _ in 0..LISTS {
+        let before = now();
+        let listing = store.list("pods/").await?;
+        lists.0.push(now() - before);
+        anyhow::ensure!(listing.entries.len() == KEYS, "{} entries", listing.entries.len());
+    }
+    let start = now();
+    for round in 0..GETS {
+        let key = format!("pods/default/web-{}", (round * 7919) % KEYS);
+        anyhow::ensure!(store.get(&key).await?.is_some(), "{key} is missing");
+    }
+    let gets = Row::rate("gets", GETS, now() - start, Samples::default());
+    Ok(vec![gets, Row::latency("list of all", lists)])
+}
+
+fn millis(since: std::time::Duration) -> f64 {
+    (now() - since).as_secs_f64() * 1000.0
+}

@@ -1,0 +1,12 @@
+//! A world of one set, in memory, moved by both planners.
+//!
+//! It holds what the coordinator would store: pods, revisions, status. A *pass* asks the update planner, then the ordinal
+//! scheduler, and applies both plans, as the coordinator does; *events* change the pods between passes, as machines and
+//! people do. Claims, names and failing calls are not part of it. After every pass the invariants of a set are checked.
+
+mod invariants;
+mod script;
+mod world;
+
+pub use script::{BOTH, KUBERNETES, SETKEEPER, run};
+pub use world::{Pass, World};

@@ -1,0 +1,303 @@
+//! maxUnavailable.
+
+use scenarios::{BOTH, KUBERNETES, SETKEEPER, run};
+
+#[test]
+fn s_78_value_arithmetic() {
+    for (budget, replicas, first_pass) in [
+        ("mu=25%", 10, "delete 9@A, delete 8@A | 10/10/10/8/0"),
+        ("mu=10%", 3, "delete 2@A | 3/3/3/2/0"),
+        ("mu=100%", 3, "delete 2@A, delete 1@A, delete 0@A | 3/3/3/0/0"),
+        ("mu=5", 3, "delete 2@A, delete 1@A, delete 0@A"),
+        ("mu=34%", 3, "delete 2@A"),
+        ("no-block", 3, "delete 2@A"),
+    ] {
+        run(BOTH, &format!("Parallel {budget} replicas={replicas} settled"), &format!("image=B -> {first_pass}"));
+    }
+}
+
+#[test]
+fn s_80_ordered_5_pods_budget_2() {
+    run(
+        BOTH,
+        "replicas=5 mu=2 settled",
+        "
+        image=B -> delete 4@A, delete 3@A | 5/5/5/3/0
+        gone(3) gone(4) -> create 3@B | 3/3/3/3/0
+        ready(3) -> create 4@B | 4/4/4/3/1
+        ready(4) -> delete 2@A, delete 1@A | 5/5/5/1/2
+        gone(1) gone(2) -> create 1@B | 3/3/3/1/2
+        ready(1) -> create 2@B | 4/4/4/1/3
+        ready(2) -> delete 0@A | 5/5/5/0/4
+        gone(0) -> create 0@B | 4/4/4/0/4
+        ready(0) -> none | 5/5/5/5/5 B>B
+    ",
+    );
+}
+
+#[test]
+fn s_81_ordered_waits_at_the_lowest_terminating_pod() {
+    run(
+        BOTH,
+        "replicas=6 partition=3 mu=2 settled",
+        "
+        image=B -> delete 5@A, delete 4@A | 6/6/6/4/0
+        gone(5) -> none | 5/5/5/4/0
+        gone(4) -> create 4@B | 4/4/4/4/0
+        ready(4) -> create 5@B | 5/5/5/4/1
+        ready(5) -> delete 3@A | 6/6/6/3/2
+        gone(3) -> create 3@B | 5/5/5/3/2
+        ready(3) -> none | 6/6/6/3/3 A>B
+    ",
+    );
+}
+
+#[test]
+fn s_82_ordered_one_of_two_is_slow() {
+    run(
+        BOTH,
+        "replicas=5 mu=2 settled",
+        "
+        image=B -> delete 4@A, delete 3@A
+        gone(3) gone(4) -> create 3@B
+        ready(3) -> create 4@B
+        -> none | 5/4/4/3/2
+        ready(4) -> delete 2@A, delete 1@A | 5/5/5/1/2
+    ",
+    );
+}
+
+#[test]
+fn s_83_parallel_5_pods_budget_2() {
+    run(
+        BOTH,
+        "Parallel replicas=5 mu=2 settled",
+        "
+        image=B -> delete 4@A, delete 3@A | 5/5/5/3/0
+        gone(3) gone(4) -> create 3@B, create 4@B | 3/3/3/3/0
+        ready(3) ready(4) -> delete 2@A, delete 1@A | 5/5/5/1/2
+        gone(1) gone(2) -> create 1@B, create 2@B | 3/3/3/1/2
+        ready(1) ready(2) -> delete 0@A | 5/5/5/0/4
+        settled -> none | 5/5/5/5/5 B>B
+    ",
+    );
+}
+
+#[test]
+fn s_84_parallel_keeps_the_budget_full() {
+    run(
+        BOTH,
+        "Parallel replicas=5 mu=2 settled",
+        "
+        image=B -> delete 4@A, delete 3@A
+        gone(3) -> create 3@B | 4/4/4/3/0
+        gone(4) -> create 4@B | 4/3/3/3/1
+        ready(3) -> delete 2@A | 5/4/4/2/2
+        ready(4) -> delete 1@A | 5/5/5/1/2
+    ",
+    );
+}
+
+#[test]
+fn s_85_parallel_with_partition() {
+    run(
+        BOTH,
+        "Parallel replicas=6 partition=3 mu=2 settled",
+        "
+        image=B -> delete 5@A, delete 4@A | 6/6/6/4/0
+        gone(4) gone(5) -> create 4@B, create 5@B | 4/4/4/4/0
+        ready(4) -> delete 3@A | 6/5/5/3/2
+        gone(3) -> create 3@B | 5/4/4/3/2
+        ready(3) ready(5) -> none | 6/6/6/3/3 A>B
+    ",
+    );
+}
+
+#[test]
+fn s_86_partition_lowered_with_budget() {
+    run(
+        BOTH,
+        "Parallel replicas=5 partition=2 mu=2 settled image=B settled",
+        "
+        -> none | 5/5/5/2/3 A>B
+        partition=0 -> delete 1@A, delete 0@A | 5/5/5/0/3
+        gone(0) gone(1) -> create 0@B, create 1@B | 3/3/3/0/3
+        settled -> none | 5/5/5/5/5 B>B
+    ",
+    );
+    run(
+        BOTH,
+        "replicas=5 partition=2 mu=2 settled image=B settled",
+        "
+        partition=0 -> delete 1@A, delete 0@A | 5/5/5/0/3
+        gone(0) gone(1) -> create 0@B | 3/3/3/0/3
+        ready(0) -> create 1@B | 4/4/4/0/4
+        settled -> none | 5/5/5/5/5 B>B
+    ",
+    );
+}
+
+#[test]
+fn s_87_everything_at_once() {
+    run(
+        BOTH,
+        "Parallel mu=100% settled",
+        "
+        image=B -> delete 2@A, delete 1@A, delete 0@A | 3/3/3/0/0
+        gone(0) gone(1) gone(2) -> create 0@B, create 1@B, create 2@B | 0/0/0/0/0
+    ",
+    );
+    run(
+        BOTH,
+        "mu=100% settled",
+        "
+        image=B -> delete 2@A, delete 1@A, delete 0@A | 3/3/3/0/0
+        gone(0) gone(1) gone(2) -> create 0@B | 0/0/0/0/0
+        ready(0) -> create 1@B | 1/1/1/0/1
+        ready(1) -> create 2@B | 2/2/2/0/2
+        ready(2) -> none | 3/3/3/3/3 B>B
+    ",
+    );
+}
+
+#[test]
+fn s_88_one_broken_old_pod_budget_1() {
+    run(
+        BOTH,
+        "Parallel replicas=5 settled broken(0)",
+        "
+        image=B -> delete 0@A | 5/4/4/4/0
+        -> none | 5/4/4/4/0
+    ",
+    );
+    run(BOTH, "Parallel replicas=1 settled broken(0)", "image=B -> delete 0@A | 1/0/0/0/0");
+}
+
+#[test]
+fn s_89_more_broken_old_pods_than_budget() {
+    run(
+        BOTH,
+        "Parallel replicas=5 mu=2 settled broken(0) broken(1) broken(2)",
+        "
+        image=B -> delete 2@A, delete 1@A, delete 0@A | 5/2/2/2/0
+    ",
+    );
+    run(
+        BOTH,
+        "Parallel replicas=4 mu=2 settled broken(0) broken(1)",
+        "
+        image=B -> delete 1@A, delete 0@A | 4/2/2/2/0
+    ",
+    );
+}
+
+#[test]
+fn s_90_broken_old_pods_and_budget_left() {
+    run(
+        BOTH,
+        "Parallel replicas=5 mu=3 settled broken(0) broken(1)",
+        "
+        image=B -> delete 1@A, delete 0@A, delete 4@A | 5/3/3/2/0
+    ",
+    );
+}
+
+#[test]
+fn s_91_terminating_pod_counts() {
+    run(
+        BOTH,
+        "Parallel replicas=5 mu=3 settled term(4) broken(3)",
+        "
+        image=B -> delete 3@A, delete 2@A | 5/4/4/2/0
+    ",
+    );
+}
+
+#[test]
+fn s_92_broken_pod_below_the_partition() {
+    run(
+        BOTH,
+        "Parallel replicas=5 partition=2 settled broken(1)",
+        "
+        image=B -> none | 5/4/4/5/0
+        -> none | (no write)
+    ",
+    );
+}
+
+#[test]
+fn s_93_new_pod_not_ready_budget_3() {
+    run(
+        BOTH,
+        "Parallel replicas=5 mu=3 settled",
+        "
+        image=B -> delete 4@A, delete 3@A, delete 2@A
+        gone(2) gone(3) gone(4) -> create 2@B, create 3@B, create 4@B
+        ready(2) ready(3) -> delete 1@A, delete 0@A | 5/4/4/0/3
+    ",
+    );
+}
+
+#[test]
+fn s_94_ordered_blocks_before_the_budget_is_looked_at() {
+    run(
+        KUBERNETES,
+        "replicas=5 mu=2 settled broken(0)",
+        "
+        image=B -> none | 5/4/4/5/0
+        -> none | (no write)
+    ",
+    );
+    run(
+        SETKEEPER,
+        "replicas=5 mu=2 settled broken(0)",
+        "
+        image=B -> delete 0@A | 5/4/4/4/0
+        -> none | 5/4/4/4/0
+    ",
+    );
+}
+
+#[test]
+fn s_95_third_revision_everything_down() {
+    let down = "
+        image=B -> delete 2@A, delete 1@A, delete 0@A
+        gone(0) gone(1) gone(2) -> create 0@B, create 1@B, create 2@B | 0/0/0/0/0
+    ";
+    run(
+        KUBERNETES,
+        "Parallel mu=3 settled",
+        &format!(
+            "{down}
+        image=C -> delete 2@B, delete 1@B, delete 0@B | 0/0/0/0/0 A>B (no write)
+        -> none | 3/0/0/0/0 A>C
+    "
+        ),
+    );
+    run(
+        SETKEEPER,
+        "Parallel mu=3 settled",
+        &format!(
+            "{down}
+        image=C -> delete 2@B, delete 1@B, delete 0@B | 3/0/0/0/0 A>C
+        -> none | (no write)
+    "
+        ),
+    );
+}
+
+#[test]
+fn s_96_missing_block_parallel_low_pod_lost() {
+    // Kubernetes creates web-0 at A and deletes it in the same pass before it creates it at B.
+    run(
+        BOTH,
+        "Parallel no-block settled",
+        "
+        image=B -> delete 2@A
+        gone(2) -> create 2@B | 2/2/2/2/0
+        ready(2) gone(0) -> create 0@B | 2/2/2/1/1
+        ready(0) -> delete 1@A | 3/3/3/0/2
+        settled -> none | 3/3/3/3/3 B>B
+    ",
+    );
+}

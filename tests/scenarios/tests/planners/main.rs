@@ -1,0 +1,13 @@
+//! The numbered scenarios as far as they concern the planners, in the notation of `scenarios::run`, and properties of
+//! random worlds.
+
+mod budget;
+mod creation;
+mod history;
+mod mends;
+mod min_ready;
+mod properties;
+mod rollback;
+mod rolling;
+mod scaling;
+mod start;

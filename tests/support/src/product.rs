@@ -1,0 +1,317 @@
+//! The product, started as a user starts it.
+
+use std::fs::File;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::{fs, io};
+
+use serde_json::Value;
+use service_kit::{Channel, Target};
+use tempfile::TempDir;
+
+use crate::wait::until;
+
+/// An ordinary user: nobody in particular.
+const ORDINARY_UID: u32 = 61_234;
+
+/// Who runs the product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum User {
+    /// Whoever runs the tests.
+    Myself,
+    /// A user without any privilege. Only root can become one.
+    Ordinary,
+}
+
+/// How its services are laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// `setkeeper up`: all in one process.
+    OneProcess,
+    /// `setkeeper serve <service>`: each on its own.
+    Separate,
+}
+
+/// How to start it.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The binary.
+    pub binary: PathBuf,
+    /// Who runs it.
+    pub user: User,
+    /// How its services are laid out.
+    pub layout: Layout,
+    /// Further arguments of `up`.
+    pub arguments: Vec<String>,
+}
+
+impl Options {
+    /// All in one process, as whoever runs the tests.
+    #[must_use]
+    pub fn new(binary: impl Into<PathBuf>) -> Self {
+        Self { binary: binary.into(), user: User::Myself, layout: Layout::OneProcess, arguments: Vec::new() }
+    }
+}
+
+/// What a command said.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Exit code; 128 + n for signal n.
+    pub code: i32,
+    /// What it printed.
+    pub stdout: String,
+    /// What it complained of.
+    pub stderr: String,
+}
+
+/// A running product with a data directory of its own. Dropping it ends the pods and the services.
+#[derive(Debug)]
+pub struct Product {
+    options: Options,
+    data: TempDir,
+    services: Vec<(String, Child)>,
+}
+
+/// Services, in the order they are started when each is its own process.
+const SERVICES: [&str; 6] =
+    ["ordinal-scheduler", "update-planner", "volume-claim", "identity-dns", "coordinator", "pod-runtime"];
+
+impl Product {
+    /// Starts it and returns when its API answers.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start(options: Options) -> Self {
+        let data = tempfile::Builder::new().prefix("setkeeper-test-").tempdir().expect("a temporary directory");
+        if options.user == User::Ordinary {
+            std::os::unix::fs::chown(data.path(), Some(ORDINARY_UID), Some(ORDINARY_UID)).expect("root may chown");
+            fs::set_permissions(data.path(), fs::Permissions::from_mode(0o700)).expect("mode");
+        }
+        let mut product = Self { options, data, services: Vec::new() };
+        product.up().await;
+        product
+    }
+
+    /// Starts the services on the same data again.
+    pub async fn up(&mut self) {
+        match self.options.layout {
+            Layout::OneProcess => {
+                let mut command = self.command(&["up", "--port-base", "0", "--dns-listen", "127.0.0.1:0"]);
+                command.args(&self.options.arguments);
+                self.spawn("up", command);
+            }
+            Layout::Separate => {
+                for service in SERVICES {
+                    self.serve(service);
+                }
+            }
+        }
+        self.answers().await;
+    }
+
+    /// Starts one service of a separate layout. Its addresses are Unix sockets in the data directory.
+    pub fn serve(&mut self, service: &str) {
+        let socket = |name: &str| format!("unix:{}", self.data.path().join(format!("{name}.sock")).display());
+        let mut arguments = vec!["serve".to_owned(), service.to_owned(), "--listen".to_owned(), socket(service)];
+        for peer in SERVICES.into_iter().filter(|peer| *peer != service) {
+            arguments.extend([format!("--{peer}"), socket(peer)]);
+        }
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        let command = self.command(&arguments);
+        self.spawn(service, command);
+    }
+
+    /// Returns when the public API answers.
+    pub async fn answers(&self) {
+        until("the API answers", || async {
+            let output = self.run(&["version"]).await;
+            if output.code == 0 && output.stdout.to_lowercase().contains("server") {
+                Ok(())
+            } else {
+                Err(format!("{output:?}; log: {}", self.log_tail()))
+            }
+        })
+        .await;
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// A channel to the coordinator, by its socket.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        let socket = match self.options.layout {
+            Layout::OneProcess => "setkeeper.sock",
+            Layout::Separate => "coordinator.sock",
+        };
+        service_kit::connect(&Target::Unix(self.data.path().join(socket)), None)
+    }
+
+    /// Runs a command of the product to its end.
+    pub async fn run(&self, arguments: &[&str]) -> Output {
+        self.run_with(arguments, "").await
+    }
+
+    /// Runs a command of the product to its end, with something to read.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub async fn run_with(&self, arguments: &[&str], input: &str) -> Output {
+        use tokio::io::AsyncWriteExt as _;
+        let mut command = tokio::process::Command::from(self.command(arguments));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().expect("the product's binary can be run");
+        let mut stdin = child.stdin.take().expect("piped");
+        // A command that does not read its input is no failure.
+        let _ = stdin.write_all(input.as_bytes()).await;
+        drop(stdin);
+        let output = child.wait_with_output().await.expect("its output can be read");
+        Output {
+            code: output.status.code().unwrap_or(128),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Runs a command that must succeed, and gives what it printed.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments).await;
+        assert_eq!(output.code, 0, "{arguments:?}: {output:?}");
+        output.stdout
+    }
+
+    /// Objects as JSON: `get KIND [NAME] -o json`, the items of a list or the one object. None where there is none.
+    pub async fn get(&self, arguments: &[&str]) -> Option<Value> {
+        let mut all = vec!["get"];
+        all.extend(arguments);
+        all.extend(["-o", "json"]);
+        let output = self.run(&all).await;
+        (output.code == 0).then(|| serde_json::from_str(&output.stdout).ok()).flatten()
+    }
+
+    /// Returns when pods `names` of the default namespace are all Ready.
+    pub async fn ready(&self, names: &[&str]) {
+        until(&format!("pods {names:?} are ready"), || async {
+            for name in names {
+                let pod = self.get(&["pod", name]).await.ok_or_else(|| format!("{name} does not exist"))?;
+                if !is_ready(&pod) {
+                    let log = self.log_tail();
+                    return Err(format!("{name}: {}\nlog: {log}", pod.get("status").unwrap_or(&Value::Null)));
+                }
+            }
+            Ok(())
+        })
+        .await;
+    }
+
+    /// SIGKILL to a service's process: `up`, or a service of a separate layout. Returns when it is dead.
+    ///
+    /// # Panics
+    /// When there is no such process.
+    pub fn kill(&mut self, name: &str) {
+        let place = self.services.iter().position(|(service, _)| service == name).expect("it was started");
+        let (_, mut child) = self.services.remove(place);
+        child.kill().expect("own child");
+        child.wait().expect("own child");
+    }
+
+    /// SIGINT to `up`, as Ctrl-C does, and its exit code.
+    ///
+    /// # Panics
+    /// When `up` does not run.
+    pub async fn interrupt(&mut self) -> i32 {
+        let place = self.services.iter().position(|(service, _)| service == "up").expect("it was started");
+        let (_, mut child) = self.services.remove(place);
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("own child");
+        let waiting = tokio::task::spawn_blocking(move || child.wait());
+        let status = tokio::time::timeout(crate::WAIT_MAX, waiting).await.expect("ends in time").expect("joins");
+        status.expect("own child").code().unwrap_or(128)
+    }
+
+    /// The end of what the services logged.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        const TAIL: usize = 6000;
+        let log = fs::read_to_string(self.log_path()).unwrap_or_default();
+        let mut start = log.len().saturating_sub(TAIL);
+        while !log.is_char_boundary(start) {
+            start += 1;
+        }
+        log[start..].to_owned()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.data.path().with_extension("log")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.options.binary);
+        command.args(arguments).arg("--data-dir").arg(self.data.path()).env("HOME", self.data.path());
+        if self.options.user == User::Ordinary {
+            command.uid(ORDINARY_UID).gid(ORDINARY_UID).current_dir(self.data.path());
+        }
+        command
+    }
+
+    fn spawn(&mut self, name: &str, mut command: Command) {
+        let log = File::options().create(true).append(true).open(self.log_path()).expect("a log file");
+        let errors = log.try_clone().expect("a log file");
+        command.stdin(Stdio::null()).stdout(log).stderr(errors);
+        let child = command.spawn().expect("the product's binary can be run");
+        self.services.push((name.to_owned(), child));
+    }
+}
+
+/// Whether a pod's condition Ready is True and it is not on its way out.
+fn is_ready(pod: &Value) -> bool {
+    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let mut ready = conditions.filter(|condition| condition["type"] == "Ready");
+    pod.pointer("/metadata/deletionTimestamp").is_none() && ready.any(|condition| condition["status"] == "True")
+}
+
+impl Drop for Product {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("log of the services:\n{}", self.log_tail());
+        }
+        // Without services nobody answers `down`; then the shims are ended by hand, below.
+        if !self.services.is_empty() {
+            let _ = self
+                .command(&["down", "--now"])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status();
+        }
+        for (_, child) in &mut self.services {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        end_leftovers(self.data.path());
+        let _: io::Result<()> = fs::remove_file(self.log_path());
+    }
+}
+
+/// SIGKILL to every process that was started for this data directory: shims and the anchor, whose death ends the rest.
+fn end_leftovers(data: &Path) {
+    let data = data.display().to_string();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Ok(command) = fs::read(entry.path().join("cmdline")) else { continue };
+        if pid != std::process::id().cast_signed()
+            && String::from_utf8_lossy(&command).contains(&data)
+            && let Some(pid) = rustix::process::Pid::from_raw(pid)
+        {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
