@@ -5,6 +5,8 @@
 mod probe;
 mod start;
 mod stop;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

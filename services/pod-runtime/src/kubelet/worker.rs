@@ -142,7 +142,6 @@ pub struct Worker {
     record: Record,
     memory: Memory,
     sandbox: Option<SandboxState>,
-    looked: bool,
     observations: Vec<Observation>,
     tasks: JoinSet<Observation>,
     version: u64,
@@ -178,7 +177,6 @@ impl Worker {
             record,
             memory: Memory { adopted, ..Memory::default() },
             sandbox: None,
-            looked: false,
             observations: Vec::new(),
             tasks: JoinSet::new(),
             version,
@@ -267,7 +265,6 @@ impl Worker {
                 return false;
             }
         }
-        self.looked = true;
         true
     }
 
@@ -391,15 +388,21 @@ impl Worker {
         self.reporting = None;
         match result {
             Ok(()) => self.report_retry = None,
-            Err(Refusal::Gone) => self.gone = true,
+            // Not the word that ends a pod: whoever answered may be another store than the one that assigned it. The
+            // right one says so on its watch, where its identity is known.
+            Err(Refusal::Gone) => self.report_later("the pod is not stored", REPORT_RETRY.1),
             Err(Refusal::Later(why)) => {
-                self.told = None;
                 let (first, max) = REPORT_RETRY;
                 let wait = self.report_retry.map_or(first, |(_, wait)| (wait * 2).min(max));
-                debug!(uid = %self.uid, error = why, "a report was not taken");
-                self.report_retry = Some((self.shared.clock.now().steady.plus(jitter(wait)), wait));
+                self.report_later(&why, wait);
             }
         }
+    }
+
+    fn report_later(&mut self, why: &str, wait: Duration) {
+        debug!(uid = %self.uid, error = why, "a report was not taken");
+        self.told = None;
+        self.report_retry = Some((self.shared.clock.now().steady.plus(jitter(wait)), wait));
     }
 }
 
