@@ -97,13 +97,13 @@ pub async fn start_with_backend(
     context: Context,
     backend: Arc<dyn PodBackend>,
 ) -> Result<Running, service_kit::Error> {
-    let failed = |error: std::io::Error| service_kit::Error::service(SERVICE, error);
+    let failed = |error: std::io::Error| service_kit::Error::start(SERVICE, error);
     let mut private = std::fs::DirBuilder::new();
     private.recursive(true).mode(0o700).create(&config.state_dir).map_err(failed)?;
     let executable = config.executable.clone().or_else(|| std::env::current_exe().ok());
     let mut catalogue = Catalogue::built_in(executable.as_deref());
     if let Some(path) = &config.catalogue {
-        catalogue.extend_from(path).map_err(|error| service_kit::Error::service(SERVICE, error))?;
+        catalogue.extend_from(path).map_err(|error| service_kit::Error::start(SERVICE, error))?;
     }
     let memory_dir = config.memory_dir.clone().filter(|path| is_writable(path));
     let pods = Pods::new(config.state_dir.clone(), memory_dir.clone());
