@@ -42,19 +42,18 @@ const NAME_SERVER_RETRY: Duration = Duration::from_secs(1);
 /// The machine refuses the tier asked for, another runtime uses the state directory, or as for
 /// [`start_with_backend`].
 pub async fn start(config: Config, context: Context) -> Result<Running, service_kit::Error> {
-    let refused = |error: BackendError| service_kit::Error::service(SERVICE, error);
-    let invalid =
-        |what: String| service_kit::Error::service(SERVICE, io::Error::new(io::ErrorKind::InvalidInput, what));
+    let refused = |error: BackendError| service_kit::Error::start(SERVICE, error);
+    let invalid = |what: String| service_kit::Error::start(SERVICE, io::Error::new(io::ErrorKind::InvalidInput, what));
     let helper = match &config.executable {
         Some(path) => path.clone(),
-        None => std::env::current_exe().map_err(|error| service_kit::Error::service(SERVICE, error))?,
+        None => std::env::current_exe().map_err(|error| service_kit::Error::start(SERVICE, error))?,
     };
     let (address, prefix_length) = config.pod_cidr.unwrap_or(DEFAULT_NETWORK);
     let network = PodNetwork::new(address, prefix_length)
         .ok_or_else(|| invalid(format!("pod network {address}/{prefix_length}: the prefix must have 8 to 28 bits")))?;
     let mut private = std::fs::DirBuilder::new();
     let made = private.recursive(true).mode(0o700).create(&config.state_dir);
-    made.map_err(|error| service_kit::Error::service(SERVICE, error))?;
+    made.map_err(|error| service_kit::Error::start(SERVICE, error))?;
     let options = sandbox::Options {
         state_dir: config.state_dir.join("sandbox"),
         helper,
@@ -71,7 +70,7 @@ pub async fn start(config: Config, context: Context) -> Result<Running, service_
         if let Err(error) = backend.close().await {
             tracing::warn!(error = service_kit::status::chain(&error), "processes of the node stay");
         }
-        served.unwrap_or_else(|error| Err(service_kit::Error::service(SERVICE, error)))
+        served.unwrap_or_else(|error| Err(service_kit::Error::start(SERVICE, error)))
     });
     Ok(Running { name, address, task })
 }
