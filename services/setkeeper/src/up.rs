@@ -8,12 +8,10 @@ use std::io::{IsTerminal as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use api::proto::identity_dns::v1::GetZoneRequest;
-use api::proto::identity_dns::v1::identity_dns_service_client::IdentityDnsServiceClient;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use serde_json::json;
-use service_kit::{Context, Error, Running, ServerConfig, Target, Token, connect, signals, status};
+use service_kit::{Context, Error, Running, ServerConfig, Target, Token, signals, status};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Global, PeerArgs, Service, Tier, UpArgs};
@@ -112,7 +110,6 @@ async fn start_all(args: &UpArgs, setup: &mut Setup, started: &mut Vec<Started>)
         };
         if service == Service::Coordinator {
             server.unix_socket = Some(setup.data.socket());
-            setup.dns_address = dns_address(setup).await;
         }
         let context = Context::default();
         let end = context.shutdown.clone();
@@ -130,16 +127,6 @@ async fn start_all(args: &UpArgs, setup: &mut Setup, started: &mut Vec<Started>)
         }
     }
     Ok(())
-}
-
-/// Where DNS is really served: identity-dns knows, and where it does not answer, what it was told.
-pub(crate) async fn dns_address(setup: &Setup) -> String {
-    let channel = connect(&setup.peers.identity_dns, setup.token.as_ref());
-    let zone = IdentityDnsServiceClient::new(channel).get_zone(GetZoneRequest {}).await;
-    match zone.map(|zone| zone.into_inner().address) {
-        Ok(address) if !address.is_empty() => address,
-        _ => setup.dns_listen.to_string(),
-    }
 }
 
 async fn run(
