@@ -14,7 +14,9 @@
 pub mod backend;
 mod config;
 mod error;
+pub mod helper;
 pub mod kubelet;
+pub mod sandbox;
 mod server;
 pub mod spec;
 mod start;
