@@ -50,7 +50,8 @@ impl Setup {
                 }
                 Ok(started.running)
             }
-            Service::VolumeClaim | Service::PodRuntime => Err(Error::start(service.name(), "not linked")),
+            Service::PodRuntime => pod_runtime::start(self.pod_runtime(server), context).await,
+            Service::VolumeClaim => Err(Error::start(service.name(), "not linked")),
         }
     }
 
@@ -68,6 +69,18 @@ impl Setup {
             cache: Some(directory.join("zone")),
             ..identity_dns::Config::default()
         })
+    }
+
+    fn pod_runtime(&self, server: ServerConfig) -> pod_runtime::Config {
+        let directory = self.data.of_service("runtime");
+        pod_runtime::Config {
+            listen: server,
+            token: self.token.clone(),
+            tier: self.tier.into(),
+            name_server: self.dns_address.parse().ok(),
+            advertise: self.advertise.as_ref().map(ToString::to_string),
+            ..pod_runtime::Config::new(self.node_name.clone(), self.peers.coordinator.clone(), directory)
+        }
     }
 
     fn coordinator(&self, server: ServerConfig) -> coordinator::Config {
@@ -108,4 +121,14 @@ pub(crate) fn node_name() -> String {
     let name: String = hostname.trim().to_ascii_lowercase().chars().map(fit).take(NODE_NAME_LENGTH_MAX).collect();
     let name = name.trim_matches(['-', '.']);
     if domain::is_dns_subdomain(name).is_ok() { name.to_owned() } else { "localhost".to_owned() }
+}
+
+impl From<Tier> for pod_runtime::Tier {
+    fn from(tier: Tier) -> Self {
+        match tier {
+            Tier::Auto => Self::Auto,
+            Tier::Namespaced => Self::Namespaced,
+            Tier::Process => Self::Process,
+        }
+    }
 }
