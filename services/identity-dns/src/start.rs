@@ -34,13 +34,13 @@ pub struct Started {
 /// # Errors
 /// The configuration makes no sense, an address cannot be bound, or the cache cannot be used.
 pub async fn start(config: Config, context: Context) -> Result<Started, Error> {
-    let failed = |error: StartError| Error::service(NAME, error);
+    let failed = |error: StartError| Error::start(NAME, error);
     check(&config).map_err(failed)?;
     let sockets = bind(&config).map_err(failed)?;
     let zone = zone(&config, &sockets).map_err(failed)?;
     let (cache, now) = (config.cache.clone(), context.clock.now());
     let opened = tokio::task::spawn_blocking(move || Publisher::open(zone, cache, now)).await;
-    let opened = opened.map_err(|error| Error::service(NAME, error))?;
+    let opened = opened.map_err(|error| Error::start(NAME, error))?;
     let publisher = opened
         .map_err(|source| failed(StartError::Cache { path: config.cache.clone().unwrap_or_default(), source }))?;
     let publisher = Arc::new(publisher);

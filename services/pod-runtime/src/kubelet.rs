@@ -235,6 +235,7 @@ impl Kubelet {
                 info!(store = registration.store_id, "the coordinator answers");
                 self.store_id = registration.store_id;
                 self.seen.clear();
+                self.shared.dns_address.send_replace(registration.dns_address);
                 self.shared.cluster_domain.send_if_modified(|domain| {
                     let news = !registration.cluster_domain.is_empty() && *domain != registration.cluster_domain;
                     if news {

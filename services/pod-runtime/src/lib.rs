@@ -21,6 +21,7 @@ mod server;
 pub mod spec;
 mod start;
 
-pub use config::{Config, Tier};
+pub use config::Config;
 pub use error::{Error, SERVICE};
-pub use start::start_with_backend;
+pub use sandbox::{PodNetwork, Tier};
+pub use start::{start, start_with_backend};

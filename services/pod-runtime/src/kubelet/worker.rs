@@ -44,6 +44,9 @@ const REPORT_RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration
 /// Deadlines travel in whole seconds; a pod must not lose the part of one that was cut off.
 const DEADLINE_ROUNDING: Duration = Duration::from_secs(1);
 
+/// Lines of a hosts file: each an address and its names.
+pub type OtherNames = Vec<(IpAddr, Vec<String>)>;
+
 /// What all workers share.
 pub struct Shared {
     /// Makes pods real.
@@ -66,10 +69,12 @@ pub struct Shared {
     pub machine: Machine,
     /// Domain of names.
     pub cluster_domain: watch::Sender<String>,
+    /// Where DNS is served, once the coordinator said so: host:port.
+    pub dns_address: watch::Sender<String>,
     /// The machine's own resolver configuration.
     pub host_resolv_conf: String,
     /// Names of all pods, where there is no name server on port 53.
-    pub others: watch::Sender<Arc<Vec<(IpAddr, Vec<String>)>>>,
+    pub others: watch::Sender<Arc<OtherNames>>,
     /// Events on their way.
     pub events: mpsc::Sender<wire::ReportEventRequest>,
     /// The end of this runtime; pods go on.
@@ -241,12 +246,13 @@ impl Worker {
         self.gone |= wanted.gone;
         self.hear_last_words(&wanted.assigned);
         let decision = self.decide(&wanted);
-        if decision.record != self.record {
-            if let Err(error) = self.directory.create().and_then(|()| self.directory.save_record(&decision.record)) {
-                error!(uid = %self.uid, error = %error, "cannot keep the record of a pod");
-                self.wake_at = self.shared.clock.now().steady.plus(RETRY);
-                return false; // Nothing is done that is not kept first.
-            }
+        let keep = || self.directory.create().and_then(|()| self.directory.save_record(&decision.record));
+        if decision.record != self.record
+            && let Err(error) = keep()
+        {
+            error!(uid = %self.uid, error = %error, "cannot keep the record of a pod");
+            self.wake_at = self.shared.clock.now().steady.plus(RETRY);
+            return false; // Nothing is done that is not kept first.
         }
         self.observations.clear();
         let stopped = decision.stopped;

@@ -59,8 +59,7 @@ pub(crate) fn enter() -> io::Result<()> {
             setns(network, CloneFlags::CLONE_NEWNET)?;
         }
     }
-    let error =
-        Command::new("/proc/self/exe").arg("node-anchor").arg(serde_json::to_string(&setup)?).exec();
+    let error = Command::new("/proc/self/exe").arg("node-anchor").arg(serde_json::to_string(&setup)?).exec();
     Err(error)
 }
 

@@ -178,8 +178,10 @@ impl Init {
             if self.exited.is_some() {
                 break;
             }
-            let mut set =
-                [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN), PollFd::new(self.shim.as_fd(), PollFlags::POLLIN)];
+            let mut set = [
+                PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.shim.as_fd(), PollFlags::POLLIN),
+            ];
             match poll(&mut set, PollTimeout::NONE) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
@@ -261,9 +263,8 @@ impl Init {
         }
         loop {
             process::kill_descendants();
-            match waitpid(None, None) {
-                Err(Errno::ECHILD) => return,
-                Ok(_) | Err(_) => {}
+            if waitpid(None, None) == Err(Errno::ECHILD) {
+                return;
             }
         }
     }

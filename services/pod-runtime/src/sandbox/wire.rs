@@ -200,6 +200,8 @@ pub(crate) struct InitSpec {
     pub(crate) isolation: super::record::Isolation,
     /// Where the root is put together.
     pub(crate) root: std::path::PathBuf,
+    /// A program that is there at its own path.
+    pub(crate) program: std::path::PathBuf,
     /// Directories to hide.
     pub(crate) masked: Vec<std::path::PathBuf>,
 }
@@ -339,12 +341,8 @@ pub(crate) fn receive_with<T: DeserializeOwned>(stream: &UnixStream) -> io::Resu
         let mut buffer = [0; 4096];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let received = rustix::net::recvmsg(
-            stream,
-            &mut [IoSliceMut::new(&mut buffer)],
-            &mut ancillary,
-            RecvFlags::CMSG_CLOEXEC,
-        );
+        let received =
+            rustix::net::recvmsg(stream, &mut [IoSliceMut::new(&mut buffer)], &mut ancillary, RecvFlags::CMSG_CLOEXEC);
         let count = match received {
             Ok(received) => received.bytes,
             Err(rustix::io::Errno::INTR) => continue,
@@ -367,11 +365,7 @@ pub(crate) fn receive_with<T: DeserializeOwned>(stream: &UnixStream) -> io::Resu
 
 /// Calls `act` with a short path to a socket in `directory`: the address of a unix socket has 108 bytes only, a state
 /// directory may be longer.
-pub(crate) fn in_directory<T>(
-    directory: &Path,
-    name: &str,
-    act: impl FnOnce(&Path) -> io::Result<T>,
-) -> io::Result<T> {
+pub(crate) fn in_directory<T>(directory: &Path, name: &str, act: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
     let directory = File::open(directory)?;
     act(Path::new(&format!("/proc/self/fd/{}/{name}", directory.as_fd().as_raw_fd())))
 }

@@ -130,10 +130,15 @@ pub(crate) async fn mounts_appear_where_the_machine_has_no_path(world: &World) {
     assert_eq!(world.exec("web-0", "cat /setkeeper-data/deep/config/key").await.1, "value");
     assert_eq!(world.exec("web-0", "cat /usr/share/setkeeper-test/one/key.txt").await.1, "value");
     assert_ne!(world.exec("web-0", "echo x > /setkeeper-data/deep/config/key").await.0, 0);
-    assert_eq!(world.exec("web-0", "ls -d /setkeeper-data/here-before /var/lib /usr/share /usr/bin | wc -l").await.1, "4");
+    assert_eq!(
+        world.exec("web-0", "ls -d /setkeeper-data/here-before /var/lib /usr/share /usr/bin | wc -l").await.1,
+        "4"
+    );
     let (code, _) = world.exec("web-0", "head -c 3000000 /dev/zero > /cache/x").await;
     assert_ne!(code, 0, "memory is bounded");
-    assert!(!std::path::Path::new("/setkeeper-data").exists() && !std::path::Path::new("/var/lib/setkeeper-test").exists());
+    assert!(
+        !std::path::Path::new("/setkeeper-data").exists() && !std::path::Path::new("/var/lib/setkeeper-test").exists()
+    );
 }
 
 pub(crate) async fn the_machine_cannot_be_written(world: &World) {
@@ -171,6 +176,10 @@ pub(crate) async fn the_state_directory_is_hidden(world: &World) {
     assert_eq!(listed, "0");
     let (code, _) = world.exec("web-0", &format!("cat {}/pods/web-0/sandbox.json", state.display())).await;
     assert_ne!(code, 0);
+    // The runtime's own program is there all the same, at its own path and only to be run.
+    let program = std::env::current_exe().expect("own path");
+    let (code, said) = world.exec("web-0", &format!("test -x {0} && ! touch {0}", program.display())).await;
+    assert_eq!(code, 0, "{said}");
     let (code, said) = world.exec("web-0", "umount -l / ; umount /proc").await;
     assert_ne!(code, 0, "{said}");
 }

@@ -121,9 +121,8 @@ pub(crate) async fn a_new_anchor_joins_the_node_of_living_pods(world: &World) {
     for name in ["web-0", "web-1"] {
         pods.push(world.sandbox(name).await);
         listen(world, name, "0.0.0.0:80").await;
-        let anchor = processes(|line| {
-            line.contains("node-anchor") && line.contains(world.state_dir().to_str().expect("text"))
-        });
+        let anchor =
+            processes(|line| line.contains("node-anchor") && line.contains(world.state_dir().to_str().expect("text")));
         assert_eq!(anchor.len(), 1, "one anchor per state directory");
         kill_hard(anchor[0]);
         until("the anchor's death", async || {

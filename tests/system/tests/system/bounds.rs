@@ -35,7 +35,8 @@ async fn unbounded_manifests_are_refused_quickly() {
     let product = product().await;
     refused(&product, "10^9 replicas", &set("web", "1000000000", ""), &["spec.replicas"]).await;
     refused(&product, "a pod name of 64", &set(&"w".repeat(62), "100", ""), &["metadata.name"]).await;
-    refused(&product, "negative replicas", &set("web", "-1", ""), &["spec.replicas", "greater than or equal to 0"]).await;
+    refused(&product, "negative replicas", &set("web", "-1", ""), &["spec.replicas", "greater than or equal to 0"])
+        .await;
     refused(&product, "100 MB", &format!("# {}\n", "x".repeat(100_000_000)), &[]).await;
     let deep = format!("{{\"a\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000));
     refused(&product, "deep nesting", &deep, &[]).await;

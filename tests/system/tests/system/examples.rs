@@ -69,7 +69,10 @@ async fn nginx_two_binds_the_volumes_that_were_made_by_hand() {
     let product = applied("nginx-two.yaml").await;
     let first = bound(&product, "www-web-0").await;
     assert_eq!(first["metadata"]["name"], "pv001");
-    assert_eq!((&first["spec"]["persistentVolumeReclaimPolicy"], &first["status"]["phase"]), (&"Retain".into(), &"Bound".into()));
+    assert_eq!(
+        (&first["spec"]["persistentVolumeReclaimPolicy"], &first["status"]["phase"]),
+        (&"Retain".into(), &"Bound".into())
+    );
     if ready_or_not_installed(&product, "web-0").await {
         assert_eq!(bound(&product, "www-web-1").await["metadata"]["name"], "pv002");
     }
@@ -80,7 +83,10 @@ async fn mysql_takes_its_domain_from_the_service_and_its_names_from_the_set() {
     let product = applied("mysql.yaml").await;
     ready_or_not_installed(&product, "stateful-mysql-0").await;
     let pod = product.get(&["pod", "stateful-mysql-0"]).await.expect("exists");
-    assert_eq!((&pod["spec"]["hostname"], &pod["spec"]["subdomain"]), (&"stateful-mysql-0".into(), &"none-service".into()));
+    assert_eq!(
+        (&pod["spec"]["hostname"], &pod["spec"]["subdomain"]),
+        (&"stateful-mysql-0".into(), &"none-service".into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

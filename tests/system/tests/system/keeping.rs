@@ -12,7 +12,8 @@ fn running(mark: &str, replicas: u32) -> Vec<(String, Process)> {
         .filter_map(|ordinal| {
             let name = format!("sleepers-{ordinal}");
             let processes = in_pod(&[&format!("MARK={mark}"), &format!("POD_NAME={name}")]);
-            let mut sleeping = processes.into_iter().filter(|process| process.command.first().is_some_and(|c| c == "sleep"));
+            let mut sleeping =
+                processes.into_iter().filter(|process| process.command.first().is_some_and(|c| c == "sleep"));
             let first = sleeping.next()?;
             assert_eq!(sleeping.next(), None, "{name} runs twice");
             Some((name, first))

@@ -16,7 +16,8 @@ async fn dns(product: &Product) -> (String, String) {
 }
 
 fn dig(server: &(String, String), arguments: &[&str]) -> String {
-    let output = Command::new("dig").arg(format!("@{}", server.0)).args(["-p", &server.1, "+short"]).args(arguments).output();
+    let output =
+        Command::new("dig").arg(format!("@{}", server.0)).args(["-p", &server.1, "+short"]).args(arguments).output();
     String::from_utf8_lossy(&output.expect("dig runs").stdout).trim().to_owned()
 }
 

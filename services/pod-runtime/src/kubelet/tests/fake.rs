@@ -393,6 +393,7 @@ impl Runtime {
             catalogue: Catalogue::built_in(None),
             machine: environment::Machine::default(),
             cluster_domain: watch::Sender::new("cluster.local".to_owned()),
+            dns_address: watch::Sender::new(String::new()),
             host_resolv_conf: String::new(),
             others: watch::Sender::new(Arc::default()),
             events,

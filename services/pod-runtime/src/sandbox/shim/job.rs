@@ -12,12 +12,12 @@ use nix::sys::signal::{Signal, kill, killpg};
 use rustix::fs::OFlags;
 
 use crate::backend::{ContainerSpec, Exit};
+use crate::sandbox::clock;
 use crate::sandbox::init::Placement;
 use crate::sandbox::log::{Log, Stream};
 use crate::sandbox::process::{self, POD_MARK, ProcessId};
 use crate::sandbox::record::{PodDir, SandboxRecord, StartedRecord};
 use crate::sandbox::wire::{self, Filled, InitOrder, InitSpec, Lines, ProgramSpec, ShimReply, StageEvent};
-use crate::sandbox::clock;
 
 /// Bytes of a command's output that are kept: the first 10 KiB, as kubelets keep of a probe's.
 const EXEC_OUTPUT_MAX: usize = 10 * 1024;
@@ -111,14 +111,14 @@ impl ContainerJob {
         if !sandbox.isolation.processes {
             spec.env.push((POD_MARK.into(), sandbox.spec.uid.0.clone()));
         }
-        let started =
-            StartedRecord { started_at: clock::now(), boot_id: process::boot_id(), init: None, main: None };
+        let started = StartedRecord { started_at: clock::now(), boot_id: process::boot_id(), init: None, main: None };
         directory.write_started(&spec.name, spec.instance, &started)?;
         directory.prune(&spec.name, spec.instance.saturating_sub(1));
         let order = InitOrder::Run(Box::new(InitSpec {
             container: spec.clone(),
             isolation: sandbox.isolation,
             root: directory.root(),
+            program: sandbox.program.clone(),
             masked: sandbox.masked.clone(),
         }));
         let placement = if sandbox.isolation.processes { Placement::New } else { Placement::Plain };
