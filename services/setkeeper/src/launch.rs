@@ -51,7 +51,10 @@ impl Setup {
                 Ok(started.running)
             }
             Service::PodRuntime => pod_runtime::start(self.pod_runtime(server), context).await,
-            Service::VolumeClaim => Err(Error::start(service.name(), "not linked")),
+            Service::VolumeClaim => {
+                let config = volume_claim::Config { server, volumes_directory: self.volumes.clone() };
+                volume_claim::start(config, context).await
+            }
         }
     }
 
