@@ -49,7 +49,7 @@ async fn a_pod_lives_and_ends(tier: Tier, base: &Path) {
     coordinator.assign(pod(), &volume);
 
     let (context, running) = start(tier, address, base).await;
-    let status = coordinator.until(|status| ready(status)).await;
+    let status = coordinator.until(ready).await;
     assert_eq!(status["phase"], "Running");
     let seen = std::fs::read_to_string(volume.join("seen")).expect("the container wrote into its claim");
     assert_eq!(seen, format!("web-0 {} 7\n", status["podIP"].as_str().unwrap_or_default()));
@@ -70,7 +70,7 @@ async fn a_pod_lives_and_ends(tier: Tier, base: &Path) {
     running.task.await.expect("no panic").expect("a clean end");
     coordinator.forget();
     let (context, running) = start(tier, address, base).await;
-    let again = coordinator.until(|status| ready(status)).await;
+    let again = coordinator.until(ready).await;
     assert_eq!(again["containerStatuses"][0]["containerID"], status["containerStatuses"][0]["containerID"]);
     assert_eq!(again["conditions"], status["conditions"]);
 
