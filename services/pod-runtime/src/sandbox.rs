@@ -54,22 +54,11 @@ use self::node::Node;
 use self::operations::Inner;
 use self::probe::Trial;
 use self::record::Isolation;
-use self::wire::{AnchorReply, AnchorRequest};
+use self::wire::AnchorRequest;
 use crate::backend::{
     BackendError, Capabilities, ContainerInstance, ContainerSpec, ExecOutcome, PodBackend, SandboxSpec, SandboxState,
 };
-
-/// Which tier to run pods in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Tier {
-    /// Namespaced where the machine allows it, otherwise plain processes.
-    #[default]
-    Auto,
-    /// Namespaced, or not at all.
-    Namespaced,
-    /// Plain processes.
-    Process,
-}
+pub use crate::config::Tier;
 
 /// How to run pods here.
 #[derive(Debug, Clone)]
@@ -125,11 +114,13 @@ pub async fn open(options: Options) -> Result<Arc<Sandboxes>, BackendError> {
     };
     let loopback = PodNetwork::new(LOOPBACK.0, LOOPBACK.1);
     let network = choice.network.or(loopback).unwrap_or(options.network);
+    let program = options.helper.canonicalize().map_err(machine(format!("program {}", options.helper.display())))?;
     let mut masked = options.masked;
     masked.push(state.clone());
     let inner = Inner::new(operations::Parts {
         state,
         helper: options.helper,
+        program,
         masked,
         network,
         isolation: choice.isolation,
@@ -163,7 +154,10 @@ fn prepare(state: &Path) -> io::Result<(PathBuf, File)> {
     lock.try_lock().map_err(|_| io::Error::new(io::ErrorKind::ResourceBusy, "another runtime uses the directory"))?;
     for name in record::names(&state.join("pods"))? {
         if name.starts_with('.') {
-            fs::remove_dir_all(state.join("pods").join(name))?;
+            // What a removal left when it was cut short. What resists is tried again by the next runtime.
+            if let Err(error) = fs::remove_dir_all(state.join("pods").join(&name)) {
+                tracing::warn!(directory = name, %error, "remains of a removed pod stay");
+            }
         }
     }
     Ok((state, lock))
@@ -224,14 +218,10 @@ async fn choose(options: &Options, state: &Path) -> Result<Choice, BackendError>
 fn namespaced(network: PodNetwork, one_uid: bool) -> Choice {
     let isolation = Isolation { network: true, processes: true, mounts: true, own_user_namespace: false, one_uid };
     let mut degraded = vec!["memory and CPU limits are not enforced".to_owned()];
+    degraded.push("pods reach each other and this machine's name server, but nothing beyond".to_owned());
     if one_uid {
-        degraded.push(
-            "every user id of a container is this user on disk; supplemental groups and fsGroup have no effect"
-                .to_owned(),
-        );
-        degraded.push("pods reach each other and this machine's name server, but nothing beyond".to_owned());
-    } else {
-        degraded.push("pods reach each other and this machine's name server, but nothing beyond".to_owned());
+        let users = "every user id of a container is this user on disk; supplemental groups have no effect";
+        degraded.push(users.to_owned());
     }
     let gateway = IpAddr::V4(network.gateway());
     Choice {
@@ -331,10 +321,7 @@ impl Sandboxes {
         if self.list().await?.iter().any(|sandbox| sandbox.alive) {
             return Ok(());
         }
-        match node.call(AnchorRequest::End).await {
-            Ok((AnchorReply::Done | AnchorReply::Hello { .. } | AnchorReply::Error { .. }, _)) => Ok(()),
-            Err(error) => Err(machine("end of the node".into())(error)),
-        }
+        node.end().await.map_err(machine("end of the node".into()))
     }
 }
 

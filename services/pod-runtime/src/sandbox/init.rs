@@ -263,9 +263,8 @@ impl Init {
         }
         loop {
             process::kill_descendants();
-            match waitpid(None, None) {
-                Err(Errno::ECHILD) => return,
-                Ok(_) | Err(_) => {}
+            if waitpid(None, None) == Err(Errno::ECHILD) {
+                return;
             }
         }
     }

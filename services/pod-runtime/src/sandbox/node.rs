@@ -40,20 +40,26 @@ impl Node {
     /// Asks the anchor; starts it first where there is none.
     pub(crate) async fn call(&self, request: AnchorRequest) -> io::Result<(AnchorReply, Vec<OwnedFd>)> {
         match self.ask(request.clone()).await {
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {}
+            Err(error) if is_absent(&error) => {}
             other => return other,
         }
         let starting = self.starting.lock().await;
         // Another caller may have started it meanwhile.
         match self.ask(AnchorRequest::Hello).await {
             Ok(_) => {}
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
-                self.start().await?;
-            }
+            Err(error) if is_absent(&error) => self.start().await?,
             Err(error) => return Err(error),
         }
         drop(starting);
         self.ask(request).await
+    }
+
+    /// Ends the anchor, if there is one and it has no pods.
+    pub(crate) async fn end(&self) -> io::Result<()> {
+        match self.ask(AnchorRequest::End).await {
+            Err(error) if !is_absent(&error) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     async fn ask(&self, request: AnchorRequest) -> io::Result<(AnchorReply, Vec<OwnedFd>)> {
@@ -121,6 +127,11 @@ impl Node {
             reply => self.check(&reply),
         }
     }
+}
+
+/// Whether nobody listens.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
 }
 
 /// The node's namespaces as a living shim holds them; none where no pod lives.

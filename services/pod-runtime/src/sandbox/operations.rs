@@ -41,6 +41,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Parts {
     pub(crate) state: PathBuf,
     pub(crate) helper: PathBuf,
+    pub(crate) program: PathBuf,
     pub(crate) masked: Vec<PathBuf>,
     pub(crate) network: PodNetwork,
     pub(crate) isolation: Isolation,
@@ -56,6 +57,7 @@ pub(crate) struct Inner {
     pub(crate) changed: Arc<Notify>,
     state: PathBuf,
     helper: PathBuf,
+    program: PathBuf,
     masked: Vec<PathBuf>,
     network: PodNetwork,
     isolation: Isolation,
@@ -78,6 +80,7 @@ impl Inner {
             changed: Arc::new(Notify::new()),
             state: parts.state,
             helper: parts.helper,
+            program: parts.program,
             masked: parts.masked,
             network: parts.network,
             isolation: parts.isolation,
@@ -120,6 +123,14 @@ impl Inner {
     }
 
     pub(crate) async fn list(&self) -> Result<Vec<SandboxState>, BackendError> {
+        let (found, unclear) = self.census().await?;
+        for (name, error) in unclear {
+            tracing::warn!(pod = name, %error, "state of a pod cannot be told");
+        }
+        Ok(found)
+    }
+
+    async fn census(&self) -> Result<Census, BackendError> {
         let pods = self.state.join("pods");
         blocking(move || census_of(&pods)).await.map_err(machine("list of sandboxes".into()))
     }
@@ -135,7 +146,7 @@ impl Inner {
     pub(crate) async fn ensure_sandbox(&self, spec: SandboxSpec) -> Result<SandboxState, BackendError> {
         let pod = self.directory(&spec.uid).map_err(|_| BackendError::CannotRun {
             reason: "CreateContainerConfigError",
-            message: format!("uid {:?} is not of letters, digits and hyphens", spec.uid.0),
+            message: format!("uid {:?} cannot name a directory", spec.uid.0),
         })?;
         let turn = self.turn(&spec.uid);
         let _turn = turn.lock().await;
@@ -158,7 +169,11 @@ impl Inner {
     /// Makes sure that no other incarnation lives or is about to, then writes down the sandbox with its address.
     async fn admit(&self, pod: &PodDir, spec: &SandboxSpec) -> Result<(), BackendError> {
         let mut beginning = self.admission.lock().await;
-        let sandboxes = self.list().await?;
+        let (sandboxes, unclear) = self.census().await?;
+        if let Some((name, error)) = unclear.into_iter().next() {
+            // It might be this pod's predecessor, and alive.
+            return Err(machine(format!("state of pod {name}, needed before {} starts", spec.name))(error));
+        }
         let rival = sandboxes.iter().find(|other| {
             let same = (&other.spec.namespace, &other.spec.name) == (&spec.namespace, &spec.name);
             same && other.spec.uid != spec.uid && (other.alive || beginning.contains(&other.spec.uid))
@@ -168,7 +183,8 @@ impl Inner {
         }
         let write = {
             let (pod, spec, state) = (pod.clone(), spec.clone(), self.state.clone());
-            let (network, isolation, masked) = (self.network, self.isolation, self.masked.clone());
+            let (network, isolation) = (self.network, self.isolation);
+            let (program, masked) = (self.program.clone(), self.masked.clone());
             move || {
                 let ip = match pod.sandbox() {
                     Ok(record) => record.ip,
@@ -182,6 +198,7 @@ impl Inner {
                     prefix_length: network.prefix_length(),
                     gateway: network.gateway(),
                     isolation,
+                    program,
                     masked,
                 })
             }
@@ -227,7 +244,7 @@ impl Inner {
     ) -> Result<ContainerInstance, BackendError> {
         let invalid = |message: String| BackendError::CannotRun { reason: "CreateContainerConfigError", message };
         if !is_plain(&spec.name) {
-            return Err(invalid(format!("container name {:?} is not of letters, digits and hyphens", spec.name)));
+            return Err(invalid(format!("container name {:?} cannot name a directory", spec.name)));
         }
         if spec.command.is_empty() {
             return Err(invalid("no command".into()));
@@ -389,14 +406,21 @@ impl Inner {
     }
 }
 
-fn census_of(pods: &std::path::Path) -> io::Result<Vec<SandboxState>> {
-    let mut found = Vec::new();
-    for name in record::names(pods)? {
-        if is_plain(&name) {
-            found.extend(census::examine(&PodDir::new(pods.join(name)))?);
+/// Sandboxes, and the directories of which nothing certain can be said.
+type Census = (Vec<SandboxState>, Vec<(String, io::Error)>);
+
+fn census_of(pods: &std::path::Path) -> io::Result<Census> {
+    let (mut found, mut unclear) = (Vec::new(), Vec::new());
+    for name in record::names(pods)?.into_iter().filter(|name| is_plain(name)) {
+        let pod = PodDir::new(pods.join(&name));
+        match census::examine(&pod) {
+            Ok(state) => found.extend(state),
+            // Removed while we looked.
+            Err(_) if !pod.path().exists() => {}
+            Err(error) => unclear.push((name, error)),
         }
     }
-    Ok(found)
+    Ok((found, unclear))
 }
 
 /// The next address that no sandbox has; remembered before it is used, so that it rests after the sandbox is gone.
@@ -445,5 +469,6 @@ fn unexpected(reply: &ShimReply) -> BackendError {
 /// Whether a text from outside may name a file.
 fn is_plain(text: &str) -> bool {
     const LENGTH_MAX: usize = 128;
-    (1..=LENGTH_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    (1..=LENGTH_MAX).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }

@@ -106,7 +106,8 @@ fn build(trial: &str, processes: bool) -> io::Result<()> {
         memory_limit_bytes: None,
         cpu_limit_millis: None,
     };
-    root::enter(&InitSpec { container, isolation, root: trial.root, masked: Vec::new() })
+    let program = std::env::current_exe()?;
+    root::enter(&InitSpec { container, isolation, root: trial.root, program, masked: Vec::new() })
 }
 
 fn record(trial: &Trial) -> SandboxRecord {
@@ -125,6 +126,7 @@ fn record(trial: &Trial) -> SandboxRecord {
             own_user_namespace: false,
             one_uid: false,
         },
+        program: PathBuf::new(),
         masked: Vec::new(),
     }
 }

@@ -54,6 +54,8 @@ pub(crate) struct SandboxRecord {
     pub(crate) gateway: Ipv4Addr,
     /// What separates the pod from the machine.
     pub(crate) isolation: Isolation,
+    /// This program, which containers can run at its own path wherever that is.
+    pub(crate) program: PathBuf,
     /// Directories that no container may see except through its mounts.
     pub(crate) masked: Vec<PathBuf>,
 }

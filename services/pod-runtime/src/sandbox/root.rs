@@ -55,6 +55,7 @@ pub(crate) fn enter(spec: &InitSpec) -> io::Result<()> {
     for path in masked {
         mask(&path)?;
     }
+    tree.keep(&spec.program).map_err(tried(format!("keeping {}", spec.program.display())))?;
     for (wanted, source) in spec.container.mounts.iter().zip(sources) {
         tree.mount(wanted, source.as_deref()).map_err(tried(format!("mounting {}", wanted.target.display())))?;
     }
@@ -116,6 +117,16 @@ impl Tree {
             self.writable.push(PathBuf::from("/var/tmp"));
         }
         Ok(())
+    }
+
+    /// Shows a file of the machine at its own path, where something private lies over it.
+    fn keep(&mut self, file: &Path) -> io::Result<()> {
+        if file.exists() || !on_machine(file).is_file() {
+            return Ok(());
+        }
+        let target = self.make_target(file, false, LINKS_MAX)?;
+        bind(&on_machine(file), &target)?;
+        remount(&target, MsFlags::MS_RDONLY | MsFlags::MS_NODEV | MsFlags::MS_NOSUID)
     }
 
     fn mount(&mut self, wanted: &Mount, source: Option<&Path>) -> io::Result<()> {

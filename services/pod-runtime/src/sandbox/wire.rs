@@ -200,6 +200,8 @@ pub(crate) struct InitSpec {
     pub(crate) isolation: super::record::Isolation,
     /// Where the root is put together.
     pub(crate) root: std::path::PathBuf,
+    /// A program that is there at its own path.
+    pub(crate) program: std::path::PathBuf,
     /// Directories to hide.
     pub(crate) masked: Vec<std::path::PathBuf>,
 }

@@ -47,16 +47,13 @@ pub(crate) async fn run(tier: Tier, base: &Path, filter: &str) -> ExitCode {
         isolation::programs_run_as_the_user_asked_for,
         isolation::a_pods_root_is_not_the_machines,
     ];
-    if let Err(error) = World::open(base.join("probe"), tier).await {
-        let mut text = format!("  skipped: {error}");
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            text.push_str(&format!(": {cause}"));
-            source = cause.source();
+    match World::open(base.join("probe"), tier).await {
+        Ok(world) => {
+            let capabilities = world.backend.capabilities();
+            println!("  {}; {}", capabilities.tier, capabilities.degraded.join("; "));
+            world.close().await;
         }
-        println!("{text}");
-        let must = std::env::vars_os().any(|(name, value)| name == "CI" && value == "true");
-        return if must { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        Err(error) => return skip(&error),
     }
     let mut failed = 0;
     for (name, case) in all.iter().filter(|(name, _)| name.contains(filter)) {
@@ -75,6 +72,19 @@ pub(crate) async fn run(tier: Tier, base: &Path, filter: &str) -> ExitCode {
         }
     }
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Where the tier is refused: says why, and fails where it must not be.
+fn skip(error: &BackendError) -> ExitCode {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    println!("  skipped: {text}");
+    let must = std::env::vars_os().any(|(name, value)| name == "CI" && value == "true");
+    if must { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// After a failure: ends what carries this run's directory in its command line, and nothing else.

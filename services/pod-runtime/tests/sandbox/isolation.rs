@@ -176,6 +176,10 @@ pub(crate) async fn the_state_directory_is_hidden(world: &World) {
     assert_eq!(listed, "0");
     let (code, _) = world.exec("web-0", &format!("cat {}/pods/web-0/sandbox.json", state.display())).await;
     assert_ne!(code, 0);
+    // The runtime's own program is there all the same, at its own path and only to be run.
+    let program = std::env::current_exe().expect("own path");
+    let (code, said) = world.exec("web-0", &format!("test -x {0} && ! touch {0}", program.display())).await;
+    assert_eq!(code, 0, "{said}");
     let (code, said) = world.exec("web-0", "umount -l / ; umount /proc").await;
     assert_ne!(code, 0, "{said}");
 }

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
     match words.as_slice() {
         ["agent", state, tier] => survival::agent(Path::new(state), tier_of(tier)),
         ["fixture", rest @ ..] => fixture::main(rest),
+        ["bare", rest @ ..] => bare(rest),
         ["suite", tier, base, filter] => suite(tier_of(tier), Path::new(base), filter),
         _ if words.contains(&"--list") => ExitCode::SUCCESS,
         _ => all(words.iter().find(|word| !word.starts_with('-')).unwrap_or(&"")),
@@ -46,22 +47,38 @@ fn all(filter: &str) -> ExitCode {
     let users: &[Option<u32>] = if root { &[None, Some(ORDINARY_USER)] } else { &[None] };
     let mut failed = false;
     for user in users {
-        for tier in ["namespaced", "process"] {
+        for (tier, bare) in [("namespaced", false), ("process", false), ("process", true)] {
+            if bare && root && user.is_none() {
+                continue;
+            }
             let base = tempfile::tempdir_in(home()).expect("a directory for the tests");
             std::fs::set_permissions(base.path(), PermissionsExt::from_mode(0o755)).expect("permissions");
             let program = base.path().join("program");
             std::fs::copy(std::env::current_exe().expect("own path"), &program).expect("a copy of this program");
             let mut command = Command::new(&program);
-            command.args(["suite", tier]).arg(base.path()).arg(filter).current_dir("/");
+            command.args(bare.then_some("bare")).args(["suite", tier]).arg(base.path()).arg(filter).current_dir("/");
             if let Some(user) = user {
                 std::os::unix::fs::chown(base.path(), Some(*user), Some(*user)).expect("owner");
                 command.uid(*user).gid(*user);
             }
-            println!("{tier} tier, {}:", user.map_or("as we are".to_owned(), |user| format!("as user {user}")));
+            let who = user.map_or("as we are".to_owned(), |user| format!("as user {user}"));
+            println!("{tier} tier, {who}{}:", if bare { ", namespaces refused" } else { "" });
             failed |= !command.status().expect("the suite").success();
         }
     }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Runs a suite where the kernel refuses every further namespace, as hardened machines do.
+fn bare(rest: &[&str]) -> ExitCode {
+    let (user, group) = (nix::unistd::getuid(), nix::unistd::getgid());
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER).expect("a user namespace to refuse others in");
+    std::fs::write("/proc/self/setgroups", "deny").expect("setgroups");
+    std::fs::write("/proc/self/uid_map", format!("{user} {user} 1")).expect("uid_map");
+    std::fs::write("/proc/self/gid_map", format!("{group} {group} 1")).expect("gid_map");
+    std::fs::write("/proc/sys/user/max_user_namespaces", "0").expect("max_user_namespaces");
+    let error = Command::new("/proc/self/exe").args(rest).exec();
+    panic!("{error}");
 }
 
 /// A directory that an ordinary user reaches and that containers have none of their own of.

@@ -118,6 +118,7 @@ impl ContainerJob {
             container: spec.clone(),
             isolation: sandbox.isolation,
             root: directory.root(),
+            program: sandbox.program.clone(),
             masked: sandbox.masked.clone(),
         }));
         let placement = if sandbox.isolation.processes { Placement::New } else { Placement::Plain };
