@@ -48,6 +48,7 @@ async fn a_pod_lives_and_ends(tier: Tier, base: &Path) {
     std::fs::create_dir(&volume).expect("a volume");
     coordinator.assign(pod(), &volume);
 
+    std::fs::create_dir(base.join("memory")).expect("a place for what stays in memory");
     let (context, running) = start(tier, address, base).await;
     let status = coordinator.until(ready).await;
     assert_eq!(status["phase"], "Running");
@@ -96,7 +97,7 @@ fn pod() -> Value {
             "hostname": "web-0", "subdomain": "nginx", "terminationGracePeriodSeconds": 5,
             "volumes": [
                 {"name": "data", "persistentVolumeClaim": {"claimName": "data-web-0"}},
-                {"name": "shared", "emptyDir": {}},
+                {"name": "shared", "emptyDir": {"medium": "Memory"}},
             ],
             "initContainers": [{"name": "i", "command": ["sh", "-c", "echo 7 >/shared/n"], "volumeMounts": mounts}],
             "containers": [{
@@ -118,7 +119,7 @@ async fn start(tier: Tier, coordinator: SocketAddr, base: &Path) -> (Context, se
     let config = Config {
         listen: ServerConfig { listen: Some(loopback()), ..ServerConfig::default() },
         tier,
-        memory_dir: None,
+        memory_dir: Some(base.join("memory")),
         ..Config::new("here", Target::Tcp(coordinator.to_string()), base.join("state"))
     };
     let running = pod_runtime::start(config, context.clone()).await.expect("the runtime starts");
