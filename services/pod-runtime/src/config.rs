@@ -1,9 +1,10 @@
 //! What a pod runtime can be told.
 
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use service_kit::{ServerConfig, Target, Token};
+
+use crate::sandbox::PodNetwork;
 
 /// Which tier to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,13 +35,17 @@ pub struct Config {
     pub memory_dir: Option<PathBuf>,
     /// Which tier to use.
     pub tier: Tier,
-    /// Addresses of pods: network and prefix length; none means the tier's own choice.
-    pub pod_cidr: Option<(Ipv4Addr, u8)>,
+    /// The pods' network in the namespaced tier; none means 10.77.0.0/16.
+    pub pod_cidr: Option<PodNetwork>,
+    /// Directories that no container may see except through its mounts, besides `state_dir`: whatever holds volumes,
+    /// databases and tokens.
+    pub masked: Vec<PathBuf>,
     /// File that extends the built-in catalogue of images.
     pub catalogue: Option<PathBuf>,
     /// Where the coordinator reaches this runtime, host:port or unix:PATH; none means where it listens.
     pub advertise: Option<String>,
-    /// The executable that holds the shim and the demonstration workload; none means this very program.
+    /// A program whose `main` begins with [`crate::helper::helper_main`] and that has the demonstration workload; none
+    /// means the running one.
     pub executable: Option<PathBuf>,
 }
 
@@ -57,6 +62,7 @@ impl Config {
             memory_dir: Some(PathBuf::from("/dev/shm")),
             tier: Tier::Auto,
             pod_cidr: None,
+            masked: Vec::new(),
             catalogue: None,
             advertise: None,
             executable: None,

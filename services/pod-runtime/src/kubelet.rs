@@ -22,6 +22,9 @@ pub mod status;
 pub mod volumes;
 pub mod worker;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,7 +40,7 @@ use tracing::{error, info, warn};
 
 use assigned::Assigned;
 use directory::PodDirectory;
-use link::{Message, NodeLink, Registration};
+use link::{Message, Registration};
 use record::Record;
 use worker::{Shared, Summary, Wanted, Worker, jitter, keep_assignment};
 
@@ -232,6 +235,7 @@ impl Kubelet {
                 info!(store = registration.store_id, "the coordinator answers");
                 self.store_id = registration.store_id;
                 self.seen.clear();
+                self.shared.dns_address.send_replace(registration.dns_address);
                 self.shared.cluster_domain.send_if_modified(|domain| {
                     let news = !registration.cluster_domain.is_empty() && *domain != registration.cluster_domain;
                     if news {
@@ -286,9 +290,11 @@ impl Kubelet {
         }
     }
 
-    /// The object is gone: whatever is left of the pod ends.
+    /// The object is gone, says the store that assigned it: whatever is left of the pod ends.
     fn end(&self, uid: &Uid) {
-        if let Some(handle) = self.pods.lock().handles.get(uid) {
+        let inner = self.pods.lock();
+        if let Some(handle) = inner.handles.get(uid).filter(|handle| handle.summary.borrow().store_id == self.store_id)
+        {
             handle.wanted.send_modify(|wanted| wanted.gone = true);
         }
     }

@@ -14,11 +14,15 @@
 pub mod backend;
 mod config;
 mod error;
+pub mod helper;
 pub mod kubelet;
+pub mod sandbox;
 mod server;
 pub mod spec;
 mod start;
 
 pub use config::{Config, Tier};
 pub use error::{Error, SERVICE};
-pub use start::start_with_backend;
+pub use helper::helper_main;
+pub use sandbox::PodNetwork;
+pub use start::{start, start_with_backend};

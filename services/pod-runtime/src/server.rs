@@ -22,7 +22,7 @@ use crate::spec::Role;
 const PIECES_MAX: usize = 16;
 
 /// The server.
-pub struct PodRuntime {
+pub(crate) struct PodRuntime {
     backend: Arc<dyn PodBackend>,
     pods: Pods,
     effects: Effects,
@@ -32,7 +32,7 @@ pub struct PodRuntime {
 impl PodRuntime {
     /// A server over these pods.
     #[must_use]
-    pub fn new(backend: Arc<dyn PodBackend>, pods: Pods, shutdown: CancellationToken) -> Self {
+    pub(crate) fn new(backend: Arc<dyn PodBackend>, pods: Pods, shutdown: CancellationToken) -> Self {
         Self { backend, pods, effects: Effects::in_memory(), shutdown }
     }
 }

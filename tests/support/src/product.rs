@@ -237,6 +237,17 @@ impl Product {
         status.expect("own child").code().unwrap_or(128)
     }
 
+    /// The most memory that any of the services' processes has had resident, in KiB.
+    #[must_use]
+    pub fn peak_memory_kib(&self) -> u64 {
+        let peak = |pid: u32| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+            line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()
+        };
+        self.services.iter().filter_map(|(_, child)| peak(child.id())).max().unwrap_or(0)
+    }
+
     /// The end of what the services logged.
     #[must_use]
     pub fn log_tail(&self) -> String {

@@ -283,6 +283,9 @@ fn same_host(location: &str, host: &str, address: SocketAddr) -> Option<String> 
 }
 
 #[cfg(test)]
+mod live_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

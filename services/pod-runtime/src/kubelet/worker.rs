@@ -27,6 +27,7 @@ use super::decide::{Decision, Intent, Now, Observation, View, decide};
 use super::directory::PodDirectory;
 use super::environment::Machine;
 use super::link::{NodeLink, Refusal};
+use super::names::resolv_conf;
 use super::record::{Memory, Record};
 use super::security::not_enforced;
 use crate::backend::{BackendError, Capabilities, ContainerState, PodBackend, SandboxState};
@@ -43,6 +44,9 @@ const REPORT_RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration
 
 /// Deadlines travel in whole seconds; a pod must not lose the part of one that was cut off.
 const DEADLINE_ROUNDING: Duration = Duration::from_secs(1);
+
+/// Lines of a hosts file: each an address and its names.
+pub type OtherNames = Vec<(IpAddr, Vec<String>)>;
 
 /// What all workers share.
 pub struct Shared {
@@ -66,10 +70,12 @@ pub struct Shared {
     pub machine: Machine,
     /// Domain of names.
     pub cluster_domain: watch::Sender<String>,
+    /// Where DNS is served, once the coordinator said so: host:port.
+    pub dns_address: watch::Sender<String>,
     /// The machine's own resolver configuration.
     pub host_resolv_conf: String,
     /// Names of all pods, where there is no name server on port 53.
-    pub others: watch::Sender<Arc<Vec<(IpAddr, Vec<String>)>>>,
+    pub others: watch::Sender<Arc<OtherNames>>,
     /// Events on their way.
     pub events: mpsc::Sender<wire::ReportEventRequest>,
     /// The end of this runtime; pods go on.
@@ -142,7 +148,6 @@ pub struct Worker {
     record: Record,
     memory: Memory,
     sandbox: Option<SandboxState>,
-    looked: bool,
     observations: Vec<Observation>,
     tasks: JoinSet<Observation>,
     version: u64,
@@ -178,7 +183,6 @@ impl Worker {
             record,
             memory: Memory { adopted, ..Memory::default() },
             sandbox: None,
-            looked: false,
             observations: Vec::new(),
             tasks: JoinSet::new(),
             version,
@@ -243,12 +247,13 @@ impl Worker {
         self.gone |= wanted.gone;
         self.hear_last_words(&wanted.assigned);
         let decision = self.decide(&wanted);
-        if decision.record != self.record {
-            if let Err(error) = self.directory.create().and_then(|()| self.directory.save_record(&decision.record)) {
-                error!(uid = %self.uid, error = %error, "cannot keep the record of a pod");
-                self.wake_at = self.shared.clock.now().steady.plus(RETRY);
-                return false; // Nothing is done that is not kept first.
-            }
+        let keep = || self.directory.create().and_then(|()| self.directory.save_record(&decision.record));
+        if decision.record != self.record
+            && let Err(error) = keep()
+        {
+            error!(uid = %self.uid, error = %error, "cannot keep the record of a pod");
+            self.wake_at = self.shared.clock.now().steady.plus(RETRY);
+            return false; // Nothing is done that is not kept first.
         }
         self.observations.clear();
         let stopped = decision.stopped;
@@ -267,7 +272,6 @@ impl Worker {
                 return false;
             }
         }
-        self.looked = true;
         true
     }
 
@@ -283,9 +287,19 @@ impl Worker {
             memory: &self.memory,
             observations: &self.observations,
             host_ip: &capabilities.host_ip.to_string(),
-            not_enforced: &not_enforced(&assigned.pod, capabilities),
+            not_enforced: &self.not_enforced(assigned),
             now,
         })
+    }
+
+    /// What of the manifest is not enforced here, the resolver configuration included.
+    fn not_enforced(&self, assigned: &Assigned) -> Vec<String> {
+        let capabilities = &self.shared.capabilities;
+        let mut list = not_enforced(&assigned.pod, capabilities);
+        let domain = self.shared.cluster_domain.borrow();
+        let (_, warning) = resolv_conf(&assigned.pod, capabilities.nameserver, &domain, &self.shared.host_resolv_conf);
+        list.extend(warning.map(|(reason, message)| format!("{reason}: {message}")));
+        list
     }
 
     fn take(&mut self, decision: Decision, assigned: &Arc<Assigned>) {
@@ -391,15 +405,21 @@ impl Worker {
         self.reporting = None;
         match result {
             Ok(()) => self.report_retry = None,
-            Err(Refusal::Gone) => self.gone = true,
+            // Not the word that ends a pod: whoever answered may be another store than the one that assigned it. The
+            // right one says so on its watch, where its identity is known.
+            Err(Refusal::Gone) => self.report_later("the pod is not stored", REPORT_RETRY.1),
             Err(Refusal::Later(why)) => {
-                self.told = None;
                 let (first, max) = REPORT_RETRY;
                 let wait = self.report_retry.map_or(first, |(_, wait)| (wait * 2).min(max));
-                debug!(uid = %self.uid, error = why, "a report was not taken");
-                self.report_retry = Some((self.shared.clock.now().steady.plus(jitter(wait)), wait));
+                self.report_later(&why, wait);
             }
         }
+    }
+
+    fn report_later(&mut self, why: &str, wait: Duration) {
+        debug!(uid = %self.uid, error = why, "a report was not taken");
+        self.told = None;
+        self.report_retry = Some((self.shared.clock.now().steady.plus(jitter(wait)), wait));
     }
 }
 
