@@ -5,6 +5,8 @@
 //! out anew.
 
 mod facts;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,15 +17,23 @@ use api::proto::identity_dns::v1::identity_dns_service_client::IdentityDnsServic
 use api::proto::identity_dns::v1::{GetZoneRequest, PublishRequest};
 use domain::zone::{ObjectName, PodFacts, Publication, ZoneChange, ZoneFacts};
 use service_kit::{Channel, Context};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
 use crate::store::StoreRevision;
 use crate::world::{Commit, Key, Object, World};
 
-/// How often it is checked that identity-dns still serves what it was told, and a failed publication is repeated.
-const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// How often it is checked that identity-dns still serves what it was told. It keeps that over its restarts, so this is
+/// for the day on which its file was lost.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
+
+/// Delay before a failed publication is repeated.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+/// How long an announcement stands before the store says the same. Longer than a report may take; after that the
+/// report has failed, and the pod may be another by now.
+const ANNOUNCED_MAX: Duration = Duration::from_secs(10);
 
 /// Longest publication. A full zone of ten thousand pods takes a fraction of it.
 const PUBLISH_MAX: Duration = Duration::from_secs(10);
@@ -49,8 +59,8 @@ struct Publisher {
     generation: u64,
     /// What identity-dns was told and has acknowledged; none where that is not known.
     served: Option<ZoneFacts>,
-    /// Pods that are announced before the store says so.
-    announced: BTreeMap<ObjectName, PodFacts>,
+    /// Pods that are announced before the store says so, and until which monotonic time that stands.
+    announced: BTreeMap<ObjectName, (PodFacts, Duration)>,
 }
 
 impl Names {
@@ -80,7 +90,8 @@ impl Names {
     pub(crate) async fn announce(&self, pod: &Object) -> Result<(), NotPublished> {
         let Some(facts) = facts::pod(pod) else { return Ok(()) };
         let mut publisher = self.publisher.lock().await;
-        publisher.announced.insert(facts.name.clone(), facts);
+        let until = self.context.clock.monotonic() + ANNOUNCED_MAX;
+        publisher.announced.insert(facts.name.clone(), (facts, until));
         let looked_at = BTreeSet::from([pod.key.clone()]);
         publisher.publish(&self.world, &looked_at).await
     }
@@ -93,50 +104,77 @@ impl Names {
 
     async fn run(self: Arc<Self>) {
         let mut commits = self.world.subscribe();
-        let mut changed = BTreeSet::new();
+        let mut pending = Pending::default();
         let mut complaining = false;
         loop {
-            // Revision first: what is read after it is at least as new.
-            let revision = self.world.revision();
-            let result = self.publisher.lock().await.publish(&self.world, &changed).await;
-            match result {
-                Ok(()) => {
-                    changed.clear();
-                    complaining = false;
-                    self.published.send_if_modified(|seen| {
-                        let newer = revision > *seen;
-                        *seen = revision.max(*seen);
-                        newer
-                    });
-                }
+            match self.bring_up_to_date(&mut pending).await {
+                Ok(()) => complaining = false,
                 Err(error) if !complaining => {
                     complaining = true;
                     tracing::warn!(%error, "names are not up to date; trying again");
                 }
                 Err(_) => {}
             }
+            let pause = if complaining { RETRY_EVERY } else { CHECK_EVERY };
             tokio::select! {
                 biased;
                 () = self.context.shutdown.cancelled() => return,
                 // After a failure only time helps; the changes wait in their queue.
                 commit = commits.recv(), if !complaining => match commit {
-                    Ok(commit) => collect(&commit, &mut changed),
+                    Ok(commit) => pending.collect(&commit),
                     Err(RecvError::Lagged(_)) => self.publisher.lock().await.served = None,
                     Err(RecvError::Closed) => return,
                 },
-                () = self.context.clock.sleep(CHECK_EVERY) => self.publisher.lock().await.check().await,
+                () = self.context.clock.sleep(pause) => {
+                    let mut publisher = self.publisher.lock().await;
+                    publisher.check().await;
+                    pending.changed.extend(publisher.expire(self.context.clock.monotonic()));
+                }
             }
-            while let Ok(commit) = commits.try_recv() {
-                collect(&commit, &mut changed);
+            loop {
+                match commits.try_recv() {
+                    Ok(commit) => pending.collect(&commit),
+                    Err(TryRecvError::Lagged(_)) => self.publisher.lock().await.served = None,
+                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+                }
             }
         }
     }
+
+    /// Publishes what is pending, and tells who waits for it.
+    async fn bring_up_to_date(&self, pending: &mut Pending) -> Result<(), NotPublished> {
+        let mut publisher = self.publisher.lock().await;
+        // Only a publication of everything contains commits that have not been collected yet. Their revision is read
+        // first: what is read after it is at least as new.
+        let now = self.world.revision();
+        let reached = if publisher.served.is_none() { now } else { pending.revision };
+        publisher.publish(&self.world, &pending.changed).await?;
+        pending.changed.clear();
+        self.published.send_if_modified(|seen| {
+            let newer = reached > *seen;
+            *seen = reached.max(*seen);
+            newer
+        });
+        Ok(())
+    }
 }
 
-/// Adds the objects of a commit that names depend on.
-fn collect(commit: &Commit, changed: &mut BTreeSet<Key>) {
-    let named = |kind: Kind| matches!(kind, Kind::Pod | Kind::Service | Kind::Namespace);
-    changed.extend(commit.changes.iter().filter(|change| named(change.key.kind)).map(|change| change.key.clone()));
+/// What commits have changed since the last publication.
+#[derive(Debug, Default)]
+struct Pending {
+    changed: BTreeSet<Key>,
+    /// Revision of the last commit that was collected.
+    revision: StoreRevision,
+}
+
+impl Pending {
+    /// Adds the objects of a commit that names depend on.
+    fn collect(&mut self, commit: &Commit) {
+        let named = |kind: Kind| matches!(kind, Kind::Pod | Kind::Service | Kind::Namespace);
+        let keys = commit.changes.iter().filter(|change| named(change.key.kind)).map(|change| change.key.clone());
+        self.changed.extend(keys);
+        self.revision = self.revision.max(commit.revision);
+    }
 }
 
 impl Publisher {
@@ -216,16 +254,24 @@ impl Publisher {
     /// A pod as it is stored, unless it is announced as more.
     fn pod_facts(&self, stored: Option<&Object>, name: &ObjectName) -> Option<PodFacts> {
         let stored = stored.and_then(facts::pod)?;
-        let announced = self.announced.get(name).filter(|announced| ahead(announced, &stored));
-        Some(announced.cloned().unwrap_or(stored))
+        let announced = self.announced.get(name).map(|(announced, _)| announced);
+        Some(announced.filter(|announced| ahead(announced, &stored)).cloned().unwrap_or(stored))
     }
 
     /// Drops announcements that the store has caught up with, or that are no longer true.
     fn forget_announced(&mut self, world: &World) {
-        self.announced.retain(|name, announced| {
+        self.announced.retain(|name, (announced, _)| {
             let stored = world.get(&Key::new(Kind::Pod, &name.namespace, &name.name));
             stored.as_deref().and_then(facts::pod).is_some_and(|stored| ahead(announced, &stored))
         });
+    }
+
+    /// Takes back announcements that did not come true in time. Says which pods to look at again.
+    fn expire(&mut self, now: Duration) -> Vec<Key> {
+        let late: Vec<_> =
+            self.announced.iter().filter(|(_, (_, until))| *until <= now).map(|(name, _)| name.clone()).collect();
+        let keys = late.into_iter().filter(|name| self.announced.remove(name).is_some());
+        keys.map(|name| Key::new(Kind::Pod, &name.namespace, &name.name)).collect()
     }
 
     /// Whether identity-dns still serves what it was told; if not, everything is published anew.

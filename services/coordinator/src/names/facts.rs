@@ -1,6 +1,8 @@
 //! What of a stored object names depend on (DNS rules, section 1).
 
+use api::convert::Violations;
 use api::manifest::Kind;
+use api::proto::identity_dns::v1 as proto;
 use domain::zone::{
     IpFamily, NamedPort, ObjectName, PodFacts, Protocol, ServiceAddress, ServiceFacts, ServicePort, TargetPort,
 };
@@ -26,7 +28,7 @@ pub(super) fn pod(object: &Object) -> Option<PodFacts> {
     let regular = items(value.pointer("/spec/containers"));
     let sidecars = items(value.pointer("/spec/initContainers"))
         .filter(|container| container.get("restartPolicy").is_some_and(|policy| policy == "Always"));
-    Some(PodFacts {
+    sendable::<proto::PodFacts, _>(PodFacts {
         name: name(object),
         uid: object.uid(),
         ips,
@@ -58,7 +60,7 @@ pub(super) fn service(object: &Object) -> Option<ServiceFacts> {
         (_, false) => ServiceAddress::ClusterIps(virtual_ips),
     };
     let flag = value.pointer("/spec/publishNotReadyAddresses").and_then(Value::as_bool).unwrap_or(false);
-    Some(ServiceFacts {
+    sendable::<proto::Service, _>(ServiceFacts {
         name: name(object),
         address,
         selector: texts(value.pointer("/spec/selector")),
@@ -66,6 +68,12 @@ pub(super) fn service(object: &Object) -> Option<ServiceFacts> {
         publish_not_ready_addresses: flag || object.text(TOLERATE_UNREADY) == "true",
         ip_families: items(value.pointer("/spec/ipFamilies")).filter_map(family).collect(),
     })
+}
+
+/// The facts if identity-dns takes them. One object that cannot have names must not keep all others from theirs.
+fn sendable<P: From<T>, T: TryFrom<P, Error = Violations>>(facts: T) -> Option<T> {
+    let message = P::from(facts);
+    T::try_from(message).inspect_err(|violations| tracing::debug!(%violations, "an object can have no names")).ok()
 }
 
 fn name(object: &Object) -> ObjectName {
