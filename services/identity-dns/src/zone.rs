@@ -138,7 +138,14 @@ impl Zone {
     }
 
     /// Makes a change. Returns whether any answer is different now.
-    pub fn apply(&mut self, change: ZoneChange) -> bool {
+    pub fn apply(&mut self, mut change: ZoneChange) -> bool {
+        // Pods last: a pod finds its Services by an index, where a new Service has to look at every pod there is.
+        let pods = std::mem::take(&mut change.pods);
+        let changed = self.apply_part(change);
+        self.apply_part(ZoneChange { pods, ..ZoneChange::default() }) || changed
+    }
+
+    fn apply_part(&mut self, change: ZoneChange) -> bool {
         let mut dirty = BTreeMap::new();
         let mut pods = BTreeSet::new();
         let mut changed = self.apply_namespaces(&change, &mut dirty, &mut pods);
@@ -155,13 +162,15 @@ impl Zone {
         }
         let slices = change.slices.iter().map(|slice| ObjectName::new(&slice.name.namespace, &slice.service));
         dirty.extend(slices.map(|service| (service, Dirty::All)));
-        for name in change.removed_pods.iter().chain(change.pods.iter().map(|pod| &pod.name)) {
+        // Sets: a message may name a pod twice, but it is forgotten and learned once.
+        let put: BTreeSet<ObjectName> = change.pods.iter().map(|pod| pod.name.clone()).collect();
+        let gone: BTreeSet<ObjectName> = change.removed_pods.iter().chain(&put).cloned().collect();
+        for name in &gone {
             self.forget_pod(name, &mut dirty, &mut pods);
         }
-        let names: Vec<_> = change.pods.iter().map(|pod| pod.name.clone()).collect();
         self.facts.apply(change);
-        for name in names {
-            self.learn_pod(&name, &mut dirty, &mut pods);
+        for name in &put {
+            self.learn_pod(name, &mut dirty, &mut pods);
         }
         for (name, dirty) in dirty {
             changed |= self.refresh(name, &dirty);

@@ -137,7 +137,7 @@ async fn an_announcement_is_served_first_and_does_not_outlive_its_report() {
     bench.names.announce(&ready).await.unwrap();
     assert!(bench.pod("web-0").unwrap().ready, "before the store says so");
     let late = bench.names.publisher.lock().await.expire(bench.context.clock.monotonic() + ANNOUNCED_MAX);
-    assert_eq!(late, [stored.key.clone()]);
+    assert_eq!(late.as_slice(), std::slice::from_ref(&stored.key));
     let looked_at = late.into_iter().collect();
     bench.names.publisher.lock().await.publish(&bench.world, &looked_at).await.unwrap();
     assert!(!bench.pod("web-0").unwrap().ready, "the report never came");
