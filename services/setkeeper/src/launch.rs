@@ -77,7 +77,8 @@ impl Setup {
             listen: server,
             token: self.token.clone(),
             tier: self.tier.into(),
-            name_server: self.dns_address.parse().ok(),
+            // The token and the state store are no business of a pod.
+            masked: vec![self.data.path().to_owned()],
             advertise: self.advertise.as_ref().map(ToString::to_string),
             ..pod_runtime::Config::new(self.node_name.clone(), self.peers.coordinator.clone(), directory)
         }
