@@ -4,7 +4,19 @@ use std::path::PathBuf;
 
 use service_kit::{ServerConfig, Target, Token};
 
-use crate::sandbox::{PodNetwork, Tier};
+use crate::sandbox::PodNetwork;
+
+/// Which tier to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tier {
+    /// Namespaced where that works, plain processes otherwise.
+    #[default]
+    Auto,
+    /// Namespaced, or not at all.
+    Namespaced,
+    /// Plain processes.
+    Process,
+}
 
 /// Configuration of a pod runtime.
 #[derive(Debug, Clone)]

@@ -21,7 +21,7 @@ mod server;
 pub mod spec;
 mod start;
 
-pub use config::Config;
+pub use config::{Config, Tier};
 pub use error::{Error, SERVICE};
-pub use sandbox::{PodNetwork, Tier};
+pub use sandbox::PodNetwork;
 pub use start::{start, start_with_backend};

@@ -1,7 +1,8 @@
 //! Starting services with what the command line said.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 
 use service_kit::telemetry::{self, Guard, Options};
@@ -33,7 +34,7 @@ pub(crate) struct Setup {
 impl Setup {
     /// Starts a service. Whoever calls it owns its end: the context's token.
     pub(crate) async fn start(
-        &self,
+        &mut self,
         service: Service,
         server: ServerConfig,
         context: Context,
@@ -42,9 +43,43 @@ impl Setup {
             Service::Coordinator => coordinator::start(self.coordinator(server), context).await,
             Service::OrdinalScheduler => ordinal_scheduler::start(ordinal_scheduler::Config { server }, context).await,
             Service::UpdatePlanner => update_planner::start(update_planner::Config { server }, context).await,
-            Service::VolumeClaim | Service::IdentityDns | Service::PodRuntime => {
-                Err(Error::start(service.name(), "not linked"))
+            Service::IdentityDns => {
+                let started = identity_dns::start(self.identity_dns(server)?, context).await?;
+                if let Some(address) = started.dns_addresses.first() {
+                    self.dns_address = address.to_string();
+                }
+                Ok(started.running)
             }
+            Service::PodRuntime => pod_runtime::start(self.pod_runtime(server), context).await,
+            Service::VolumeClaim => Err(Error::start(service.name(), "not linked")),
+        }
+    }
+
+    fn identity_dns(&self, server: ServerConfig) -> Result<identity_dns::Config, Error> {
+        let directory = self.data.of_service("dns");
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)
+            .map_err(|error| Error::start(Service::IdentityDns.name(), error))?;
+        Ok(identity_dns::Config {
+            server,
+            listen: vec![self.dns_listen],
+            domain: self.cluster_domain.clone(),
+            cache: Some(directory.join("zone")),
+            ..identity_dns::Config::default()
+        })
+    }
+
+    fn pod_runtime(&self, server: ServerConfig) -> pod_runtime::Config {
+        let directory = self.data.of_service("runtime");
+        pod_runtime::Config {
+            listen: server,
+            token: self.token.clone(),
+            tier: self.tier.into(),
+            name_server: self.dns_address.parse().ok(),
+            advertise: self.advertise.as_ref().map(ToString::to_string),
+            ..pod_runtime::Config::new(self.node_name.clone(), self.peers.coordinator.clone(), directory)
         }
     }
 
@@ -86,4 +121,14 @@ pub(crate) fn node_name() -> String {
     let name: String = hostname.trim().to_ascii_lowercase().chars().map(fit).take(NODE_NAME_LENGTH_MAX).collect();
     let name = name.trim_matches(['-', '.']);
     if domain::is_dns_subdomain(name).is_ok() { name.to_owned() } else { "localhost".to_owned() }
+}
+
+impl From<Tier> for pod_runtime::Tier {
+    fn from(tier: Tier) -> Self {
+        match tier {
+            Tier::Auto => Self::Auto,
+            Tier::Namespaced => Self::Namespaced,
+            Tier::Process => Self::Process,
+        }
+    }
 }

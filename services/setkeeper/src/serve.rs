@@ -1,13 +1,14 @@
 //! `setkeeper serve`: one service in a process of its own.
 
-use service_kit::{Context, ServerConfig, Target, signals};
+use api::proto::identity_dns::v1::GetZoneRequest;
+use api::proto::identity_dns::v1::identity_dns_service_client::IdentityDnsServiceClient;
+use service_kit::{Context, ServerConfig, Target, connect, signals};
 
 use crate::args::{Global, ServeArgs, Service};
 use crate::client::shared_token;
 use crate::data_dir::DataDir;
 use crate::failure::{Failure, Outcome};
 use crate::launch::{self, Setup};
-use crate::up::dns_address;
 
 /// First port of the services, where nobody says otherwise.
 const PORT_BASE: u16 = 7700;
@@ -53,6 +54,16 @@ pub(crate) async fn serve(global: &Global, args: &ServeArgs) -> Outcome {
         Ok(Ok(())) => Err(Failure::new(format_args!("{} ended by itself", service.name()))),
         Ok(Err(error)) => Err(failed(error)),
         Err(error) => Err(Failure::new(format_args!("{} ended: {error}", service.name()))),
+    }
+}
+
+/// Where DNS is really served: identity-dns knows, and where it does not answer, what it was told.
+async fn dns_address(setup: &Setup) -> String {
+    let channel = connect(&setup.peers.identity_dns, setup.token.as_ref());
+    let zone = IdentityDnsServiceClient::new(channel).get_zone(GetZoneRequest {}).await;
+    match zone.map(|zone| zone.into_inner().address) {
+        Ok(address) if !address.is_empty() => address,
+        _ => setup.dns_listen.to_string(),
     }
 }
 

@@ -1,22 +1,28 @@
 //! `setkeeper up`: every service in one process, each on its own listener.
 
+/// Prints a line. Nobody may read it any more; that is no reason to end what runs.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _closed = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
 mod demo;
 mod follow;
 mod resolve;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use api::proto::identity_dns::v1::GetZoneRequest;
-use api::proto::identity_dns::v1::identity_dns_service_client::IdentityDnsServiceClient;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use serde_json::json;
-use service_kit::{Context, Error, Running, ServerConfig, Target, Token, connect, signals, status};
+use service_kit::{Context, Error, Running, ServerConfig, Target, Token, signals, status};
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{Global, PeerArgs, Service, Tier, UpArgs};
+use crate::args::{Global, PeerArgs, Service, UpArgs};
 use crate::client::Client;
 use crate::commands::read_manifests;
 use crate::data_dir::{DataDir, write_atomically};
@@ -70,7 +76,7 @@ pub(crate) async fn up(global: &Global, args: &UpArgs) -> Outcome {
         Err(error) => Err(explain(args, error)),
     };
     if shutdown.is_cancelled() {
-        println!("\nStopping. Pods go on; `setkeeper up` finds them again. To stop them too: setkeeper down");
+        say!("\nStopping. Pods go on; `setkeeper up` finds them again. To stop them too: setkeeper down");
     }
     end_all(started).await;
     let _gone = std::fs::remove_file(setup.data.endpoints_file());
@@ -112,7 +118,6 @@ async fn start_all(args: &UpArgs, setup: &mut Setup, started: &mut Vec<Started>)
         };
         if service == Service::Coordinator {
             server.unix_socket = Some(setup.data.socket());
-            setup.dns_address = dns_address(setup).await;
         }
         let context = Context::default();
         let end = context.shutdown.clone();
@@ -132,16 +137,6 @@ async fn start_all(args: &UpArgs, setup: &mut Setup, started: &mut Vec<Started>)
     Ok(())
 }
 
-/// Where DNS is really served: identity-dns knows, and where it does not answer, what it was told.
-pub(crate) async fn dns_address(setup: &Setup) -> String {
-    let channel = connect(&setup.peers.identity_dns, setup.token.as_ref());
-    let zone = IdentityDnsServiceClient::new(channel).get_zone(GetZoneRequest {}).await;
-    match zone.map(|zone| zone.into_inner().address) {
-        Ok(address) if !address.is_empty() => address,
-        _ => setup.dns_listen.to_string(),
-    }
-}
-
 async fn run(
     global: &Global,
     args: &UpArgs,
@@ -156,7 +151,7 @@ async fn run(
         let shown = match manifest {
             Some(manifest) => show_manifest(&client, global, args, setup, manifest).await,
             None => {
-                println!("\nReady. In another terminal: setkeeper apply -f FILE   (stop with Ctrl-C)");
+                say!("\nReady. In another terminal: setkeeper apply -f FILE   (stop with Ctrl-C)");
                 Ok(())
             }
         };
@@ -192,7 +187,7 @@ async fn show_manifest(client: &Client, global: &Global, args: &UpArgs, setup: &
     }
     let objects: Vec<_> =
         applied.objects.into_iter().filter_map(|one| one.object.map(api::object::from_struct)).collect();
-    println!();
+    say!("");
     follow::until_ready(client, &objects).await?;
     if args.demo {
         demo::show(client, setup).await?;
@@ -203,7 +198,7 @@ async fn show_manifest(client: &Client, global: &Global, args: &UpArgs, setup: &
 /// Says where everything listens, to people and, as a file, to programs.
 fn announce(setup: &Setup, started: &[Started]) -> Outcome {
     let mut endpoints = serde_json::Map::new();
-    println!("Setkeeper {}, data in {}\n", env!("CARGO_PKG_VERSION"), setup.data.path().display());
+    say!("Setkeeper {}, data in {}\n", env!("CARGO_PKG_VERSION"), setup.data.path().display());
     for service in Service::ALL {
         let Some(one) = started.iter().find(|one| one.running.name == service.name()) else { continue };
         let address = one.running.address.map(|address| address.to_string()).unwrap_or_default();
@@ -211,10 +206,10 @@ fn announce(setup: &Setup, started: &[Started]) -> Outcome {
             Service::Coordinator => format!("   unix:{}", setup.data.socket().display()),
             _ => String::new(),
         };
-        println!("  {:<19}{address}{socket}", service.name());
+        say!("  {:<19}{address}{socket}", service.name());
         endpoints.insert(service.name().to_owned(), json!(address));
     }
-    println!("  {:<19}{}   ({})", "dns", setup.dns_address, setup.cluster_domain);
+    say!("  {:<19}{}   ({})", "dns", setup.dns_address, setup.cluster_domain);
     endpoints.insert("dns".to_owned(), json!(setup.dns_address));
     endpoints.insert("clusterDomain".to_owned(), json!(setup.cluster_domain));
     endpoints.insert("socket".to_owned(), json!(setup.data.socket()));
@@ -224,7 +219,6 @@ fn announce(setup: &Setup, started: &[Started]) -> Outcome {
     write_atomically(&setup.data.endpoints_file(), text.as_bytes()).map_err(|error| {
         Failure::new(format_args!("{} cannot be written: {error}", setup.data.endpoints_file().display()))
     })?;
-    std::io::stdout().flush()?;
     Ok(())
 }
 
@@ -257,16 +251,5 @@ fn explain(args: &UpArgs, error: Error) -> Failure {
             ))
         }
         _ => failed(error),
-    }
-}
-
-/// Whether pods may run in other than the best tier.
-impl From<Tier> for pod_runtime::Tier {
-    fn from(tier: Tier) -> Self {
-        match tier {
-            Tier::Auto => Self::Auto,
-            Tier::Namespaced => Self::Namespaced,
-            Tier::Process => Self::Process,
-        }
     }
 }

@@ -40,23 +40,23 @@ pub(super) async fn show(client: &Client, setup: &Setup) -> Outcome {
     for row in &mut rows {
         row.truncate(7);
     }
-    println!("\n$ setkeeper get pods -o wide\n{}", Table::new().render(&rows));
+    say!("\n$ setkeeper get pods -o wide\n{}", Table::new().render(&rows));
     let name = format!("{FIRST_POD}.{}", setup.cluster_domain);
     let first = pods.iter().find(|pod| print::name_of(pod) == "web-0");
     let address = first.map(|pod| print::text(pod, "/status/podIP")).unwrap_or_default();
     if let Ok(server) = setup.dns_address.parse::<SocketAddr>() {
         let question = format!("dig +short @{} -p {} {name}", server.ip(), server.port());
         match resolve(server, &name).await {
-            Ok(addresses) if !addresses.is_empty() => println!("$ {question}\n{}\n", addresses.join("\n")),
-            Ok(_) => println!("{name} has no address yet; try: {question}\n"),
-            Err(error) => println!("{name} cannot be resolved: {error}\n"),
+            Ok(addresses) if !addresses.is_empty() => say!("$ {question}\n{}\n", addresses.join("\n")),
+            Ok(_) => say!("{name} has no address yet; try: {question}\n"),
+            Err(error) => say!("{name} cannot be resolved: {error}\n"),
         }
     }
     let answer = fetch(address).await;
     if let Some(answer) = &answer {
-        println!("$ curl http://{address}:{PORT}\n{answer}\n");
+        say!("$ curl http://{address}:{PORT}\n{answer}\n");
     }
-    println!("In another terminal, try:");
+    say!("In another terminal, try:");
     for (command, what) in [
         ("setkeeper get pods -w", "watch what happens"),
         ("setkeeper delete pod web-1", "it comes back with its name, its volume and its count of starts"),
@@ -65,9 +65,9 @@ pub(super) async fn show(client: &Client, setup: &Setup) -> Outcome {
         ("setkeeper describe sts web", "everything about the set, and what it waits for"),
         ("setkeeper down", "stop the pods in order, then Setkeeper"),
     ] {
-        println!("  {command:<38}# {what}");
+        say!("  {command:<38}# {what}");
     }
-    println!("\nCtrl-C stops Setkeeper and leaves the pods running.");
+    say!("\nCtrl-C stops Setkeeper and leaves the pods running.");
     Ok(())
 }
 

@@ -1,7 +1,6 @@
 //! Shows pods becoming ready, live.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 
 use api::manifest::Kind;
 use futures::StreamExt as _;
@@ -42,8 +41,7 @@ async fn follow(client: &Client, set: &Value) -> Outcome {
         ready.insert(name.clone(), is_ready);
         if said.insert(name.clone(), line.clone()).as_deref() != Some(&line) {
             let seconds = (SystemClock.monotonic() - begun).as_secs_f64();
-            println!("  {seconds:>6.2}s  {name:<12} {line}");
-            std::io::stdout().flush()?;
+            say!("  {seconds:>6.2}s  {name:<12} {line}");
         }
     }
     Ok(())
