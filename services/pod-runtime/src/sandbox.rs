@@ -58,18 +58,7 @@ use self::wire::AnchorRequest;
 use crate::backend::{
     BackendError, Capabilities, ContainerInstance, ContainerSpec, ExecOutcome, PodBackend, SandboxSpec, SandboxState,
 };
-
-/// Which tier to run pods in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Tier {
-    /// Namespaced where the machine allows it, otherwise plain processes.
-    #[default]
-    Auto,
-    /// Namespaced, or not at all.
-    Namespaced,
-    /// Plain processes.
-    Process,
-}
+pub use crate::config::Tier;
 
 /// How to run pods here.
 #[derive(Debug, Clone)]
