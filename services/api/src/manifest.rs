@@ -165,7 +165,7 @@ pub fn admit_create(
     let mut value = std::mem::take(&mut document.value);
     let kind = kind_of(&value, &mut report).filter(|_| small_enough(&value, &mut report));
     let admitted = kind.map(|kind| admit(kind, &mut value, default_namespace, &mut report));
-    let kind_name = value["kind"].as_str().unwrap_or("document");
+    let kind_name = value["kind"].as_str().unwrap_or_default();
     let object = object_label(kind_name, &value, document.index);
     if let (Some(kind), Some(rest), true) = (kind, admitted, report.violations.is_empty()) {
         let warnings = report.warnings.into_iter().map(|warning| format!("{object}: {warning}")).collect();
@@ -311,6 +311,7 @@ fn unknown_kind(value: &Value, name: &str, report: &mut Report) {
 }
 
 fn object_label(kind: &str, value: &Value, document: usize) -> String {
+    let kind = if kind.is_empty() { "object" } else { kind };
     match value.pointer("/metadata/name").and_then(Value::as_str) {
         Some(name) => format!("{kind} {}", quote(&Value::from(name))),
         None => format!("{kind} of document {}", document + 1),

@@ -3,8 +3,6 @@
 //! Every document is admitted on its own (strict fields, defaults, validation), compared with what is stored, and
 //! written in one transaction that rests on what it was compared with.
 
-use std::collections::BTreeMap;
-
 use api::manifest::{self, Kind, Manifest};
 use prost_types::Struct;
 use serde_json::Value;
@@ -85,15 +83,15 @@ impl Front {
         let this = self.clone();
         detached(async move {
             // Reading a large manifest takes a while; other calls go on meanwhile.
-            let (manifests, warnings) = {
+            let parsed = {
                 let application = application.clone();
                 tokio::task::spawn_blocking(move || admit(application))
                     .await
                     .map_err(|_| Status::internal("reading the manifest was interrupted"))??
             };
             for _ in 0..TRIES_MAX {
-                let prepared = this.prepare(&manifests)?;
-                let warnings = warnings.iter().cloned().chain(prepared.warnings).collect();
+                let prepared = this.prepare(&parsed.objects)?;
+                let warnings = parsed.warnings.clone();
                 if application.dry_run {
                     let objects = prepared.objects.into_iter().map(|(_, one)| one).collect();
                     return Ok(Applied { objects, warnings, revision: this.world.revision() });
@@ -111,7 +109,7 @@ impl Front {
                     Err(error) => return Err(commit_status(error)),
                 }
             }
-            Err(busy(&manifests.first().map_or_else(|| Key::new(Kind::Namespace, "", ""), key_of)))
+            Err(busy(&key_of(&parsed.objects[0])))
         })
         .await
     }
@@ -119,18 +117,13 @@ impl Front {
     fn prepare(&self, manifests: &[Manifest]) -> Result<Prepared, Status> {
         let mut prepared = Prepared::default();
         let mut violations = Vec::new();
-        let mut seen: BTreeMap<Key, usize> = BTreeMap::new();
-        for (place, manifest) in manifests.iter().enumerate() {
+        for manifest in manifests {
             let key = key_of(manifest);
-            if let Some(first) = seen.insert(key.clone(), place) {
-                let message = format!("{key} is in document {} already: keep one of them", first + 1);
-                return Err(invalid_argument("INVALID_MANIFEST", &message));
-            }
-            self.namespace_exists(&key, &seen)?;
+            self.namespace_exists(&key, manifests)?;
             match self.world.get(&key) {
                 None => self.prepare_create(&mut prepared, key, manifest)?,
                 Some(old) => {
-                    if let Err(found) = self.prepare_update(&mut prepared, &old, manifest)? {
+                    if let Err(found) = prepare_update(&mut prepared, &old, manifest)? {
                         violations.extend(found);
                     }
                 }
@@ -144,62 +137,20 @@ impl Front {
     }
 
     fn prepare_create(&self, prepared: &mut Prepared, key: Key, manifest: &Manifest) -> Result<(), Status> {
-        let mut value = manifest.value.clone();
-        let metadata = object_mut(&mut value, "metadata");
-        if let Some(version) = metadata.remove("resourceVersion").filter(|version| version.as_str() != Some("")) {
+        if let Some(version) = &manifest.resource_version {
             let message = format!("{key} does not exist, but the manifest names its resourceVersion {version}");
             return Err(StatusBuilder::new(SERVICE, Code::Aborted, "STALE_RESOURCE_VERSION", message).build());
         }
+        let mut value = manifest.value.clone();
+        let metadata = object_mut(&mut value, "metadata");
         metadata.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
         metadata.insert("creationTimestamp".into(), time_text(self.context.clock.now()).into());
         metadata.insert("generation".into(), 1.into());
-        if key.kind.namespaced() {
-            metadata.insert("namespace".into(), key.namespace.as_str().into());
-        }
         initial_status(key.kind, &mut value);
         finalizers(key.kind, &mut value);
         prepared.objects.push((key.clone(), One { value: value.clone(), result: "created" }));
         prepared.transaction.create(key, value);
         Ok(())
-    }
-
-    fn prepare_update(
-        &self,
-        prepared: &mut Prepared,
-        old: &Object,
-        manifest: &Manifest,
-    ) -> Result<Result<(), Vec<manifest::Violation>>, Status> {
-        stale(old, &manifest.value)?;
-        if old.deleting() {
-            let message = format!("{} is being deleted: wait until it is gone, then apply again", old.key);
-            return Err(StatusBuilder::new(SERVICE, Code::FailedPrecondition, "FORBIDDEN_CHANGE", message).build());
-        }
-        let update = match manifest::admit_update(&old.value, manifest.clone()) {
-            Ok(update) => update,
-            Err(violations) => return Ok(Err(violations)),
-        };
-        prepared.warnings.extend(update.warnings);
-        let mut value = update.manifest.value;
-        let metadata = object_mut(&mut value, "metadata");
-        for field in ["uid", "creationTimestamp", "generation", "resourceVersion", "finalizers", "ownerReferences"] {
-            match old.value.pointer(&format!("/metadata/{field}")) {
-                Some(kept) => _ = metadata.insert(field.into(), kept.clone()),
-                None => _ = metadata.remove(field),
-            }
-        }
-        if update.spec_changed {
-            let generation = metadata.get("generation").and_then(Value::as_i64).unwrap_or(1) + 1;
-            metadata.insert("generation".into(), generation.into());
-        }
-        if value == old.value {
-            prepared.objects.push((old.key.clone(), One { value, result: "unchanged" }));
-            // What is decided to need no change must not change meanwhile either: all or nothing.
-            prepared.transaction.unchanged(old);
-        } else {
-            prepared.objects.push((old.key.clone(), One { value: value.clone(), result: "configured" }));
-            prepared.transaction.update(old, value);
-        }
-        Ok(Ok(()))
     }
 
     /// Checks a change that did not come as a manifest by the same rules.
@@ -215,7 +166,8 @@ impl Front {
         Ok(())
     }
 
-    fn namespace_exists(&self, key: &Key, earlier: &BTreeMap<Key, usize>) -> Result<(), Status> {
+    /// A namespace that the same manifest makes, before or after, exists: all documents are applied at once.
+    fn namespace_exists(&self, key: &Key, together: &[Manifest]) -> Result<(), Status> {
         if !key.kind.namespaced() {
             return Ok(());
         }
@@ -226,7 +178,7 @@ impl Front {
                 Err(StatusBuilder::new(SERVICE, Code::FailedPrecondition, "FORBIDDEN_CHANGE", message).build())
             }
             Some(_) => Ok(()),
-            None if earlier.contains_key(&namespace) => Ok(()),
+            None if together.iter().any(|manifest| key_of(manifest) == namespace) => Ok(()),
             None => {
                 let message = format!(
                     "namespace {:?} not found: apply `{{\"apiVersion\": \"v1\", \"kind\": \"Namespace\", \"metadata\": \
@@ -245,34 +197,53 @@ impl Front {
 struct Prepared {
     transaction: Transaction,
     objects: Vec<(Key, One)>,
-    warnings: Vec<String>,
+}
+
+/// Compares a manifest with what is stored. The inner error holds what must not change.
+fn prepare_update(
+    prepared: &mut Prepared,
+    old: &Object,
+    manifest: &Manifest,
+) -> Result<Result<(), Vec<manifest::Violation>>, Status> {
+    stale(old, manifest)?;
+    if old.deleting() {
+        let message = format!("{} is being deleted: wait until it is gone, then apply again", old.key);
+        return Err(StatusBuilder::new(SERVICE, Code::FailedPrecondition, "FORBIDDEN_CHANGE", message).build());
+    }
+    let update = match manifest::admit_update(&old.value, manifest.clone()) {
+        Ok(update) => update,
+        Err(violations) => return Ok(Err(violations)),
+    };
+    if !update.changed {
+        // What is decided to need no change must not change meanwhile either: all or nothing.
+        prepared.objects.push((old.key.clone(), One { value: old.value.clone(), result: "unchanged" }));
+        prepared.transaction.unchanged(old);
+        return Ok(Ok(()));
+    }
+    let mut value = update.value;
+    if update.spec_changed {
+        let metadata = object_mut(&mut value, "metadata");
+        let generation = metadata.get("generation").and_then(Value::as_i64).unwrap_or(1) + 1;
+        metadata.insert("generation".into(), generation.into());
+    }
+    prepared.objects.push((old.key.clone(), One { value: value.clone(), result: "configured" }));
+    prepared.transaction.update(old, value);
+    Ok(Ok(()))
 }
 
 /// Reads and checks every document before anything is compared with the state.
-fn admit(application: Application) -> Result<(Vec<Manifest>, Vec<String>), Status> {
+fn admit(application: Application) -> Result<manifest::Parsed, Status> {
     let documents = match application.input {
         Input::Text(text) => manifest::parse(&text),
         Input::Objects(objects) => manifest::parse_values(objects),
     };
     let documents = documents.map_err(|violations| refused(Code::InvalidArgument, "INVALID_MANIFEST", &violations))?;
-    if documents.is_empty() {
+    let parsed = manifest::admit_all(documents, &application.namespace)
+        .map_err(|violations| refused(Code::InvalidArgument, "INVALID_OBJECT", &violations))?;
+    if parsed.objects.is_empty() {
         return Err(invalid_argument("INVALID_MANIFEST", "the manifest holds no object"));
     }
-    let (mut manifests, mut warnings, mut violations) = (Vec::new(), Vec::new(), Vec::new());
-    for document in documents {
-        match manifest::admit_create(document, &application.namespace) {
-            Ok((manifest, found)) => {
-                manifests.push(manifest);
-                warnings.extend(found);
-            }
-            Err(found) => violations.extend(found),
-        }
-    }
-    if violations.is_empty() {
-        Ok((manifests, warnings))
-    } else {
-        Err(refused(Code::InvalidArgument, "INVALID_OBJECT", &violations))
-    }
+    Ok(parsed)
 }
 
 /// An error that carries every violation.
@@ -290,28 +261,24 @@ fn refused(code: Code, reason: &str, violations: &[manifest::Violation]) -> Stat
 }
 
 /// Refuses a manifest that was made from another version, or another incarnation.
-fn stale(old: &Object, new: &Value) -> Result<(), Status> {
-    let text = |field: &str| new.pointer(&format!("/metadata/{field}")).and_then(Value::as_str).unwrap_or_default();
+fn stale(old: &Object, manifest: &Manifest) -> Result<(), Status> {
     let version = old.version.to_string();
-    if !matches!(text("resourceVersion"), "" | "0") && text("resourceVersion") != version {
+    if let Some(stated) = manifest.resource_version.as_ref().filter(|stated| *stated != "0" && **stated != version) {
         let message = format!(
-            "{} was changed meanwhile: it has resourceVersion {version}, not {}; read it again, or leave the field out",
+            "{} was changed meanwhile: it has resourceVersion {version}, not {stated}; read it again, or leave the field out",
             old.key,
-            text("resourceVersion")
         );
         return Err(StatusBuilder::new(SERVICE, Code::Aborted, "STALE_RESOURCE_VERSION", message).build());
     }
-    if !text("uid").is_empty() && text("uid") != old.uid().0 {
-        let message = format!("{} has uid {}, not {}", old.key, old.uid(), text("uid"));
+    if let Some(stated) = manifest.uid.as_ref().filter(|stated| **stated != old.uid().0) {
+        let message = format!("{} has uid {}, not {stated}", old.key, old.uid());
         return Err(StatusBuilder::new(SERVICE, Code::FailedPrecondition, "UID_MISMATCH", message).build());
     }
     Ok(())
 }
 
 fn key_of(manifest: &Manifest) -> Key {
-    let text =
-        |field: &str| manifest.value.pointer(&format!("/metadata/{field}")).and_then(Value::as_str).unwrap_or_default();
-    Key::new(manifest.kind, text("namespace"), text("name"))
+    Key::new(manifest.kind, manifest.namespace(), manifest.name())
 }
 
 /// The status an object begins with; what a manifest says of it is discarded.

@@ -26,6 +26,9 @@ use crate::volumes::Volumes;
 use crate::world::{Key, Transaction, World};
 use crate::{collect, driver};
 
+/// File of the state store in its directory.
+const STORE_FILE: &str = "state.redb";
+
 /// Name of this service.
 const NAME: &str = "coordinator";
 
@@ -37,7 +40,7 @@ const EPOCH_KEY: &str = "/setkeeper/epoch";
 /// # Errors
 /// Where the store cannot be opened or read, or the address cannot be bound.
 pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
-    let directory = config.store_directory.clone();
+    let directory = config.store_directory.join(STORE_FILE);
     let store = tokio::task::spawn_blocking(move || EmbeddedStore::open(&directory)).await;
     let store = store.map_err(|error| failed("opening the state store", &error))?;
     let store: Arc<dyn StateStore> = Arc::new(store.map_err(|error| failed("opening the state store", &error))?);
@@ -165,5 +168,5 @@ async fn create_first_objects(world: &World, context: &Context) -> Result<(), Er
 }
 
 fn failed(doing: &str, error: &(dyn std::error::Error + 'static)) -> Error {
-    Error::service(NAME, format!("{doing}: {}", service_kit::status::chain(error)))
+    Error::start(NAME, format!("{doing}: {}", service_kit::status::chain(error)))
 }

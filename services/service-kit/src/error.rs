@@ -78,4 +78,9 @@ impl Error {
     pub fn start(service: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Service { service, source: source.into() }
     }
+
+    /// The same as [`Error::start`], for what goes wrong later.
+    pub fn service(service: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::start(service, source)
+    }
 }

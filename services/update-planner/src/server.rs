@@ -14,10 +14,10 @@ const DOMAIN: &str = "update-planner.setkeeper";
 
 /// Answers from the request alone.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Server;
+pub(crate) struct Planner;
 
 #[tonic::async_trait]
-impl UpdatePlannerService for Server {
+impl UpdatePlannerService for Planner {
     async fn plan(&self, request: Request<PlanRequest>) -> Result<Response<PlanResponse>, Status> {
         let request = UpdateRequest::try_from(request.into_inner());
         let request = request.map_err(|violations| violations.into_status(INVALID_SNAPSHOT, DOMAIN))?;

@@ -237,6 +237,17 @@ impl Product {
         status.expect("own child").code().unwrap_or(128)
     }
 
+    /// The most memory that any of the services' processes has had resident, in KiB.
+    #[must_use]
+    pub fn peak_memory_kib(&self) -> u64 {
+        let peak = |pid: u32| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+            line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()
+        };
+        self.services.iter().filter_map(|(_, child)| peak(child.id())).max().unwrap_or(0)
+    }
+
     /// The end of what the services logged.
     #[must_use]
     pub fn log_tail(&self) -> String {
@@ -285,7 +296,12 @@ impl Drop for Product {
         }
         // Without services nobody answers `down`; then the shims are ended by hand, below.
         if !self.services.is_empty() {
-            let _ = self.command(&["down", "--now"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+            let _ = self
+                .command(&["down", "--now"])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status();
         }
         for (_, child) in &mut self.services {
             let _ = child.kill();
@@ -302,7 +318,8 @@ fn end_leftovers(data: &Path) {
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
         let Ok(command) = fs::read(entry.path().join("cmdline")) else { continue };
-        if pid != std::process::id().cast_signed() && String::from_utf8_lossy(&command).contains(&data)
+        if pid != std::process::id().cast_signed()
+            && String::from_utf8_lossy(&command).contains(&data)
             && let Some(pid) = rustix::process::Pid::from_raw(pid)
         {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);

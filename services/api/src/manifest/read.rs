@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{Options, Spanned};
 
 use super::violation::{Violation, ViolationKind};
@@ -158,7 +159,6 @@ fn read_yaml(text: &str) -> Result<Vec<(usize, Value)>, serde_saphyr::Error> {
 }
 
 /// Reads a stream of JSON objects; none if it is not JSON, so that it can be read as YAML.
-#[expect(clippy::type_complexity, reason = "what it holds is one line above")]
 fn read_json(text: &str) -> Option<Result<Vec<(usize, Value)>, Violation>> {
     let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Strict>();
     let (mut documents, mut nodes, mut line, mut counted) = (Vec::new(), 0, 1, 0);
@@ -199,8 +199,22 @@ fn syntax_violation(text: &str, error: &serde_saphyr::Error) -> Violation {
     if let Some((index, _)) = nearby.filter(|(_, line)| indented_by_tab(line)).last() {
         return tab_violation(index + 1);
     }
-    let message = error.without_snippet().to_string();
-    Violation { line: at, ..Violation::new(ViolationKind::Syntax, "", format!("cannot be read as YAML: {message}")) }
+    let message = match error.without_snippet() {
+        serde_saphyr::Error::Budget { breach, .. } => over_budget(breach),
+        other => format!("cannot be read as YAML: {other}"),
+    };
+    Violation { line: at, ..Violation::new(ViolationKind::Syntax, "", message) }
+}
+
+fn over_budget(breach: &BudgetBreach) -> String {
+    match breach {
+        BudgetBreach::Documents { .. } => format!("the manifest must have at most {DOCUMENTS_MAX} documents"),
+        BudgetBreach::Depth { .. } => format!("the manifest must be nested at most {DEPTH_MAX} deep"),
+        BudgetBreach::Nodes { .. } | BudgetBreach::Events { .. } => {
+            format!("the manifest must have at most {NODES_MAX} values")
+        }
+        other => format!("the manifest uses too much of what YAML offers: {other:?}"),
+    }
 }
 
 fn tab_violation(line: usize) -> Violation {

@@ -36,9 +36,9 @@ impl Selector {
     ///
     /// # Errors
     /// When it is no selector; the message shows the part that is not understood.
-    pub fn parse(text: &str) -> Result<Self, Violation> {
+    pub fn parse(text: &str) -> Result<Self, Box<Violation>> {
         let wrong = |part: &str, why: &str| {
-            Violation::new(ViolationKind::Invalid, "selector", format!("Invalid value: \"{part}\": {why}"))
+            Box::new(Violation::new(ViolationKind::Invalid, "selector", format!("Invalid value: \"{part}\": {why}")))
         };
         if text.len() > TEXT_LENGTH_MAX {
             return Err(wrong("", "must be no more than 4096 characters"));
@@ -58,7 +58,7 @@ impl Selector {
                 return Err(wrong(part, &why));
             }
             if let Some(violation) = report.violations.pop() {
-                return Err(violation);
+                return Err(Box::new(violation));
             }
             requirements.push(requirement);
         }

@@ -40,10 +40,7 @@ impl Filter {
         object.kind() == self.kind
             && (self.namespace.is_empty() || object.key.namespace == self.namespace || !self.kind.namespaced())
             && (self.name.is_empty() || object.key.name == self.name)
-            && match object.labels() {
-                Some(labels) => self.selector.matches(labels),
-                None => self.selector.matches(&serde_json::Map::new()),
-            }
+            && self.selector.matches_value(object.value.pointer("/metadata/labels").unwrap_or(&serde_json::Value::Null))
     }
 
     fn scope(&self) -> Option<&str> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::manifest::selector::Selector;
 use api::manifest::{self, Kind};
 use domain::{
     Generation, Intent, Ordinal, Phase, Pod, Revision, RevisionName, SetRef, SetSpec, SetStatus, Snapshot, Switches,
@@ -48,8 +49,10 @@ impl Scene {
     pub(crate) fn take(world: &World, key: &Key, draining: bool, now: Timestamp) -> Result<Option<Self>, InvalidSet> {
         world.view(|view| {
             let Some(set) = view.get(key) else { return Ok(None) };
-            let spec =
-                manifest::set_spec(&set.value).map_err(|why| InvalidSet { key: key.clone(), why: why.to_string() })?;
+            let spec = manifest::set_spec(&set.value).map_err(|why| InvalidSet {
+                key: key.clone(),
+                why: why.first().map(ToString::to_string).unwrap_or_default(),
+            })?;
             Ok(Some(Self::of(view, set, spec, draining, now)))
         })
     }
@@ -125,9 +128,10 @@ fn intent(set: &Object, draining: bool) -> Intent {
 /// Pods and revisions that were left behind when a set of this name was deleted without them.
 fn orphans(view: &View<'_>, set: &Object, spec: &SetSpec) -> (Vec<Arc<Object>>, Vec<Arc<Object>>) {
     let none = (Vec::new(), Vec::new());
-    let selector = set.value.pointer("/spec/selector").map(manifest::selector::Selector::from_label_selector);
+    let selector = set.value.pointer("/spec/selector").and_then(|value| Selector::from_label_selector(value).ok());
     let (Some(selector), false) = (selector, set.deleting()) else { return none };
-    let matches = |object: &Object| object.labels().is_some_and(|labels| selector.matches(labels));
+    let matches =
+        |object: &Object| selector.matches_value(object.value.pointer("/metadata/labels").unwrap_or(&Value::Null));
     let free = |object: &Arc<Object>| object.controller_uid().is_none() && !object.deleting();
     let by_name = |ordinal| {
         let name = domain::pod_name(&set.key.name, ordinal);

@@ -113,7 +113,7 @@ impl Update<'_> {
     fn deletion(&self, pod: &Pod, guard: Guard) -> PodDeletion {
         let Revisions { current, update } = self.revisions;
         let target = if self.updatable(pod) { update } else { current };
-        let broken = if self.snapshot.unavailable(pod) { "it is broken: " } else { "" };
+        let broken = if self.snapshot.unavailable(pod) { "healing: it is not available, " } else { "" };
         let why = format!("{broken}updating to {target}");
         PodDeletion { ordinal: pod.ordinal, uid: pod.uid.clone(), why, guard }
     }

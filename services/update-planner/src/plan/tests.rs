@@ -90,8 +90,14 @@ fn s_66_the_pod_at_which_the_walk_stops_is_healed() {
 
 #[test]
 fn s_88_parallel_replaces_broken_pods_beyond_the_budget() {
-    check_parallel("0:broken@A 1:broken@A 2:ready@A", "delete 1 (Pod), delete 0 (Pod), 2: 2 unavailable, at most 1 may be");
-    check_parallel("0:ready@A 1:broken@C 2:ready@A", "2: 1 unavailable, at most 1 may be, 0: 1 unavailable, at most 1 may be");
+    check_parallel(
+        "0:broken@A 1:broken@A 2:ready@A",
+        "delete 1 (Pod), delete 0 (Pod), 2: 2 unavailable, at most 1 may be",
+    );
+    check_parallel(
+        "0:ready@A 1:broken@C 2:ready@A",
+        "2: 1 unavailable, at most 1 may be, 0: 1 unavailable, at most 1 may be",
+    );
     check_parallel("0:failed@A 1:ready@C 2:ready@C", "");
 }
 
@@ -212,6 +218,6 @@ fn stopping_sets_keep_their_revisions() {
 #[test]
 fn deletions_say_why() {
     let plan = plan(&request(PodManagementPolicy::Parallel, "C", "0:ready@C 1:ready@C 2:broken@B"));
-    assert_eq!(plan.replace[0].why, "it is broken: updating to C");
+    assert_eq!(plan.replace[0].why, "healing: it is not available, updating to C");
     assert_eq!(plan.replace[0].uid, Uid("uid-2".into()));
 }

@@ -216,12 +216,16 @@ fn s_35_condemned_pod_failed() {
 
 #[test]
 fn two_condemned_pods_that_have_ended_need_a_hand() {
-    run(BOTH, "settled failed(1) failed(2)", "
+    run(
+        BOTH,
+        "settled failed(1) failed(2)",
+        "
         replicas=1 -> none | 3/1/1/3/3
         -> none | (no write)
         gone(1) -> delete 2@A | 2/1/1/2/2
         -> none | 1/1/1/1/1
-    ");
+    ",
+    );
 }
 
 #[test]

@@ -1,0 +1,116 @@
+//! What of a stored object names depend on (DNS rules, section 1).
+
+use api::manifest::Kind;
+use domain::zone::{
+    IpFamily, NamedPort, ObjectName, PodFacts, Protocol, ServiceAddress, ServiceFacts, ServicePort, TargetPort,
+};
+use serde_json::Value;
+
+use crate::objects::condition;
+use crate::sets::scene::phase;
+use crate::volumes::read::texts;
+use crate::world::Object;
+
+/// Old way to say `publishNotReadyAddresses`.
+const TOLERATE_UNREADY: &str = "/metadata/annotations/service.alpha.kubernetes.io~1tolerate-unready-endpoints";
+
+/// A pod; none for one without a name that could be served.
+pub(super) fn pod(object: &Object) -> Option<PodFacts> {
+    debug_assert_eq!(object.kind(), Kind::Pod);
+    let value = &object.value;
+    let several = items(value.pointer("/status/podIPs")).filter_map(|ip| ip.get("ip")?.as_str());
+    let mut ips: Vec<_> = several.filter_map(|ip| ip.parse().ok()).collect();
+    if let (true, Ok(ip)) = (ips.is_empty(), object.text("/status/podIP").parse()) {
+        ips.push(ip);
+    }
+    let regular = items(value.pointer("/spec/containers"));
+    let sidecars = items(value.pointer("/spec/initContainers"))
+        .filter(|container| container.get("restartPolicy").is_some_and(|policy| policy == "Always"));
+    Some(PodFacts {
+        name: name(object),
+        uid: object.uid(),
+        ips,
+        labels: texts(value.pointer("/metadata/labels")),
+        hostname: object.text("/spec/hostname").to_owned(),
+        subdomain: object.text("/spec/subdomain").to_owned(),
+        ready: condition(value, "Ready")
+            .is_some_and(|ready| ready.get("status").is_some_and(|status| status == "True")),
+        terminating: object.deleting(),
+        terminal: phase(object).terminal(),
+        ports: regular.chain(sidecars).flat_map(|container| items(container.get("ports"))).filter_map(port).collect(),
+    })
+}
+
+/// A Service.
+///
+/// A Service that asks for a virtual address gets none here: there is no proxy that would serve it. Its name leads to
+/// its ready pods, as that of a headless one does.
+pub(super) fn service(object: &Object) -> Option<ServiceFacts> {
+    let value = &object.value;
+    let virtual_ips = items(value.pointer("/spec/clusterIPs")).chain(value.pointer("/spec/clusterIP"));
+    let mut virtual_ips: Vec<_> = virtual_ips.filter_map(|ip| ip.as_str()?.parse().ok()).collect();
+    virtual_ips.dedup();
+    let address = match (object.text("/spec/type"), virtual_ips.is_empty()) {
+        ("ExternalName", _) => {
+            ServiceAddress::ExternalName(object.text("/spec/externalName").trim_end_matches('.').to_owned())
+        }
+        (_, true) => ServiceAddress::Headless,
+        (_, false) => ServiceAddress::ClusterIps(virtual_ips),
+    };
+    let flag = value.pointer("/spec/publishNotReadyAddresses").and_then(Value::as_bool).unwrap_or(false);
+    Some(ServiceFacts {
+        name: name(object),
+        address,
+        selector: texts(value.pointer("/spec/selector")),
+        ports: items(value.pointer("/spec/ports")).filter_map(service_port).collect(),
+        publish_not_ready_addresses: flag || object.text(TOLERATE_UNREADY) == "true",
+        ip_families: items(value.pointer("/spec/ipFamilies")).filter_map(family).collect(),
+    })
+}
+
+fn name(object: &Object) -> ObjectName {
+    ObjectName::new(object.key.namespace.clone(), object.key.name.clone())
+}
+
+fn port(port: &Value) -> Option<NamedPort> {
+    let name = port.get("name").and_then(Value::as_str)?.to_owned();
+    Some(NamedPort { name, protocol: protocol(port), port: number(port.get("containerPort")?)? })
+}
+
+fn service_port(port: &Value) -> Option<ServicePort> {
+    let own = number(port.get("port")?)?;
+    let target = match port.get("targetPort") {
+        Some(Value::String(name)) => match name.parse() {
+            Ok(number) => TargetPort::Number(number),
+            Err(_) => TargetPort::Name(name.clone()),
+        },
+        Some(value) => TargetPort::Number(number(value)?),
+        None => TargetPort::Number(own),
+    };
+    let name = port.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    Some(ServicePort { name, protocol: protocol(port), port: own, target })
+}
+
+fn protocol(port: &Value) -> Protocol {
+    match port.get("protocol").and_then(Value::as_str) {
+        Some("UDP") => Protocol::Udp,
+        Some("SCTP") => Protocol::Sctp,
+        _ => Protocol::Tcp,
+    }
+}
+
+fn family(value: &Value) -> Option<IpFamily> {
+    match value.as_str()? {
+        "IPv4" => Some(IpFamily::V4),
+        "IPv6" => Some(IpFamily::V6),
+        _ => None,
+    }
+}
+
+fn number(value: &Value) -> Option<u16> {
+    u16::try_from(value.as_u64()?).ok().filter(|number| *number > 0)
+}
+
+fn items(value: Option<&Value>) -> impl Iterator<Item = &Value> {
+    value.and_then(Value::as_array).into_iter().flatten()
+}

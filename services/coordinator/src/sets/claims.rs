@@ -1,0 +1,180 @@
+//! The claims of a set, as volume-claim plans them (StatefulSet rules, sections 3.3 and 11).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use api::manifest::Kind;
+use api::proto::volume_claim::v1::PlanSetRequest;
+use api::proto::volume_claim::v1::volume_claim_service_client::VolumeClaimServiceClient;
+use domain::volume::{
+    ClaimCreation, ClaimOrdinal, ClaimTemplate, OrdinalPod, OwnerReference, SetClaim, SetClaimsPlan, SetClaimsRequest,
+};
+use domain::{Ordinal, OrdinalPlan, PodManagementPolicy, Snapshot, Wait};
+use serde_json::{Map, Value, json};
+
+use super::planners::{PlannerError, Planners};
+use super::scene::Scene;
+use super::templates::{claim_names_of, claim_templates};
+use crate::apply::finalizers;
+use crate::events::Event;
+use crate::objects::time_text;
+use crate::volumes::read;
+use crate::world::{Key, Object, World};
+
+const SERVICE: &str = "volume-claim";
+
+/// What is to become of a set's claims, with the objects it is about.
+#[derive(Debug, Default)]
+pub(super) struct ClaimPlan {
+    /// Key, object and reason of each claim to create.
+    pub(super) create: Vec<(Key, Value, String)>,
+    /// Claims that change hands, with all their owners from now on.
+    pub(super) owners: Vec<(Arc<Object>, Value)>,
+    /// Ordinals whose pod must not be created now, and why.
+    pub(super) waits: Vec<Wait>,
+    /// What to tell people.
+    pub(super) events: Vec<Event>,
+}
+
+impl ClaimPlan {
+    /// Whether the pod of an ordinal must not be created now.
+    pub(super) fn blocks(&self, ordinal: Ordinal) -> bool {
+        self.waits.iter().any(|wait| wait.ordinal == Some(ordinal))
+    }
+}
+
+impl Planners {
+    /// Claims to create and to change hands, and ordinals that must wait for theirs.
+    pub(super) async fn claims(
+        &self,
+        world: &World,
+        scene: &Scene,
+        order: &OrdinalPlan,
+    ) -> Result<ClaimPlan, PlannerError> {
+        if claim_templates(&scene.set.value).next().is_none() {
+            return Ok(ClaimPlan::default());
+        }
+        let (request, stored) = question(world, scene, order);
+        let mut client = service_kit::sized_client!(VolumeClaimServiceClient::new(self.volume_claim.clone()));
+        let answer = client.plan_set(PlanSetRequest::from(request)).await.map_err(PlannerError::call(SERVICE))?;
+        let plan = SetClaimsPlan::try_from(answer.into_inner()).map_err(PlannerError::answer(SERVICE))?;
+        assemble(scene, plan, &stored)
+    }
+}
+
+type Stored = BTreeMap<String, Arc<Object>>;
+
+fn question(world: &World, scene: &Scene, order: &OrdinalPlan) -> (SetClaimsRequest, Stored) {
+    let snapshot = &scene.snapshot;
+    let existing = snapshot.pods.iter().map(|pod| ClaimOrdinal {
+        ordinal: pod.ordinal,
+        in_range: snapshot.spec.contains(pod.ordinal),
+        pod: Some(OrdinalPod { uid: pod.uid.clone(), phase: pod.phase, terminating: pod.terminating }),
+    });
+    let coming =
+        order.create.iter().map(|creation| ClaimOrdinal { ordinal: creation.ordinal, in_range: true, pod: None });
+    let mut ordinals: Vec<_> = existing.chain(coming).collect();
+    ordinals.sort_by_key(|ordinal| ordinal.ordinal);
+    let set = &scene.set;
+    let stored: Stored = world.view(|view| {
+        let names = ordinals.iter().flat_map(|ordinal| claim_names_of(&set.value, ordinal.ordinal));
+        let names: BTreeSet<String> = names.collect();
+        let find = |name: String| view.get(&Key::new(Kind::PersistentVolumeClaim, &set.key.namespace, &name));
+        names.into_iter().filter_map(find).map(|claim| (claim.key.name.clone(), claim)).collect()
+    });
+    let request = SetClaimsRequest {
+        set: snapshot.set.clone(),
+        intent: snapshot.intent,
+        retention: snapshot.spec.retention,
+        match_labels: read::texts(set.value.pointer("/spec/selector/matchLabels")),
+        templates: claim_templates(&set.value).map(template).collect(),
+        ordinals,
+        scaling_down: scaling_down(snapshot),
+        claims: stored.values().map(|claim| set_claim(claim)).collect(),
+    };
+    (request, stored)
+}
+
+/// Whether pods out of range may be deleted now: always under Parallel, else once every pod in range is healthy.
+fn scaling_down(snapshot: &Snapshot) -> bool {
+    let healthy = snapshot.members().filter(|pod| snapshot.healthy(pod)).count();
+    snapshot.spec.policy == PodManagementPolicy::Parallel || healthy == snapshot.spec.ordinals().count()
+}
+
+fn template(template: &Value) -> ClaimTemplate {
+    ClaimTemplate {
+        name: template.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        labels: read::texts(template.pointer("/metadata/labels")),
+        annotations: read::texts(template.pointer("/metadata/annotations")),
+    }
+}
+
+fn set_claim(claim: &Object) -> SetClaim {
+    SetClaim {
+        name: claim.key.name.clone(),
+        uid: claim.uid(),
+        version: claim.version.0,
+        deleting: claim.deleting(),
+        labels: read::texts(claim.value.pointer("/metadata/labels")),
+        made_for: read::texts(claim.value.pointer("/metadata/annotations"))
+            .remove(domain::volume::SET_ANNOTATION)
+            .unwrap_or_default(),
+        owners: read::owners(&claim.value),
+    }
+}
+
+fn assemble(scene: &Scene, plan: SetClaimsPlan, stored: &Stored) -> Result<ClaimPlan, PlannerError> {
+    let mut assembled = ClaimPlan { waits: plan.waits, ..ClaimPlan::default() };
+    for creation in plan.create {
+        let spec = claim_templates(&scene.set.value)
+            .find(|template| template.pointer("/metadata/name").is_some_and(|name| *name == creation.template))
+            .and_then(|template| template.get("spec"));
+        let unknown = || PlannerError::answer(SERVICE)(format!("no claim template {:?}", creation.template));
+        let spec = spec.cloned().ok_or_else(unknown)?;
+        let key = Key::new(Kind::PersistentVolumeClaim, &scene.set.key.namespace, &creation.name);
+        let why = format!("ordinal {} has no claim of template {}", creation.ordinal, creation.template);
+        let object = claim(&key, &creation, spec, scene);
+        assembled.create.push((key, object, why));
+    }
+    for change in plan.owners {
+        let claim = stored.get(&change.claim).filter(|claim| claim.uid() == change.uid);
+        let unknown = || PlannerError::answer(SERVICE)(format!("it was not shown claim {:?}", change.claim));
+        let owners: Vec<Value> = change.owners.iter().map(owner).collect();
+        assembled.owners.push((claim.cloned().ok_or_else(unknown)?, Value::Array(owners)));
+    }
+    let events = plan.events.into_iter().map(|event| Event {
+        warning: event.warning,
+        reason: event.reason,
+        message: event.message,
+    });
+    assembled.events = events.collect();
+    Ok(assembled)
+}
+
+fn claim(key: &Key, creation: &ClaimCreation, spec: Value, scene: &Scene) -> Value {
+    let texts = |map: &BTreeMap<String, String>| -> Map<String, Value> {
+        map.iter().map(|(name, text)| (name.clone(), text.as_str().into())).collect()
+    };
+    let mut object = json!({
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {
+            "name": key.name,
+            "namespace": key.namespace,
+            "uid": uuid::Uuid::new_v4().to_string(),
+            "creationTimestamp": time_text(scene.snapshot.now),
+            "labels": texts(&creation.labels),
+        },
+        "spec": spec,
+        "status": { "phase": "Pending" },
+    });
+    if !creation.annotations.is_empty() {
+        object["metadata"]["annotations"] = Value::Object(texts(&creation.annotations));
+    }
+    finalizers(Kind::PersistentVolumeClaim, &mut object);
+    object
+}
+
+fn owner(reference: &OwnerReference) -> Value {
+    read::owner_json(reference)
+}

@@ -1,0 +1,198 @@
+//! Claims and volumes: one pass over all of them asks volume-claim what to do, has directories made and removed, and
+//! commits the bonds.
+
+pub(crate) mod read;
+mod write;
+
+use std::sync::Arc;
+
+use api::manifest::Kind;
+use api::proto::volume_claim::v1::volume_claim_service_client::VolumeClaimServiceClient;
+use api::proto::volume_claim::v1::{DeprovisionRequest, PlanVolumesRequest, ProvisionRequest};
+use domain::Uid;
+use domain::volume::{DIRECTORY_PROVISIONER, ObjectVersion, VolumeAction, VolumesPlan};
+use serde_json::{Value, json};
+use service_kit::{Channel, Context};
+use tonic::Status;
+
+use crate::driver::{Controller, Outcome};
+use crate::store::CommitError;
+use crate::world::{Change, Object, Transaction, World};
+
+/// Actions carried out in one pass. More wait for the next, which follows at once.
+const ACTIONS_AT_ONCE_MAX: usize = 256;
+
+/// Calls that remove one directory in one pass; each removes a bounded number of entries.
+const REMOVALS_AT_ONCE_MAX: u32 = 64;
+
+/// Binds, provisions and reclaims.
+#[derive(Debug)]
+pub(crate) struct Volumes {
+    world: Arc<World>,
+    channel: Channel,
+    epoch: u64,
+    context: Context,
+}
+
+/// The class that claims without a class get: a directory on this machine.
+///
+/// It waits for the first pod: a claim that nobody uses makes no directory, and a volume that an administrator adds in
+/// the meantime is used. A set's claims and pods are made together, so nothing gets slower by it.
+pub(crate) fn default_class() -> Value {
+    json!({
+        "apiVersion": Kind::StorageClass.api_version(),
+        "kind": "StorageClass",
+        "metadata": {
+            "name": "standard",
+            "annotations": { "storageclass.kubernetes.io/is-default-class": "true" },
+        },
+        "provisioner": DIRECTORY_PROVISIONER,
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": "WaitForFirstConsumer",
+        "allowVolumeExpansion": true,
+    })
+}
+
+/// What a pass could not do.
+#[derive(Debug, thiserror::Error)]
+enum PassError {
+    #[error("volume-claim: {}", .0.message())]
+    Service(#[from] Box<Status>),
+    #[error("volume-claim's answer makes no sense: {0}")]
+    Answer(String),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+impl From<Status> for PassError {
+    fn from(status: Status) -> Self {
+        Self::Service(Box::new(status))
+    }
+}
+
+impl Volumes {
+    pub(crate) fn new(world: Arc<World>, channel: Channel, epoch: u64, context: Context) -> Self {
+        Self { world, channel, epoch, context }
+    }
+
+    async fn try_pass(&self) -> Result<Outcome, PassError> {
+        let now = self.context.clock.now();
+        let (request, objects) = self.world.view(|view| read::everything(view, now));
+        if objects.is_empty() {
+            return Ok(Outcome::Settled);
+        }
+        let mut client = service_kit::sized_client!(VolumeClaimServiceClient::new(self.channel.clone()));
+        let answer = client.plan_volumes(PlanVolumesRequest::from(request)).await?.into_inner();
+        let plan = VolumesPlan::try_from(answer).map_err(|error| PassError::Answer(error.to_string()))?;
+        let more = plan.actions.len() > ACTIONS_AT_ONCE_MAX;
+        let mut writer = write::Writer::new(&self.world, &objects, now);
+        let mut failed = None;
+        for action in plan.actions.iter().take(ACTIONS_AT_ONCE_MAX) {
+            // One volume that cannot be made must not keep others from being bound.
+            if let Err(error) = self.carry_out(&mut writer, action).await {
+                writer.failed(action, &error.to_string());
+                failed = Some(error);
+            }
+        }
+        for report in &plan.pending {
+            writer.pending(report);
+        }
+        for event in &plan.events {
+            writer.event(event);
+        }
+        let changed = self.commit(writer.finish()).await?;
+        match failed {
+            Some(error) => Err(error),
+            None if more && changed => Ok(Outcome::Stale),
+            None => Ok(Outcome::Settled),
+        }
+    }
+
+    async fn commit(&self, transaction: Transaction) -> Result<bool, PassError> {
+        let changes = !transaction.is_empty();
+        self.world.commit(transaction).await?;
+        Ok(changes)
+    }
+
+    async fn carry_out(&self, writer: &mut write::Writer<'_>, action: &VolumeAction) -> Result<(), PassError> {
+        match action {
+            VolumeAction::Provision { claim, volume, capacity, .. } => {
+                let path = self.provision(claim, volume, capacity.0).await?;
+                writer.provisioned(action, &path)
+            }
+            VolumeAction::Deprovision { volume, claim_uid } => {
+                self.deprovision(volume, claim_uid).await?;
+                writer.write(action)
+            }
+            _ => writer.write(action),
+        }
+        .map_err(PassError::Answer)
+    }
+
+    /// Makes the directory of a volume and gives its path. The same name at every attempt, so that repeated ones meet.
+    async fn provision(&self, claim: &ObjectVersion, volume: &str, capacity_bytes: u64) -> Result<String, PassError> {
+        let mut client = VolumeClaimServiceClient::new(self.channel.clone());
+        let request = ProvisionRequest {
+            operation_id: format!("provision/{volume}/{}", self.epoch),
+            epoch: self.epoch,
+            generation: self.world.revision().0.max(1),
+            volume: volume.to_owned(),
+            claim_uid: claim.object.uid.0.clone(),
+            capacity_bytes,
+        };
+        Ok(client.provision(request).await?.into_inner().path)
+    }
+
+    async fn deprovision(&self, volume: &ObjectVersion, claim_uid: &Uid) -> Result<(), PassError> {
+        let mut client = VolumeClaimServiceClient::new(self.channel.clone());
+        for _ in 0..REMOVALS_AT_ONCE_MAX {
+            let request = DeprovisionRequest {
+                operation_id: uuid::Uuid::new_v4().to_string(),
+                epoch: self.epoch,
+                generation: self.world.revision().0.max(1),
+                volume: volume.object.name.clone(),
+                claim_uid: claim_uid.0.clone(),
+            };
+            if client.deprovision(request).await?.into_inner().done {
+                return Ok(());
+            }
+        }
+        Err(PassError::Answer(format!("the directory of {} is very full; removal goes on", volume.object.name)))
+    }
+}
+
+impl Controller for Volumes {
+    type Key = ();
+    const NAME: &'static str = "volumes";
+
+    fn keys(&self, _: &World) -> Vec<()> {
+        vec![()]
+    }
+
+    fn affected(&self, _: &World, change: &Change) -> Vec<()> {
+        let concerns = match change.key.kind {
+            Kind::PersistentVolumeClaim | Kind::PersistentVolume | Kind::StorageClass => true,
+            Kind::Node => change.old.is_none(),
+            // A pod matters while it comes, gets its machine, ends or goes.
+            Kind::Pod => uses(change.old.as_deref()) != uses(change.new.as_deref()),
+            _ => false,
+        };
+        if concerns { vec![()] } else { Vec::new() }
+    }
+
+    async fn pass(self: Arc<Self>, (): ()) -> Outcome {
+        match self.try_pass().await {
+            Ok(outcome) => outcome,
+            Err(PassError::Commit(CommitError::Conflict { .. })) => Outcome::Stale,
+            Err(error) => Outcome::Failed(error.to_string()),
+        }
+    }
+}
+
+/// What of a pod matters to its claims; none for a pod without claims.
+fn uses(pod: Option<&Object>) -> Option<(Vec<String>, String, bool)> {
+    let pod = pod?;
+    let claims: Vec<_> = crate::pods::placement::claim_names(&pod.value).map(str::to_owned).collect();
+    let ending = pod.deleting() || crate::sets::scene::phase(pod).terminal();
+    (!claims.is_empty()).then(|| (claims, pod.text("/spec/nodeName").to_owned(), ending))
+}

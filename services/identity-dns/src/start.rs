@@ -1,0 +1,113 @@
+//! Bringing the service up.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use api::proto::identity_dns::v1::identity_dns_service_server::IdentityDnsServiceServer;
+use service_kit::{Context, Error, Running, Server, sized_server};
+
+use crate::config::{Config, NEGATIVE_TTL_SECONDS_MAX, TTL_SECONDS_MAX};
+use crate::error::StartError;
+use crate::forward::Forwarder;
+use crate::grpc::Service;
+use crate::publisher::Publisher;
+use crate::server::{Access, Handler, Listeners, Sockets};
+use crate::wire::Name;
+use crate::zone::{Zone, ZoneOptions};
+
+/// Name of this service.
+const NAME: &str = "identity-dns";
+
+/// A service that has started.
+#[derive(Debug)]
+pub struct Started {
+    /// The gRPC service; its task ends when DNS has ended too.
+    pub running: Running,
+    /// Where DNS is answered, in the order of the configuration: `listen`, then `sockets`.
+    pub dns_addresses: Vec<SocketAddr>,
+    /// To answer on further sockets.
+    pub listeners: Listeners,
+}
+
+/// Loads what was served before, answers DNS, and serves gRPC.
+///
+/// # Errors
+/// The configuration makes no sense, an address cannot be bound, or the cache cannot be used.
+pub async fn start(config: Config, context: Context) -> Result<Started, Error> {
+    let failed = |error: StartError| Error::start(NAME, error);
+    check(&config).map_err(failed)?;
+    let sockets = bind(&config).map_err(failed)?;
+    let zone = zone(&config, &sockets).map_err(failed)?;
+    let (cache, now) = (config.cache.clone(), context.clock.now());
+    let opened = tokio::task::spawn_blocking(move || Publisher::open(zone, cache, now)).await;
+    let opened = opened.map_err(|error| Error::start(NAME, error))?;
+    let publisher = opened
+        .map_err(|source| failed(StartError::Cache { path: config.cache.clone().unwrap_or_default(), source }))?;
+    let publisher = Arc::new(publisher);
+    let forwarder = Forwarder::new(config.resolvers, context.clock.clone());
+    let access = Access { clients: config.clients, transfers: config.transfer_clients, outside: config.outside };
+    let handler = Arc::new(Handler::new(publisher.clone(), forwarder, access));
+    let listeners = Listeners::new(handler, context.clock.clone(), context.shutdown.clone());
+    let server = Server::new(NAME).add(sized_server!(IdentityDnsServiceServer::new(Service {
+        publisher,
+        listeners: listeners.clone(),
+        domain: config.domain,
+    })));
+    let bound = server.bind(&config.server).await?;
+    let mut dns_addresses = Vec::with_capacity(sockets.len());
+    for pair in &sockets {
+        dns_addresses.push(listeners.add(pair).map_err(|error| failed(StartError::Socket(error)))?);
+    }
+    tracing::info!(addresses = ?dns_addresses, "DNS is answered");
+    let address = bound.tcp_address();
+    let ending = listeners.clone();
+    let task = tokio::spawn(async move {
+        let served = bound.serve(context).await;
+        ending.ended().await;
+        served
+    });
+    Ok(Started { running: Running { name: NAME, address, task }, dns_addresses, listeners })
+}
+
+fn check(config: &Config) -> Result<(), StartError> {
+    for (name, value, max) in [
+        ("the TTL", config.ttl_seconds, TTL_SECONDS_MAX),
+        ("the negative TTL", config.negative_ttl_seconds, NEGATIVE_TTL_SECONDS_MAX),
+    ] {
+        if value > max {
+            return Err(StartError::OutOfRange { name, value, max });
+        }
+    }
+    if config.listen.is_empty() && config.sockets.is_empty() {
+        return Err(StartError::NoAddress);
+    }
+    Ok(())
+}
+
+fn bind(config: &Config) -> Result<Vec<Sockets>, StartError> {
+    let bound = config
+        .listen
+        .iter()
+        .map(|address| Sockets::bind(*address).map_err(|source| StartError::Listen { address: *address, source }));
+    bound.chain(config.sockets.iter().cloned().map(Ok)).collect()
+}
+
+fn zone(config: &Config, sockets: &[Sockets]) -> Result<Zone, StartError> {
+    let invalid = || StartError::Domain { domain: config.domain.clone() };
+    domain::is_dns_subdomain(&config.domain).map_err(|_| invalid())?;
+    let mut addresses = config.addresses.clone();
+    if addresses.is_empty() {
+        let bound = sockets.iter().filter_map(|pair| Some(pair.address().ok()?.ip()));
+        addresses.extend(bound.filter(|address: &IpAddr| !address.is_unspecified()));
+    }
+    let options = ZoneOptions {
+        domain: Name::from_text(&config.domain).ok_or_else(invalid)?,
+        ttl: config.ttl_seconds,
+        negative_ttl: config.negative_ttl_seconds,
+        addresses,
+        cidrs: config.reverse.clone(),
+        pod_records: config.pod_records,
+        endpoint_pod_names: config.endpoint_pod_names,
+    };
+    Zone::new(options).ok_or_else(invalid)
+}

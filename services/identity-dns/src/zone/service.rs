@@ -1,0 +1,295 @@
+//! The records of one Service (DNS rules, sections 2.2, 2.3, 2.5, 2.7).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use domain::zone::{NamedPort, ObjectName, Protocol, ServiceAddress, ServiceFacts, ZoneFacts};
+
+use super::endpoint::{self, Endpoint, EndpointKey};
+use crate::wire::{Name, RrSet, rtype};
+
+/// What one Service contributes, kept so that a change costs only what it touches.
+#[derive(Debug, Default)]
+pub(super) struct ServiceState {
+    endpoints: BTreeMap<EndpointKey, Endpoint>,
+    /// Who has a host label.
+    hosts: BTreeMap<String, BTreeSet<EndpointKey>>,
+    /// Names that are the Service's own: it itself and its ports.
+    names: BTreeSet<Name>,
+    /// Addresses of its own that point back to it.
+    pointed: BTreeSet<IpAddr>,
+}
+
+/// What to look at anew.
+#[derive(Debug)]
+pub(super) enum Dirty {
+    /// Everything.
+    All,
+    /// These pods.
+    Pods(BTreeSet<String>),
+}
+
+impl Default for Dirty {
+    fn default() -> Self {
+        Self::Pods(BTreeSet::new())
+    }
+}
+
+/// What becomes different in the tree and in the reverse zones.
+#[derive(Debug, Default)]
+pub(super) struct Update {
+    pub(super) sets: Vec<(Name, Vec<RrSet>)>,
+    pub(super) pointers: Vec<Pointer>,
+}
+
+/// A PTR record that appears or disappears.
+#[derive(Debug)]
+pub(super) struct Pointer {
+    pub(super) address: IpAddr,
+    pub(super) target: Target,
+    pub(super) present: bool,
+}
+
+/// What a PTR record says. Ordered as it is answered: the Service's own address, then names given on purpose.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Target {
+    pub(super) rank: Rank,
+    pub(super) name: Name,
+}
+
+/// Why an address has this name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    /// It is the Service's own address.
+    Cluster,
+    /// The endpoint is called so.
+    Named,
+    /// The name is made from the address.
+    Made,
+}
+
+/// What every Service is published with.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    /// `svc.<zone>`.
+    pub(super) services: Name,
+    /// TTL of positive answers, in seconds.
+    pub(super) ttl: u32,
+    /// Whether endpoints without a hostname are called by their pod's name.
+    pub(super) endpoint_pod_names: bool,
+}
+
+impl ServiceState {
+    /// Looks at what is dirty. `facts` of the Service are none where it must not be found at all.
+    pub(super) fn refresh(&mut self, key: &ObjectName, dirty: &Dirty, facts: &ZoneFacts, rules: &Rules) -> Update {
+        let mut update = Update::default();
+        let Some(base) = rules.services.child(&key.namespace).and_then(|name| name.child(&key.name)) else {
+            return update;
+        };
+        let service = facts.services.get(key).filter(|_| facts.namespaces.contains(&key.namespace));
+        let mut labels = BTreeSet::new();
+        for key in self.concerned(dirty, key, service, facts) {
+            let new = service.and_then(|service| resolve(&key, service, facts, rules));
+            self.replace(key, new, &base, &mut labels, &mut update);
+        }
+        for label in labels {
+            let Some(name) = base.child(&label) else { continue };
+            let keys = self.hosts.get(&label).into_iter().flatten();
+            let hosts = keys.filter_map(|key| self.endpoints.get(key)).flat_map(|endpoint| &endpoint.hosts);
+            let addresses = hosts.filter(|(host, _)| *host == label).map(|(_, address)| *address);
+            update.sets.push((name, RrSet::addresses(rules.ttl, addresses).collect()));
+        }
+        let own = service.map(|service| self.own_records(service, &base, rules)).unwrap_or_default();
+        let gone = self.names.iter().filter(|name| !own.contains_key(*name));
+        update.sets.extend(gone.map(|name| (name.clone(), Vec::new())));
+        self.names = own.keys().cloned().collect();
+        update.sets.extend(own);
+        self.point(service, &base, &mut update);
+        update
+    }
+
+    /// Whether nothing is left of it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.endpoints.is_empty() && self.names.is_empty() && self.pointed.is_empty()
+    }
+
+    /// Endpoints that may have changed.
+    fn concerned(
+        &self,
+        dirty: &Dirty,
+        key: &ObjectName,
+        service: Option<&ServiceFacts>,
+        facts: &ZoneFacts,
+    ) -> BTreeSet<EndpointKey> {
+        if let Dirty::Pods(pods) = dirty {
+            return pods.iter().cloned().map(EndpointKey::Pod).collect();
+        }
+        let mut keys: BTreeSet<_> = self.endpoints.keys().cloned().collect();
+        if let Some(service) = service {
+            let pods = super::in_namespace(&facts.pods, &key.namespace);
+            let selected = pods.filter(|(_, pod)| service.selects(&pod.labels));
+            keys.extend(selected.map(|(name, _)| EndpointKey::Pod(name.name.clone())));
+            let slices = super::in_namespace(&facts.slices, &key.namespace);
+            for (name, slice) in slices.filter(|(_, slice)| slice.service == key.name) {
+                keys.extend((0..slice.endpoints.len()).map(|place| EndpointKey::Manual(name.name.clone(), place)));
+            }
+        }
+        keys
+    }
+
+    fn replace(
+        &mut self,
+        key: EndpointKey,
+        new: Option<Endpoint>,
+        base: &Name,
+        labels: &mut BTreeSet<String>,
+        update: &mut Update,
+    ) {
+        let old = self.endpoints.remove(&key);
+        let pointer = |endpoint: &Endpoint, label: &str, address: IpAddr, present| {
+            let rank = if endpoint.named { Rank::Named } else { Rank::Made };
+            Some(Pointer { address, target: Target { rank, name: base.child(label)? }, present })
+        };
+        for (endpoint, present) in [(&old, false), (&new, true)] {
+            let Some(endpoint) = endpoint.as_ref().filter(|_| old != new) else { continue };
+            for (label, address) in &endpoint.hosts {
+                let keys = self.hosts.entry(label.clone()).or_default();
+                if present {
+                    keys.insert(key.clone())
+                } else {
+                    keys.remove(&key)
+                };
+                if keys.is_empty() {
+                    self.hosts.remove(label);
+                }
+                labels.insert(label.clone());
+                update.pointers.extend(pointer(endpoint, label, *address, present));
+            }
+        }
+        if let Some(new) = new {
+            self.endpoints.insert(key, new);
+        }
+    }
+
+    /// Records at the Service's name and at its ports.
+    fn own_records(&self, service: &ServiceFacts, base: &Name, rules: &Rules) -> BTreeMap<Name, Vec<RrSet>> {
+        let mut own = BTreeMap::new();
+        match &service.address {
+            ServiceAddress::ExternalName(target) => {
+                let target = Name::from_text(target);
+                let cname = target.and_then(|target| RrSet::names(rtype::CNAME, rules.ttl, [&target]));
+                own.extend(cname.map(|cname| (base.clone(), vec![cname])));
+            }
+            ServiceAddress::ClusterIps(ips) => {
+                let ports = own_ports(service);
+                let hosts = [(base.clone(), ips.len(), ports.as_slice())];
+                let sets = RrSet::addresses(rules.ttl, ips.iter().copied());
+                own.insert(base.clone(), sets.chain(locations(&hosts, rules.ttl, |_| true)).collect());
+                own.extend(port_records(&hosts, base, rules.ttl));
+            }
+            ServiceAddress::Headless if self.endpoints.is_empty() => {}
+            ServiceAddress::Headless => {
+                let hosts = self.located(base);
+                let addresses = self.endpoints.values().flat_map(|endpoint| &endpoint.hosts).map(|(_, ip)| *ip);
+                let sets = RrSet::addresses(rules.ttl, addresses);
+                own.insert(base.clone(), sets.chain(locations(&hosts, rules.ttl, |_| true)).collect());
+                own.extend(port_records(&hosts, base, rules.ttl));
+            }
+        }
+        own
+    }
+
+    /// Host names with how many addresses and which ports they stand for.
+    fn located(&self, base: &Name) -> Vec<Located<'_>> {
+        let mut located = Vec::with_capacity(self.hosts.len());
+        for (label, keys) in &self.hosts {
+            let Some(name) = base.child(label) else { continue };
+            for endpoint in keys.iter().filter_map(|key| self.endpoints.get(key)) {
+                let addresses = endpoint.hosts.iter().filter(|(host, _)| host == label).count();
+                located.push((name.clone(), addresses, endpoint.ports.as_slice()));
+            }
+        }
+        located
+    }
+
+    /// PTRs of the Service's own addresses.
+    fn point(&mut self, service: Option<&ServiceFacts>, base: &Name, update: &mut Update) {
+        let now: BTreeSet<IpAddr> = match service.map(|service| &service.address) {
+            Some(ServiceAddress::ClusterIps(ips)) => ips.iter().copied().collect(),
+            _ => BTreeSet::new(),
+        };
+        let target = Target { rank: Rank::Cluster, name: base.clone() };
+        let gone = self.pointed.difference(&now).map(|address| (address, false));
+        let come = now.difference(&self.pointed).map(|address| (address, true));
+        let pointer =
+            |(address, present): (&IpAddr, bool)| Pointer { address: *address, target: target.clone(), present };
+        update.pointers.extend(gone.chain(come).map(pointer));
+        self.pointed = now;
+    }
+}
+
+/// A name that SRV records lead to, how many addresses it stands for, and its ports.
+type Located<'a> = (Name, usize, &'a [NamedPort]);
+
+fn own_ports(service: &ServiceFacts) -> Vec<NamedPort> {
+    let ports = service.ports.iter();
+    ports.map(|port| NamedPort { name: port.name.clone(), protocol: port.protocol, port: port.port }).collect()
+}
+
+fn resolve(key: &EndpointKey, service: &ServiceFacts, facts: &ZoneFacts, rules: &Rules) -> Option<Endpoint> {
+    let name = |name: &String| ObjectName::new(&service.name.namespace, name);
+    match key {
+        EndpointKey::Pod(pod) => endpoint::of_pod(service, facts.pods.get(&name(pod))?, rules.endpoint_pod_names),
+        EndpointKey::Manual(slice, place) => {
+            let slice = facts.slices.get(&name(slice)).filter(|slice| slice.service == service.name.name)?;
+            endpoint::of_slice(service, slice, slice.endpoints.get(*place)?)
+        }
+    }
+}
+
+/// SRV sets at `_port._proto` below the Service, for every named port.
+fn port_records<'a>(
+    hosts: &'a [Located<'a>],
+    base: &'a Name,
+    ttl: u32,
+) -> impl Iterator<Item = (Name, Vec<RrSet>)> + 'a {
+    let all = hosts.iter().flat_map(|(_, _, ports)| *ports).filter(|port| !port.name.is_empty());
+    let kinds: BTreeSet<(&str, Protocol)> = all.map(|port| (port.name.as_str(), port.protocol)).collect();
+    kinds.into_iter().filter_map(move |(name, protocol)| {
+        let label = match protocol {
+            Protocol::Tcp => "_tcp",
+            Protocol::Udp => "_udp",
+            Protocol::Sctp => "_sctp",
+        };
+        // With its underscore a name of 63 characters fits no label; then there is no such record.
+        let owner = base.child(label)?.child(&format!("_{name}"))?;
+        let set = locations(hosts, ttl, |port| port.name == name && port.protocol == protocol)?;
+        Some((owner, vec![set]))
+    })
+}
+
+/// One SRV set: priority 0, equal weights, no duplicates.
+fn locations(hosts: &[Located<'_>], ttl: u32, wanted: impl Fn(&NamedPort) -> bool) -> Option<RrSet> {
+    let count = |(_, addresses, ports): &Located<'_>| addresses * ports.iter().filter(|port| wanted(port)).count();
+    let entries: usize = hosts.iter().map(count).sum();
+    let weight = u16::try_from(100 / entries.max(1)).unwrap_or(1).max(1);
+    let mut data: Vec<Vec<u8>> = Vec::with_capacity(entries);
+    let mut seen: Vec<(&Name, u16)> = Vec::new();
+    for (name, _, ports) in hosts {
+        // Endpoints that share a host label follow one another, so only the last name can repeat.
+        seen.retain(|(before, _)| *before == name);
+        for port in ports.iter().filter(|port| wanted(port)) {
+            if seen.contains(&(name, port.port)) {
+                continue;
+            }
+            seen.push((name, port.port));
+            let mut record = Vec::with_capacity(6 + name.wire().len());
+            for number in [0, weight, port.port] {
+                record.extend_from_slice(&number.to_be_bytes());
+            }
+            record.extend_from_slice(name.wire());
+            data.push(record);
+        }
+    }
+    RrSet::new(rtype::SRV, ttl, data)
+}

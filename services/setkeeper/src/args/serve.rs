@@ -1,0 +1,174 @@
+//! `serve`: one service in its own process. Every option is also an environment variable, for containers.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use service_kit::Target;
+use service_kit::telemetry::LogFormat;
+
+/// One service in a process of its own.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Which service
+    #[arg(value_enum)]
+    pub(crate) service: Service,
+    /// Where it listens: host:port or unix:PATH [default: 127.0.0.1 and the service's port]
+    #[arg(long, env = "SETKEEPER_LISTEN", value_name = "ADDRESS")]
+    pub(crate) listen: Option<Target>,
+    /// Let everyone who reaches the port call, and call without a token; for ports that something else guards, such as
+    /// a mesh
+    #[arg(long, env = "SETKEEPER_NO_TOKEN")]
+    pub(crate) no_token: bool,
+    /// Address under which the coordinator reaches this pod-runtime [default: where it listens]
+    #[arg(long, env = "SETKEEPER_ADVERTISE", value_name = "ADDRESS")]
+    pub(crate) advertise: Option<Target>,
+    /// Name of this machine, for pod-runtime [default: its hostname]
+    #[arg(long, env = "SETKEEPER_NODE_NAME", value_name = "NAME")]
+    pub(crate) node_name: Option<String>,
+    /// How pods run, for pod-runtime
+    #[arg(long, env = "SETKEEPER_RUNTIME", value_enum, default_value_t = Tier::Auto)]
+    pub(crate) runtime: Tier,
+    /// Where identity-dns serves DNS, UDP and TCP
+    #[arg(long, env = "SETKEEPER_DNS_LISTEN", default_value = "127.0.0.1:7753", value_name = "ADDRESS")]
+    pub(crate) dns_listen: SocketAddr,
+    /// Where machines and people ask for names, as the coordinator tells them [default: where identity-dns says it
+    /// serves DNS]
+    #[arg(long, env = "SETKEEPER_DNS_ADDRESS", value_name = "ADDRESS")]
+    pub(crate) dns_address: Option<String>,
+    /// Domain of the names
+    #[arg(long, env = "SETKEEPER_CLUSTER_DOMAIN", default_value = "cluster.local", value_name = "DOMAIN")]
+    pub(crate) cluster_domain: String,
+    /// Directory of the volumes, for volume-claim [default: `volumes` in the data directory]
+    #[arg(long, env = "SETKEEPER_VOLUMES_DIR", value_name = "DIR")]
+    pub(crate) volumes_dir: Option<PathBuf>,
+    /// Where the others are.
+    #[command(flatten)]
+    pub(crate) peers: PeerArgs,
+    /// Logs and traces.
+    #[command(flatten)]
+    pub(crate) telemetry: TelemetryArgs,
+}
+
+/// Which service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Service {
+    /// The state, the public API, the reconcile passes
+    Coordinator,
+    /// Which ordinals may be created or deleted now
+    OrdinalScheduler,
+    /// Claims and volumes
+    VolumeClaim,
+    /// Revisions, and which pods to replace now
+    UpdatePlanner,
+    /// Names and DNS
+    IdentityDns,
+    /// The pods of this machine
+    PodRuntime,
+}
+
+impl Service {
+    /// Every service, in the order of their ports.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Coordinator,
+        Self::OrdinalScheduler,
+        Self::VolumeClaim,
+        Self::UpdatePlanner,
+        Self::IdentityDns,
+        Self::PodRuntime,
+    ];
+
+    /// Its name, as in spans and health.
+    #[must_use]
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Coordinator => "coordinator",
+            Self::OrdinalScheduler => "ordinal-scheduler",
+            Self::VolumeClaim => "volume-claim",
+            Self::UpdatePlanner => "update-planner",
+            Self::IdentityDns => "identity-dns",
+            Self::PodRuntime => "pod-runtime",
+        }
+    }
+
+    /// Its address on this machine, where the first service has port `base`; 0 takes any port that is free.
+    #[must_use]
+    pub(crate) fn address(self, base: u16) -> SocketAddr {
+        let port = match base {
+            0 => 0,
+            base => base.saturating_add(self as u16),
+        };
+        (Ipv4Addr::LOCALHOST, port).into()
+    }
+}
+
+/// Where the services are.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Where the services are")]
+pub(crate) struct PeerArgs {
+    /// host:port or unix:PATH
+    #[arg(long, env = "SETKEEPER_COORDINATOR", default_value = "127.0.0.1:7700", value_name = "ADDRESS")]
+    pub(crate) coordinator: Target,
+    /// host:port or unix:PATH
+    #[arg(long, env = "SETKEEPER_ORDINAL_SCHEDULER", default_value = "127.0.0.1:7701", value_name = "ADDRESS")]
+    pub(crate) ordinal_scheduler: Target,
+    /// host:port or unix:PATH
+    #[arg(long, env = "SETKEEPER_VOLUME_CLAIM", default_value = "127.0.0.1:7702", value_name = "ADDRESS")]
+    pub(crate) volume_claim: Target,
+    /// host:port or unix:PATH
+    #[arg(long, env = "SETKEEPER_UPDATE_PLANNER", default_value = "127.0.0.1:7703", value_name = "ADDRESS")]
+    pub(crate) update_planner: Target,
+    /// host:port or unix:PATH
+    #[arg(long, env = "SETKEEPER_IDENTITY_DNS", default_value = "127.0.0.1:7704", value_name = "ADDRESS")]
+    pub(crate) identity_dns: Target,
+    /// host:port or unix:PATH; machines tell the coordinator themselves where they are
+    #[arg(long, env = "SETKEEPER_POD_RUNTIME", value_name = "ADDRESS", hide = true)]
+    pub(crate) pod_runtime: Option<Target>,
+}
+
+/// Logs and traces.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Logs and traces")]
+pub(crate) struct TelemetryArgs {
+    /// OTLP collector that takes traces over gRPC, such as http://127.0.0.1:4317 [default: no traces]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub(crate) otlp_endpoint: Option<String>,
+    /// Part of the traces that are recorded, 0 to 1
+    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", default_value_t = 1.0, value_name = "RATIO")]
+    pub(crate) trace_ratio: f64,
+    /// How logs look
+    #[arg(long, env = "SETKEEPER_LOG_FORMAT", value_enum, default_value_t = LogFormatArg::Text)]
+    pub(crate) log_format: LogFormatArg,
+    /// What is logged: a level, or levels per part, such as info,coordinator=debug
+    #[arg(long, env = "SETKEEPER_LOG", value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+}
+
+/// How logs look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormatArg {
+    /// Lines for people
+    Text,
+    /// One JSON object per line
+    Json,
+}
+
+impl From<LogFormatArg> for LogFormat {
+    fn from(format: LogFormatArg) -> Self {
+        match format {
+            LogFormatArg::Text => Self::Text,
+            LogFormatArg::Json => Self::Json,
+        }
+    }
+}
+
+/// How pods run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tier {
+    /// Namespaced where this machine allows it, else plain processes
+    Auto,
+    /// Each pod has its own network and file tree
+    Namespaced,
+    /// Plain processes, each with an address of its own
+    Process,
+}

@@ -1,0 +1,19 @@
+//! What the commands do.
+
+mod apply;
+mod delete;
+mod describe;
+mod get;
+mod logs;
+mod rollout;
+mod scale;
+mod version;
+
+pub(crate) use self::apply::{apply, read_manifests};
+pub(crate) use self::delete::delete;
+pub(crate) use self::describe::describe;
+pub(crate) use self::get::get;
+pub(crate) use self::logs::logs;
+pub(crate) use self::rollout::rollout_status;
+pub(crate) use self::scale::scale;
+pub(crate) use self::version::version;

@@ -1,0 +1,72 @@
+//! Reading objects, and printing them whole.
+
+use api::manifest::Kind;
+use serde_json::{Value, json};
+
+/// The text at a JSON pointer; empty where there is none.
+#[must_use]
+pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The whole number at a JSON pointer; 0 where there is none.
+pub(super) fn number(value: &Value, pointer: &str) -> i64 {
+    value.pointer(pointer).and_then(Value::as_i64).unwrap_or_default()
+}
+
+/// The list at a JSON pointer; empty where there is none.
+pub(super) fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
+    value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// Name of an object.
+#[must_use]
+pub(crate) fn name_of(value: &Value) -> &str {
+    text(value, "/metadata/name")
+}
+
+/// Kind with its group, as kubectl names it: `statefulset.apps`, `pod`.
+#[must_use]
+pub(crate) fn resource_name(kind: Kind) -> String {
+    let group = kind.api_version().split_once('/').map(|(group, _)| format!(".{group}")).unwrap_or_default();
+    format!("{}{group}", kind.name().to_lowercase())
+}
+
+/// `statefulset.apps/web`.
+#[must_use]
+pub(crate) fn qualified_name(kind: Kind, name: &str) -> String {
+    format!("{}/{name}", resource_name(kind))
+}
+
+/// One object as it is, several as a List, as JSON.
+#[must_use]
+pub(crate) fn as_json(objects: &[Value], one: bool) -> String {
+    let mut text = serde_json::to_string_pretty(&whole(objects, one)).expect("JSON is JSON");
+    text.push('\n');
+    text
+}
+
+/// One object as it is, several as a List, as YAML.
+#[must_use]
+pub(crate) fn as_yaml(objects: &[Value], one: bool) -> String {
+    let whole = whole(objects, one);
+    match serde_saphyr::to_string(&whole) {
+        Ok(mut text) => {
+            if !text.ends_with('\n') {
+                text.push('\n');
+            }
+            text
+        }
+        // JSON is YAML.
+        Err(_) => as_json(objects, one),
+    }
+}
+
+fn whole(objects: &[Value], one: bool) -> Value {
+    match objects {
+        [object] if one => object.clone(),
+        objects => {
+            json!({ "apiVersion": "v1", "kind": "List", "metadata": { "resourceVersion": "" }, "items": objects })
+        }
+    }
+}

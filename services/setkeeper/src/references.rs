@@ -1,0 +1,145 @@
+//! What `KIND`, `KIND NAME` and `KIND/NAME` mean.
+
+use api::manifest::Kind;
+
+/// Kinds that `all` stands for.
+const ALL: [Kind; 3] = [Kind::Pod, Kind::Service, Kind::StatefulSet];
+
+/// Objects that were asked for: one by name, or all of a kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// Their kind.
+    pub(crate) kind: Kind,
+    /// The one; none means all.
+    pub(crate) name: Option<String>,
+}
+
+/// Words that name no objects.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ReferenceError {
+    /// There is no such kind.
+    #[error("there is no kind {0:?}; there are {kinds}", kinds = known_kinds())]
+    UnknownKind(String),
+    /// Kinds and names are mixed up.
+    #[error("{0:?} is no KIND/NAME: when one argument is written with a slash, all of them must be")]
+    MixedForms(String),
+    /// There is a slash but no name.
+    #[error("{0:?} has no name after the slash")]
+    NoName(String),
+    /// A single object was needed.
+    #[error("name one object, such as sts/web or sts web")]
+    NotOne,
+    /// Names were given with several kinds.
+    #[error("names can be given for one kind only; write KIND/NAME for each object")]
+    NamesOfSeveralKinds,
+}
+
+/// Reads the words behind `get`, `describe` or `delete`.
+///
+/// # Errors
+/// A kind does not exist, or forms are mixed.
+pub(crate) fn parse(words: &[String]) -> Result<Vec<Wanted>, ReferenceError> {
+    let Some((first, names)) = words.split_first() else { return Err(ReferenceError::NotOne) };
+    if words.iter().any(|word| word.contains('/')) {
+        return words.iter().map(|word| with_slash(word)).collect();
+    }
+    let mut kinds = Vec::new();
+    for word in first.split(',').filter(|word| !word.is_empty()) {
+        if word.eq_ignore_ascii_case("all") {
+            kinds.extend(ALL);
+        } else {
+            kinds.push(kind(word)?);
+        }
+    }
+    match (kinds.as_slice(), names) {
+        ([], _) => Err(ReferenceError::UnknownKind(first.clone())),
+        (kinds, []) => Ok(kinds.iter().map(|kind| Wanted { kind: *kind, name: None }).collect()),
+        ([kind], names) => Ok(names.iter().map(|name| Wanted { kind: *kind, name: Some(name.clone()) }).collect()),
+        _ => Err(ReferenceError::NamesOfSeveralKinds),
+    }
+}
+
+/// Reads words that name exactly one object.
+///
+/// # Errors
+/// They do not.
+pub(crate) fn parse_one(words: &[String]) -> Result<(Kind, String), ReferenceError> {
+    match parse(words)?.as_slice() {
+        [Wanted { kind, name: Some(name) }] => Ok((*kind, name.clone())),
+        _ => Err(ReferenceError::NotOne),
+    }
+}
+
+/// Reads what people call a kind; a group behind it, as in `statefulsets.apps`, is let pass where it is right.
+///
+/// # Errors
+/// There is no such kind.
+pub(crate) fn kind(word: &str) -> Result<Kind, ReferenceError> {
+    let unknown = || ReferenceError::UnknownKind(word.to_owned());
+    let (name, group) = word.split_once('.').map_or((word, None), |(name, group)| (name, Some(group)));
+    let kind = Kind::from_text(name).ok_or_else(unknown)?;
+    let right = |group: &str| {
+        kind.api_versions().iter().any(|version| {
+            let (own_group, version) = version.split_once('/').unwrap_or(("", version));
+            group == own_group || group == format!("{version}.{own_group}")
+        })
+    };
+    if group.is_none_or(right) { Ok(kind) } else { Err(unknown()) }
+}
+
+fn with_slash(word: &str) -> Result<Wanted, ReferenceError> {
+    let (kind_word, name) = word.split_once('/').ok_or_else(|| ReferenceError::MixedForms(word.to_owned()))?;
+    if name.is_empty() {
+        return Err(ReferenceError::NoName(word.to_owned()));
+    }
+    Ok(Wanted { kind: kind(kind_word)?, name: Some(name.to_owned()) })
+}
+
+fn known_kinds() -> String {
+    let named = Kind::all().map(|kind| match kind.short_names().first() {
+        Some(short) => format!("{} ({short})", kind.plural()),
+        None => kind.plural().to_owned(),
+    });
+    named.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<String, ReferenceError> {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let wanted = parse(&words)?;
+        let one = |wanted: &Wanted| match &wanted.name {
+            Some(name) => format!("{}/{name}", wanted.kind),
+            None => wanted.kind.to_string(),
+        };
+        Ok(wanted.iter().map(one).collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn every_form_of_kubectl_is_understood() {
+        for (line, meaning) in [
+            ("sts", "StatefulSet"),
+            ("StatefulSets web db", "StatefulSet/web StatefulSet/db"),
+            ("sts/web pod/web-0", "StatefulSet/web Pod/web-0"),
+            ("sts,po", "StatefulSet Pod"),
+            ("all", "Pod Service StatefulSet"),
+            ("statefulsets.apps", "StatefulSet"),
+            ("statefulset.v1.apps/web", "StatefulSet/web"),
+        ] {
+            assert_eq!(read(line).as_deref(), Ok(meaning), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_explained() {
+        let error = read("deploy").expect_err("not here").to_string();
+        assert!(error.contains("\"deploy\"") && error.contains("statefulsets (sts)"), "{error}");
+        assert_eq!(read("sts/web pods"), Err(ReferenceError::MixedForms("pods".to_owned())));
+        assert_eq!(read("sts/"), Err(ReferenceError::NoName("sts/".to_owned())));
+        assert_eq!(read("sts,pods web"), Err(ReferenceError::NamesOfSeveralKinds));
+        assert_eq!(read("pods.apps"), Err(ReferenceError::UnknownKind("pods.apps".to_owned())));
+        assert_eq!(parse_one(&["sts".to_owned()]), Err(ReferenceError::NotOne));
+    }
+}

@@ -1,0 +1,86 @@
+//! `setkeeper serve`: one service in a process of its own.
+
+use api::proto::identity_dns::v1::GetZoneRequest;
+use api::proto::identity_dns::v1::identity_dns_service_client::IdentityDnsServiceClient;
+use service_kit::{Context, ServerConfig, Target, connect, signals};
+
+use crate::args::{Global, ServeArgs, Service};
+use crate::client::shared_token;
+use crate::data_dir::DataDir;
+use crate::failure::{Failure, Outcome};
+use crate::launch::{self, Setup};
+
+/// First port of the services, where nobody says otherwise.
+const PORT_BASE: u16 = 7700;
+
+/// Runs one service until a signal ends it.
+///
+/// # Errors
+/// It cannot be started, or ends by itself.
+pub(crate) async fn serve(global: &Global, args: &ServeArgs) -> Outcome {
+    let service = args.service;
+    let data = DataDir::resolve(global.data_dir.as_deref())?;
+    let failed = |error: service_kit::Error| Failure::new(service_kit::status::chain(&error));
+    let telemetry = launch::telemetry(service.name(), vec![service.name()], &args.telemetry, false).map_err(failed)?;
+    let token = if args.no_token { None } else { Some(shared_token(global, &data)?) };
+    data.create()?;
+    let mut setup = Setup {
+        peers: args.peers.clone(),
+        token: token.clone(),
+        cluster_domain: args.cluster_domain.clone(),
+        dns_listen: args.dns_listen,
+        dns_address: args.dns_address.clone().unwrap_or_default(),
+        volumes: args.volumes_dir.clone().unwrap_or_else(|| data.volumes()),
+        tier: args.runtime,
+        node_name: args.node_name.clone().unwrap_or_else(launch::node_name),
+        advertise: args.advertise.clone(),
+        data,
+    };
+    if service == Service::Coordinator && setup.dns_address.is_empty() {
+        setup.dns_address = dns_address(&setup).await;
+    }
+    let context = Context { shutdown: signals::shutdown_token()?, ..Context::default() };
+    let server = server_config(args, token).await?;
+    let running = setup.start(service, server, context.clone()).await.map_err(failed)?;
+    if let Some(address) = running.address {
+        tracing::info!(service = service.name(), %address, "serving");
+    } else {
+        tracing::info!(service = service.name(), "serving");
+    }
+    let ended = running.task.await;
+    telemetry.shutdown().await;
+    match ended {
+        Ok(Ok(())) if context.shutdown.is_cancelled() => Ok(()),
+        Ok(Ok(())) => Err(Failure::new(format_args!("{} ended by itself", service.name()))),
+        Ok(Err(error)) => Err(failed(error)),
+        Err(error) => Err(Failure::new(format_args!("{} ended: {error}", service.name()))),
+    }
+}
+
+/// Where DNS is really served: identity-dns knows, and where it does not answer, what it was told.
+async fn dns_address(setup: &Setup) -> String {
+    let channel = connect(&setup.peers.identity_dns, setup.token.as_ref());
+    let zone = IdentityDnsServiceClient::new(channel).get_zone(GetZoneRequest {}).await;
+    match zone.map(|zone| zone.into_inner().address) {
+        Ok(address) if !address.is_empty() => address,
+        _ => setup.dns_listen.to_string(),
+    }
+}
+
+async fn server_config(args: &ServeArgs, token: Option<service_kit::Token>) -> Outcome<ServerConfig> {
+    let default = Target::from(args.service.address(PORT_BASE));
+    let mut config = ServerConfig { token, ..ServerConfig::default() };
+    match args.listen.clone().unwrap_or(default) {
+        Target::Unix(path) => config.unix_socket = Some(path),
+        Target::Tcp(address) => {
+            let found = tokio::net::lookup_host(&address).await;
+            let first = found.ok().and_then(|mut addresses| addresses.next());
+            config.listen = Some(first.ok_or_else(|| {
+                Failure::new(format_args!(
+                    "{address} is no address of this machine: write 0.0.0.0:PORT for all of them"
+                ))
+            })?);
+        }
+    }
+    Ok(config)
+}

@@ -1,0 +1,255 @@
+//! `setkeeper up`: every service in one process, each on its own listener.
+
+/// Prints a line. Nobody may read it any more; that is no reason to end what runs.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _closed = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
+mod demo;
+mod follow;
+mod resolve;
+
+use std::io::IsTerminal as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use serde_json::json;
+use service_kit::{Context, Error, Running, ServerConfig, Target, Token, signals, status};
+use tokio_util::sync::CancellationToken;
+
+use crate::args::{Global, PeerArgs, Service, UpArgs};
+use crate::client::Client;
+use crate::commands::read_manifests;
+use crate::data_dir::{DataDir, write_atomically};
+use crate::failure::{Explained as _, Failure, Outcome};
+use crate::launch::{self, Setup};
+
+/// Above the first port of the services: DNS.
+const DNS_PORT_OFFSET: u16 = 53;
+
+/// How long one service may take to end. More than it takes to drain its calls.
+const END_WAIT: Duration = Duration::from_secs(15);
+
+/// Services in the order they start. Those that others call come first; they end in the opposite order.
+const START_ORDER: [Service; 6] = [
+    Service::OrdinalScheduler,
+    Service::UpdatePlanner,
+    Service::VolumeClaim,
+    Service::IdentityDns,
+    Service::Coordinator,
+    Service::PodRuntime,
+];
+
+/// A service that runs in this process, and what ends it.
+struct Started {
+    running: Running,
+    end: CancellationToken,
+}
+
+/// Starts everything, and runs until a signal ends it.
+///
+/// # Errors
+/// Something cannot be started, or a service ends by itself.
+pub(crate) async fn up(global: &Global, args: &UpArgs) -> Outcome {
+    // Read first: a manifest that is not there is no reason to start.
+    let manifest = match &args.filename {
+        Some(file) => Some(read_manifests(std::slice::from_ref(file), false)?),
+        None => args.demo.then(|| demo::MANIFEST.to_owned()),
+    };
+    let data = DataDir::resolve(global.data_dir.as_deref())?;
+    data.create()?;
+    let _lock = data.lock()?;
+    let token = Token::load_or_create(&data.token_file()).map_err(Error::from).map_err(failed)?;
+    let quiet = std::io::stderr().is_terminal();
+    let names = Service::ALL.map(Service::name).to_vec();
+    let telemetry = launch::telemetry("setkeeper", names, &args.telemetry, quiet).map_err(failed)?;
+    let shutdown = signals::shutdown_token()?;
+    let mut setup = setup(args, data, token);
+    let mut started = Vec::new();
+    let outcome = match start_all(args, &mut setup, &mut started).await {
+        Ok(()) => run(global, args, &setup, manifest, &mut started, &shutdown).await,
+        Err(error) => Err(explain(args, error)),
+    };
+    if shutdown.is_cancelled() {
+        say!("\nStopping. Pods go on; `setkeeper up` finds them again. To stop them too: setkeeper down");
+    }
+    end_all(started).await;
+    let _gone = std::fs::remove_file(setup.data.endpoints_file());
+    telemetry.shutdown().await;
+    outcome
+}
+
+fn setup(args: &UpArgs, data: DataDir, token: Token) -> Setup {
+    let port = if args.port_base == 0 { 0 } else { args.port_base.saturating_add(DNS_PORT_OFFSET) };
+    let place = |service: Service| Target::from(service.address(args.port_base));
+    Setup {
+        peers: PeerArgs {
+            coordinator: place(Service::Coordinator),
+            ordinal_scheduler: place(Service::OrdinalScheduler),
+            volume_claim: place(Service::VolumeClaim),
+            update_planner: place(Service::UpdatePlanner),
+            identity_dns: place(Service::IdentityDns),
+            pod_runtime: None,
+        },
+        token: Some(token),
+        cluster_domain: args.cluster_domain.clone(),
+        dns_listen: args.dns_listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        dns_address: String::new(),
+        volumes: data.volumes(),
+        tier: args.runtime,
+        node_name: launch::node_name(),
+        advertise: None,
+        data,
+    }
+}
+
+/// Starts the services one after the other. What each got is told to those that call it.
+async fn start_all(args: &UpArgs, setup: &mut Setup, started: &mut Vec<Started>) -> Result<(), Error> {
+    for service in START_ORDER {
+        let mut server = ServerConfig {
+            listen: Some(service.address(args.port_base)),
+            unix_socket: None,
+            token: setup.token.clone(),
+        };
+        if service == Service::Coordinator {
+            server.unix_socket = Some(setup.data.socket());
+        }
+        let context = Context::default();
+        let end = context.shutdown.clone();
+        let running = setup.start(service, server, context).await?;
+        let target = running.address.map(Target::from);
+        started.push(Started { running, end });
+        let Some(target) = target else { continue };
+        match service {
+            Service::Coordinator => setup.peers.coordinator = target,
+            Service::OrdinalScheduler => setup.peers.ordinal_scheduler = target,
+            Service::VolumeClaim => setup.peers.volume_claim = target,
+            Service::UpdatePlanner => setup.peers.update_planner = target,
+            Service::IdentityDns => setup.peers.identity_dns = target,
+            Service::PodRuntime => setup.peers.pod_runtime = Some(target),
+        }
+    }
+    Ok(())
+}
+
+async fn run(
+    global: &Global,
+    args: &UpArgs,
+    setup: &Setup,
+    manifest: Option<String>,
+    started: &mut [Started],
+    shutdown: &CancellationToken,
+) -> Outcome {
+    announce(setup, started)?;
+    let client = Client::to(Target::Unix(setup.data.socket()));
+    let greeting = async {
+        let shown = match manifest {
+            Some(manifest) => show_manifest(&client, global, args, setup, manifest).await,
+            None => {
+                say!("\nReady. In another terminal: setkeeper apply -f FILE   (stop with Ctrl-C)");
+                Ok(())
+            }
+        };
+        // A manifest that is refused is no reason to end: everything else runs.
+        if let Err(Failure::Said(text)) = shown {
+            eprintln!("{text}\nSetkeeper goes on; correct it and use: setkeeper apply -f FILE");
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut tasks: FuturesUnordered<_> = started
+        .iter_mut()
+        .map(|one| {
+            let name = one.running.name;
+            let task = &mut one.running.task;
+            async move { (name, task.await) }
+        })
+        .collect();
+    tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        () = greeting => Ok(()),
+        Some((name, ended)) = tasks.next() => Err(match ended {
+            Ok(Ok(())) => Failure::new(format_args!("{name} ended by itself")),
+            Ok(Err(error)) => failed(error),
+            Err(error) => Failure::new(format_args!("{name} ended: {error}")),
+        }),
+    }
+}
+
+async fn show_manifest(client: &Client, global: &Global, args: &UpArgs, setup: &Setup, manifest: String) -> Outcome {
+    let applied = client.apply(manifest, global.namespace(), false).await.explained(client)?;
+    for warning in &applied.warnings {
+        eprintln!("Warning: {warning}");
+    }
+    let objects: Vec<_> =
+        applied.objects.into_iter().filter_map(|one| one.object.map(api::object::from_struct)).collect();
+    say!("");
+    follow::until_ready(client, &objects).await?;
+    if args.demo {
+        demo::show(client, setup).await?;
+    }
+    Ok(())
+}
+
+/// Says where everything listens, to people and, as a file, to programs.
+fn announce(setup: &Setup, started: &[Started]) -> Outcome {
+    let mut endpoints = serde_json::Map::new();
+    say!("Setkeeper {}, data in {}\n", env!("CARGO_PKG_VERSION"), setup.data.path().display());
+    for service in Service::ALL {
+        let Some(one) = started.iter().find(|one| one.running.name == service.name()) else { continue };
+        let address = one.running.address.map(|address| address.to_string()).unwrap_or_default();
+        let socket = match service {
+            Service::Coordinator => format!("   unix:{}", setup.data.socket().display()),
+            _ => String::new(),
+        };
+        say!("  {:<19}{address}{socket}", service.name());
+        endpoints.insert(service.name().to_owned(), json!(address));
+    }
+    say!("  {:<19}{}   ({})", "dns", setup.dns_address, setup.cluster_domain);
+    endpoints.insert("dns".to_owned(), json!(setup.dns_address));
+    endpoints.insert("clusterDomain".to_owned(), json!(setup.cluster_domain));
+    endpoints.insert("socket".to_owned(), json!(setup.data.socket()));
+    endpoints.insert("tokenFile".to_owned(), json!(setup.data.token_file()));
+    endpoints.insert("pid".to_owned(), json!(std::process::id()));
+    let text = serde_json::to_string_pretty(&endpoints).expect("strings and numbers");
+    write_atomically(&setup.data.endpoints_file(), text.as_bytes()).map_err(|error| {
+        Failure::new(format_args!("{} cannot be written: {error}", setup.data.endpoints_file().display()))
+    })?;
+    Ok(())
+}
+
+/// The last that started ends first: who calls others ends before them.
+async fn end_all(mut started: Vec<Started>) {
+    while let Some(Started { running, end }) = started.pop() {
+        end.cancel();
+        if running.task.is_finished() {
+            continue;
+        }
+        let abort = running.task.abort_handle();
+        if tokio::time::timeout(END_WAIT, running.task).await.is_err() {
+            tracing::warn!(service = running.name, "did not end in time and is dropped");
+            abort.abort();
+        }
+    }
+}
+
+fn failed(error: Error) -> Failure {
+    Failure::new(status::chain(&error))
+}
+
+fn explain(args: &UpArgs, error: Error) -> Failure {
+    match &error {
+        Error::AddressInUse { .. } => {
+            let base = args.port_base;
+            Failure::new(format_args!(
+                "{}\nChoose other ports with --port-base (now {base}), or --port-base 0 for any that are free.",
+                status::chain(&error)
+            ))
+        }
+        _ => failed(error),
+    }
+}

@@ -1,0 +1,79 @@
+//! The whole product, started as a user starts it: real services, real processes, real volumes, real names.
+
+mod bounds;
+mod doors;
+mod etcd;
+mod examples;
+mod keeping;
+mod names;
+mod redis;
+mod up;
+
+use support::{Layout, Options, Product, User};
+
+/// The product's binary.
+const BINARY: &str = env!("CARGO_BIN_EXE_setkeeper-under-test");
+
+/// All services in one process, as whoever runs the tests.
+async fn product() -> Product {
+    Product::start(Options::new(BINARY)).await
+}
+
+/// Each service as its own process.
+async fn separate() -> Product {
+    Product::start(Options { layout: Layout::Separate, ..Options::new(BINARY) }).await
+}
+
+/// As an ordinary user: where root runs the tests another one, else whoever runs them.
+async fn ordinary() -> Product {
+    let user = if rustix::process::geteuid().is_root() { User::Ordinary } else { User::Myself };
+    Product::start(Options { user, ..Options::new(BINARY) }).await
+}
+
+/// A file of `deploy/examples`.
+fn example(name: &str) -> String {
+    let path = format!("{}/../../deploy/examples/{name}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// A set of plain sleeping pods with one claim each, without any program to install. Its processes can be told by the
+/// variable `MARK`.
+fn sleepers(mark: &str, replicas: u32, policy: &str) -> String {
+    format!(
+        r#"
+apiVersion: v1
+kind: Service
+metadata: {{name: sleepers}}
+spec: {{clusterIP: None, selector: {{app: sleepers}}}}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {{name: sleepers}}
+spec:
+  serviceName: sleepers
+  replicas: {replicas}
+  podManagementPolicy: {policy}
+  selector: {{matchLabels: {{app: sleepers}}}}
+  template:
+    metadata: {{labels: {{app: sleepers}}}}
+    spec:
+      terminationGracePeriodSeconds: 5
+      containers:
+        - name: main
+          image: busybox
+          command: ["sh", "-c", "echo start >> /data/starts; exec sleep 1000000"]
+          env:
+            - {{name: MARK, value: "{mark}"}}
+            - {{name: POD_NAME, valueFrom: {{fieldRef: {{fieldPath: metadata.name}}}}}}
+          volumeMounts: [{{name: data, mountPath: /data}}]
+  volumeClaimTemplates:
+    - metadata: {{name: data}}
+      spec: {{accessModes: [ReadWriteOnce], resources: {{requests: {{storage: 1Mi}}}}}}
+"#
+    )
+}
+
+/// A text that no other test run uses.
+fn mark(test: &str) -> String {
+    format!("{test}-{}", std::process::id())
+}
