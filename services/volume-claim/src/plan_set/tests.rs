@@ -279,7 +279,7 @@ fn a_claim_of_another_set_is_refused() {
     check(with(request(KEEP, KEEP), &new, &[made("web")]), "");
     let labelled = SetClaim { labels: BTreeMap::from([("app".into(), "db".into())]), ..made("") };
     check(
-        with(request(KEEP, KEEP), &new, &[labelled.clone()]),
+        with(request(KEEP, KEEP), &new, std::slice::from_ref(&labelled)),
         &format!("wait 0:foreign www-web-0 of a set with the label app=db, {refused}"),
     );
     // Our own mark outweighs labels: the selector of a set that was made anew may differ.
