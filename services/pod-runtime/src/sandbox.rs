@@ -71,8 +71,8 @@ pub struct Options {
     pub tier: Tier,
     /// The pods' network in the namespaced tier; 10.77.0.0/16 as a rule.
     pub network: PodNetwork,
-    /// Directories that no container may see except through its mounts, besides `state_dir`: whatever holds volumes,
-    /// databases and tokens.
+    /// Directories and files that no container may see except through its mounts, besides `state_dir`: whatever holds
+    /// volumes, databases and tokens.
     pub masked: Vec<PathBuf>,
 }
 

@@ -170,7 +170,11 @@ pub(crate) async fn the_state_directory_is_hidden(world: &World) {
     if !world.backend.capabilities().mounts {
         return;
     }
+    let token = world.base.join("token");
+    std::fs::write(&token, "secret").expect("a token");
     world.run("web-0", "sleep 1000").await;
+    let (_, said) = world.exec("web-0", &format!("cat {}", token.display())).await;
+    assert!(!said.contains("secret"), "{said}");
     let state = world.state_dir();
     let (_, listed) = world.exec("web-0", &format!("ls -A {} 2>/dev/null | wc -l", state.display())).await;
     assert_eq!(listed, "0");
