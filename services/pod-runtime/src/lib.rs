@@ -23,5 +23,6 @@ mod start;
 
 pub use config::{Config, Tier};
 pub use error::{Error, SERVICE};
+pub use helper::helper_main;
 pub use sandbox::PodNetwork;
 pub use start::{start, start_with_backend};

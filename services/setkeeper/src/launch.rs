@@ -51,7 +51,10 @@ impl Setup {
                 Ok(started.running)
             }
             Service::PodRuntime => pod_runtime::start(self.pod_runtime(server), context).await,
-            Service::VolumeClaim => Err(Error::start(service.name(), "not linked")),
+            Service::VolumeClaim => {
+                let config = volume_claim::Config { server, volumes_directory: self.volumes.clone() };
+                volume_claim::start(config, context).await
+            }
         }
     }
 
@@ -77,7 +80,7 @@ impl Setup {
             listen: server,
             token: self.token.clone(),
             tier: self.tier.into(),
-            name_server: self.dns_address.parse().ok(),
+            masked: vec![self.data.path().to_owned(), self.volumes.clone()],
             advertise: self.advertise.as_ref().map(ToString::to_string),
             ..pod_runtime::Config::new(self.node_name.clone(), self.peers.coordinator.clone(), directory)
         }

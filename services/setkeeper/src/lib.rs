@@ -29,9 +29,15 @@ use crate::args::{Cli, Command, RolloutCommand};
 use crate::client::Client;
 use crate::failure::{Failure, Outcome};
 
-/// Does what the command line says.
+/// The whole program. Must be the first thing its process does: the stages of a pod's sandbox are this program started
+/// anew, and they need to be alone in their process.
 #[must_use]
-pub fn run() -> ExitCode {
+pub fn main() -> ExitCode {
+    pod_runtime::helper_main(std::env::args_os().skip(1)).unwrap_or_else(run)
+}
+
+/// Does what the command line says.
+fn run() -> ExitCode {
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -297,6 +297,9 @@ impl<'a> Pass<'a> {
     }
 
     fn begin(&mut self) {
+        if self.record.version == 0 && !self.view.not_enforced.is_empty() {
+            self.warn("NotEnforced", format!("not enforced on this machine: {}", self.view.not_enforced.join("; ")));
+        }
         self.record.version = RECORD_VERSION;
         if self.record.started_at == Timestamp::default() {
             self.record.started_at = self.view.now.wall;

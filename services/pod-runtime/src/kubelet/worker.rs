@@ -27,6 +27,7 @@ use super::decide::{Decision, Intent, Now, Observation, View, decide};
 use super::directory::PodDirectory;
 use super::environment::Machine;
 use super::link::{NodeLink, Refusal};
+use super::names::resolv_conf;
 use super::record::{Memory, Record};
 use super::security::not_enforced;
 use crate::backend::{BackendError, Capabilities, ContainerState, PodBackend, SandboxState};
@@ -286,9 +287,19 @@ impl Worker {
             memory: &self.memory,
             observations: &self.observations,
             host_ip: &capabilities.host_ip.to_string(),
-            not_enforced: &not_enforced(&assigned.pod, capabilities),
+            not_enforced: &self.not_enforced(assigned),
             now,
         })
+    }
+
+    /// What of the manifest is not enforced here, the resolver configuration included.
+    fn not_enforced(&self, assigned: &Assigned) -> Vec<String> {
+        let capabilities = &self.shared.capabilities;
+        let mut list = not_enforced(&assigned.pod, capabilities);
+        let domain = self.shared.cluster_domain.borrow();
+        let (_, warning) = resolv_conf(&assigned.pod, capabilities.nameserver, &domain, &self.shared.host_resolv_conf);
+        list.extend(warning.map(|(reason, message)| format!("{reason}: {message}")));
+        list
     }
 
     fn take(&mut self, decision: Decision, assigned: &Arc<Assigned>) {
