@@ -22,6 +22,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use tokio::signal::unix::SignalKind;
 
 use self::client::Client;
 use self::job::{ContainerJob, ExecJob, Job, Kind, Placed};
@@ -88,6 +89,7 @@ enum Source {
 impl Shim {
     fn set_up(directory: PodDir) -> io::Result<Self> {
         prctl::set_child_subreaper(true)?;
+        stop_ignoring_signals()?;
         SigSet::all().thread_set_mask()?;
         let signals = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         let lock = take_lock(&directory)?;
@@ -456,6 +458,30 @@ impl Shim {
 
 fn refused(error: &io::Error) -> ShimReply {
     ShimReply::Error { message: error.to_string() }
+}
+
+/// Lets programs begin with every signal at its default, also where the runtime was started by a shell that ignores
+/// some for what it puts in the background. What is ignored stays so across execution; what is caught does not, so
+/// each is caught. All are blocked from here on: nothing ever runs by it.
+fn stop_ignoring_signals() -> io::Result<()> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or_default();
+    let wanted = Signal::iterator().filter(|signal| {
+        let bit = 1 << (*signal as u32 - 1);
+        // The standard library ignores this one for us and restores it in whatever it spawns.
+        ignored & bit != 0 && *signal != Signal::SIGPIPE
+    });
+    let wanted: Vec<Signal> = wanted.collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        for signal in wanted {
+            tokio::signal::unix::signal(SignalKind::from_raw(signal as i32)).map(drop)?;
+        }
+        Ok(())
+    })
 }
 
 fn take_lock(directory: &PodDir) -> io::Result<File> {
