@@ -30,10 +30,7 @@ use super::anchor::stdin_socket;
 use super::log::Stream;
 use super::record::{PodDir, SandboxRecord};
 use super::wire::{self, ShimReply, ShimRequest};
-use super::{clock, identity, network, process};
-
-/// How long the lock may be in other hands at the start: a runtime that looks whether it is held has it for an instant.
-const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+use super::{clock, identity, network, process, record};
 
 /// Connections at a time: the runtime's watch, a few calls, and as many commands as probes run at once.
 const CLIENTS_MAX: usize = 256;
@@ -92,7 +89,7 @@ impl Shim {
         stop_ignoring_signals()?;
         SigSet::all().thread_set_mask()?;
         let signals = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-        let lock = take_lock(&directory)?;
+        let lock = record::take_lock(&directory.lock())?;
         directory.write_shim(process::ProcessId::of(std::process::id())?)?;
         let record = directory.sandbox()?;
         let node = enter_sandbox(&record)?;
@@ -482,26 +479,6 @@ fn stop_ignoring_signals() -> io::Result<()> {
         }
         Ok(())
     })
-}
-
-fn take_lock(directory: &PodDir) -> io::Result<File> {
-    let file = File::options().create(true).append(true).open(directory.lock())?;
-    let until = clock::monotonic() + LOCK_PATIENCE;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(fs::TryLockError::WouldBlock) if clock::monotonic() < until => {
-                poll(&mut [], PollTimeout::from(1_u8)).map(drop).or_else(|error| match error {
-                    Errno::EINTR => Ok(()),
-                    error => Err(io::Error::from(error)),
-                })?;
-            }
-            Err(fs::TryLockError::WouldBlock) => {
-                return Err(io::Error::new(ErrorKind::ResourceBusy, "another shim holds the pod's lock"));
-            }
-            Err(fs::TryLockError::Error(error)) => return Err(error),
-        }
-    }
 }
 
 /// Moves into the pod's own namespaces; gives what is needed to find the node's again.

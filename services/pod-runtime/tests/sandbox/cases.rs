@@ -176,7 +176,7 @@ mod life {
         world.run("web-0", "sleep 1000").await;
         assert_eq!(world.exec("web-0", "echo $COLOUR; pwd; exit 4").await, (4, "blue\n/".to_owned()));
         let (_, clean) = world.exec("web-0", "env | cut -d= -f1 | sort | tr '\\n' ' '; ls /proc/self/fd | wc -l").await;
-        let expected = if world.namespaced() { "COLOUR PATH PWD 4" } else { "COLOUR PATH PWD SETKEEPER_POD_UID 4" };
+        let expected = if world.namespaced() { "COLOUR PATH PWD 4" } else { "COLOUR PATH PWD SETKEEPER_SANDBOX 4" };
         assert_eq!(clean, expected, "nothing of the runtime leaks in");
         let (_, signals) = world.exec("web-0", "grep -E 'SigBlk|SigIgn' /proc/self/status | cut -f2 | sort -u").await;
         // The C library ignores the two that it keeps for itself in whatever it spawns.
