@@ -101,7 +101,9 @@ impl Tree {
             self.remove(name);
         }
         let Some(parent) = name.parent().filter(|_| exists != existed) else { return };
-        self.change(&parent, &mut |node| node.below = if exists { node.below + 1 } else { node.below.saturating_sub(1) });
+        self.change(&parent, &mut |node| {
+            node.below = if exists { node.below + 1 } else { node.below.saturating_sub(1) }
+        });
     }
 
     fn node(&mut self, name: &Name) -> &mut Node {
