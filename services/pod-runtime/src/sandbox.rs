@@ -71,8 +71,8 @@ pub struct Options {
     pub tier: Tier,
     /// The pods' network in the namespaced tier; 10.77.0.0/16 as a rule.
     pub network: PodNetwork,
-    /// Directories that no container may see except through its mounts, besides `state_dir`: whatever holds volumes,
-    /// databases and tokens.
+    /// Directories and files that no container may see except through its mounts, besides `state_dir`: whatever holds
+    /// volumes, databases and tokens.
     pub masked: Vec<PathBuf>,
 }
 
@@ -150,8 +150,10 @@ fn prepare(state: &Path) -> io::Result<(PathBuf, File)> {
             }
         }
     }
-    let lock = File::options().create(true).append(true).open(state.join("node/runtime.lock"))?;
-    lock.try_lock().map_err(|_| io::Error::new(io::ErrorKind::ResourceBusy, "another runtime uses the directory"))?;
+    // Patient: a runtime that was just killed may not be quite gone.
+    let lock = record::take_lock(&state.join("node/runtime.lock")).map_err(|error| {
+        io::Error::new(error.kind(), format!("another runtime uses the directory: {error}"))
+    })?;
     for name in record::names(&state.join("pods"))? {
         if name.starts_with('.') {
             // What a removal left when it was cut short. What resists is tried again by the next runtime.

@@ -23,7 +23,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use serde::{Deserialize, Serialize};
 
 use super::wire::{self, AnchorReply, AnchorRequest};
-use super::{identity, network};
+use super::{identity, network, record};
 
 /// How long a caller may take to say what it wants. Only the runtime calls, so this guards against its death midway.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
@@ -96,8 +96,7 @@ struct Anchor {
 
 impl Anchor {
     fn set_up(setup: AnchorSetup) -> io::Result<(Self, UnixListener)> {
-        let lock = File::options().create(true).append(true).open(setup.directory.join("lock"))?;
-        lock.try_lock().map_err(|_| io::Error::new(io::ErrorKind::ResourceBusy, "another anchor holds the node"))?;
+        let lock = record::take_lock(&setup.directory.join("lock"))?;
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);
         mask.thread_block()?;

@@ -54,7 +54,7 @@ fn bury(pod: &PodDir, record: &SandboxRecord) -> io::Result<bool> {
         }
     }
     if !record.isolation.processes && !lost.is_empty() {
-        leftovers.extend(process::marked(&record.spec.uid.0));
+        leftovers.extend(process::marked(pod.path()));
     }
     for leftover in leftovers {
         end(&leftover)?;

@@ -79,6 +79,9 @@ pub(crate) fn bound_capabilities() -> io::Result<()> {
             Ok(()) => {}
             // The kernel knows no capability of this number, nor any above it.
             Err(rustix::io::Errno::INVAL) => break,
+            // Root without this right, as in some containers. What it holds is dropped all the same, and without new
+            // privileges no program regains it.
+            Err(rustix::io::Errno::PERM) => break,
             Err(error) => return Err(error.into()),
         }
     }

@@ -129,9 +129,10 @@ impl Node {
     }
 }
 
-/// Whether nobody listens.
+/// Whether nobody listens, or who did died before it answered.
 fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
+    use ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof};
+    matches!(error.kind(), NotFound | ConnectionRefused | ConnectionReset | BrokenPipe | UnexpectedEof)
 }
 
 /// The node's namespaces as a living shim holds them; none where no pod lives.

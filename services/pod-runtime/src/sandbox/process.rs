@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -10,8 +11,9 @@ use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
-/// Variable that marks every process of a pod in the plain-process tier, where nothing else does.
-pub(crate) const POD_MARK: &str = "SETKEEPER_POD_UID";
+/// Variable that marks every process of a pod in the plain-process tier, where nothing else does. It holds the pod's
+/// directory, which no other pod of the machine has, whatever other runtimes are there.
+pub(crate) const POD_MARK: &str = "SETKEEPER_SANDBOX";
 
 /// A process that cannot be confused with a later one of the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,8 +126,8 @@ pub(crate) fn kill_descendants() {
 }
 
 /// Processes that carry a pod's mark in the environment they were started with.
-pub(crate) fn marked(uid: &str) -> Vec<ProcessId> {
-    let mark = format!("{POD_MARK}={uid}");
+pub(crate) fn marked(directory: &Path) -> Vec<ProcessId> {
+    let mark = format!("{POD_MARK}={}", directory.display());
     all()
         .into_iter()
         .filter(|pid| {

@@ -13,16 +13,22 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use domain::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::clock;
 use super::process::ProcessId;
 use crate::backend::{ContainerInstance, ContainerState, Exit, SandboxSpec};
 
 /// Layout of the records below; a runtime meets the shims of the version before it.
 pub(crate) const VERSION: u32 = 1;
+
+/// How long a lock may be in other hands when it is taken for good: a runtime that looks whether it is held has it for
+/// an instant, and a process that was just killed until it is gone.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What separates a pod from the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,6 +213,26 @@ impl PodDir {
             },
         };
         Ok(Some(ContainerInstance { name: name.to_owned(), instance, state }))
+    }
+}
+
+/// Takes a lock for as long as the file is open.
+pub(crate) fn take_lock(path: &Path) -> io::Result<File> {
+    let file = File::options().create(true).append(true).open(path)?;
+    let until = clock::monotonic() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::WouldBlock) if clock::monotonic() < until => {
+                // A millisecond's rest; a signal may cut it short.
+                let _ = nix::poll::poll(&mut [], nix::poll::PollTimeout::from(1_u8));
+            }
+            Err(fs::TryLockError::WouldBlock) => {
+                let message = format!("{} is held by another process", path.display());
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
+            }
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
     }
 }
 

@@ -287,8 +287,11 @@ fn close_kernel_doors() -> io::Result<()> {
     Ok(())
 }
 
-/// Hides a directory behind an empty one.
+/// Hides a directory behind an empty one, and a file behind nothing.
 fn mask(path: &Path) -> io::Result<()> {
+    if path.is_file() {
+        return bind(Path::new("/dev/null"), path).map_err(tried(format!("hiding {}", path.display())));
+    }
     if !path.is_dir() {
         return Ok(());
     }

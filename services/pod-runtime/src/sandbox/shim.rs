@@ -22,6 +22,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use tokio::signal::unix::SignalKind;
 
 use self::client::Client;
 use self::job::{ContainerJob, ExecJob, Job, Kind, Placed};
@@ -29,10 +30,7 @@ use super::anchor::stdin_socket;
 use super::log::Stream;
 use super::record::{PodDir, SandboxRecord};
 use super::wire::{self, ShimReply, ShimRequest};
-use super::{clock, identity, network, process};
-
-/// How long the lock may be in other hands at the start: a runtime that looks whether it is held has it for an instant.
-const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+use super::{clock, identity, network, process, record};
 
 /// Connections at a time: the runtime's watch, a few calls, and as many commands as probes run at once.
 const CLIENTS_MAX: usize = 256;
@@ -88,9 +86,10 @@ enum Source {
 impl Shim {
     fn set_up(directory: PodDir) -> io::Result<Self> {
         prctl::set_child_subreaper(true)?;
+        stop_ignoring_signals()?;
         SigSet::all().thread_set_mask()?;
         let signals = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-        let lock = take_lock(&directory)?;
+        let lock = record::take_lock(&directory.lock())?;
         directory.write_shim(process::ProcessId::of(std::process::id())?)?;
         let record = directory.sandbox()?;
         let node = enter_sandbox(&record)?;
@@ -458,24 +457,28 @@ fn refused(error: &io::Error) -> ShimReply {
     ShimReply::Error { message: error.to_string() }
 }
 
-fn take_lock(directory: &PodDir) -> io::Result<File> {
-    let file = File::options().create(true).append(true).open(directory.lock())?;
-    let until = clock::monotonic() + LOCK_PATIENCE;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(fs::TryLockError::WouldBlock) if clock::monotonic() < until => {
-                poll(&mut [], PollTimeout::from(1_u8)).map(drop).or_else(|error| match error {
-                    Errno::EINTR => Ok(()),
-                    error => Err(io::Error::from(error)),
-                })?;
-            }
-            Err(fs::TryLockError::WouldBlock) => {
-                return Err(io::Error::new(ErrorKind::ResourceBusy, "another shim holds the pod's lock"));
-            }
-            Err(fs::TryLockError::Error(error)) => return Err(error),
-        }
+/// Lets programs begin with every signal at its default, also where the runtime was started by a shell that ignores
+/// some for what it puts in the background. What is ignored stays so across execution; what is caught does not, so
+/// each is caught. All are blocked from here on: nothing ever runs by it.
+fn stop_ignoring_signals() -> io::Result<()> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or_default();
+    let wanted = Signal::iterator().filter(|signal| {
+        let bit = 1 << (*signal as u32 - 1);
+        // The standard library ignores this one for us and restores it in whatever it spawns.
+        ignored & bit != 0 && *signal != Signal::SIGPIPE
+    });
+    let wanted: Vec<Signal> = wanted.collect();
+    if wanted.is_empty() {
+        return Ok(());
     }
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        for signal in wanted {
+            tokio::signal::unix::signal(SignalKind::from_raw(signal as i32)).map(drop)?;
+        }
+        Ok(())
+    })
 }
 
 /// Moves into the pod's own namespaces; gives what is needed to find the node's again.

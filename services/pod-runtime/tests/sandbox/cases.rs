@@ -33,6 +33,7 @@ pub(crate) async fn run(tier: Tier, base: &Path, filter: &str) -> ExitCode {
         life::a_second_incarnation_waits_for_the_first,
         life::addresses_are_not_reused_at_once,
         life::signals_reach_the_program_only,
+        life::many_pods_come_and_go_at_once,
         survival::pods_outlive_the_runtime,
         survival::an_exit_without_a_runtime_is_recorded,
         survival::a_killed_shim_takes_its_pod_along,
@@ -174,6 +175,16 @@ mod life {
     pub(super) async fn commands_run_inside_and_are_bounded(world: &World) {
         world.run("web-0", "sleep 1000").await;
         assert_eq!(world.exec("web-0", "echo $COLOUR; pwd; exit 4").await, (4, "blue\n/".to_owned()));
+        let (_, clean) = world.exec("web-0", "env | cut -d= -f1 | sort | tr '\\n' ' '; ls /proc/self/fd | wc -l").await;
+        let expected = if world.namespaced() { "COLOUR PATH PWD 4" } else { "COLOUR PATH PWD SETKEEPER_SANDBOX 4" };
+        assert_eq!(clean, expected, "nothing of the runtime leaks in");
+        let (_, signals) = world.exec("web-0", "grep -E 'SigBlk|SigIgn' /proc/self/status | cut -f2 | sort -u").await;
+        // The C library ignores the two that it keeps for itself in whatever it spawns.
+        const OF_THE_C_LIBRARY: u64 = 0b11 << 31;
+        for set in signals.lines() {
+            let set = u64::from_str_radix(set, 16).expect("a set of signals");
+            assert_eq!(set & !OF_THE_C_LIBRARY, 0, "blocked or ignored: {signals}");
+        }
         let (code, output) = world.exec("web-0", "head -c 100000 /dev/zero | tr '\\0' x").await;
         assert_eq!((code, output.len()), (0, 10 * 1024));
         let number = mark(world);
@@ -235,6 +246,27 @@ mod life {
         assert_eq!(world.exit("web-0").await.exit_code, 5);
         let log = std::fs::read_to_string(world.log("web-0")).expect("a log");
         assert!(log.contains("got") && !log.contains("child"), "{log}");
+    }
+
+    pub(super) async fn many_pods_come_and_go_at_once(world: &World) {
+        const PODS: usize = 30;
+        let names: Vec<String> = (0..PODS).map(|number| format!("web-{number}")).collect();
+        let before = tokio::time::Instant::now();
+        let pods = futures::future::join_all(names.iter().map(async |name| {
+            let pod = world.sandbox(name).await;
+            world.start(name, world.container(name, &["sleep", "1000"])).await;
+            pod.ip
+        }))
+        .await;
+        let up = before.elapsed();
+        assert_eq!(pods.iter().collect::<std::collections::BTreeSet<_>>().len(), PODS, "an address each");
+        let before = tokio::time::Instant::now();
+        let removed = names.iter().map(async |name| world.backend.remove(&uid(name)).await);
+        for outcome in futures::future::join_all(removed).await {
+            outcome.expect("a removal");
+        }
+        println!("  {PODS} pods up in {} ms, down in {} ms", up.as_millis(), before.elapsed().as_millis());
+        assert!(world.backend.list().await.expect("a list").is_empty());
     }
 
     /// A duration of sleep that no other process of the machine sleeps.

@@ -38,13 +38,14 @@ pub(crate) async fn the_pod_knows_its_name(world: &World) {
 
 pub(crate) async fn two_pods_listen_on_one_port(world: &World) {
     let mut pods = Vec::new();
+    // The plain-process tier shares the machine's ports, also with other runs of these tests.
+    let port = if world.namespaced() { 80 } else { 20000 + u16::try_from(std::process::id() % 10000).expect("small") };
     for name in ["web-0", "web-1"] {
         let pod = world.sandbox(name).await;
-        let address = if world.namespaced() { "0.0.0.0:80".to_owned() } else { format!("{}:18080", pod.ip) };
+        let address = if world.namespaced() { format!("0.0.0.0:{port}") } else { format!("{}:{port}", pod.ip) };
         listen(world, name, &address).await;
         pods.push(pod);
     }
-    let port = if world.namespaced() { 80 } else { 18080 };
     for pod in pods {
         let answer = call(world, (pod.ip, port).into()).await;
         if world.backend.capabilities().mounts {
@@ -170,7 +171,11 @@ pub(crate) async fn the_state_directory_is_hidden(world: &World) {
     if !world.backend.capabilities().mounts {
         return;
     }
+    let token = world.base.join("token");
+    std::fs::write(&token, "secret").expect("a token");
     world.run("web-0", "sleep 1000").await;
+    let (_, said) = world.exec("web-0", &format!("cat {}", token.display())).await;
+    assert!(!said.contains("secret"), "{said}");
     let state = world.state_dir();
     let (_, listed) = world.exec("web-0", &format!("ls -A {} 2>/dev/null | wc -l", state.display())).await;
     assert_eq!(listed, "0");

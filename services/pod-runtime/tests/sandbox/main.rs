@@ -81,13 +81,18 @@ fn bare(rest: &[&str]) -> ExitCode {
     panic!("{error}");
 }
 
-/// A directory that an ordinary user reaches and that containers have none of their own of.
+/// A directory that an ordinary user reaches and that containers have none of their own of, so that what is hidden from
+/// them is hidden on purpose.
 fn home() -> PathBuf {
-    let built = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let open = built
-        .ancestors()
-        .all(|directory| std::fs::metadata(directory).is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0));
-    if open { built } else { std::env::temp_dir() }
+    let candidates = [env!("CARGO_TARGET_TMPDIR"), "/srv", "/var/lib"].map(PathBuf::from);
+    let good = |directory: &PathBuf| {
+        let private = ["/tmp", "/var/tmp", "/run"].iter().any(|private| directory.starts_with(private));
+        let open = directory
+            .ancestors()
+            .all(|directory| std::fs::metadata(directory).is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0));
+        !private && open && tempfile::tempdir_in(directory).is_ok()
+    };
+    candidates.into_iter().find(good).unwrap_or_else(std::env::temp_dir)
 }
 
 fn suite(tier: Tier, base: &Path, filter: &str) -> ExitCode {

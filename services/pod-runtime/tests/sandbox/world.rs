@@ -29,7 +29,7 @@ pub(crate) fn options(state: &Path, tier: Tier) -> Options {
         helper: std::env::current_exe().expect("own path"),
         tier,
         network: "10.77.0.0/16".parse().expect("a network"),
-        masked: Vec::new(),
+        masked: vec![state.with_file_name("token")],
     }
 }
 

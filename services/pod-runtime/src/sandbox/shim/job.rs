@@ -109,7 +109,7 @@ impl ContainerJob {
         client: u64,
     ) -> io::Result<Job> {
         if !sandbox.isolation.processes {
-            spec.env.push((POD_MARK.into(), sandbox.spec.uid.0.clone()));
+            spec.env.push((POD_MARK.into(), directory.path().display().to_string()));
         }
         let started = StartedRecord { started_at: clock::now(), boot_id: process::boot_id(), init: None, main: None };
         directory.write_started(&spec.name, spec.instance, &started)?;
