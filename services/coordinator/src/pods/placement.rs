@@ -214,3 +214,78 @@ fn plan(view: &View<'_>, now: Timestamp) -> (Transaction, bool) {
     }
     (transaction, false)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use service_kit::CancellationToken;
+
+    use super::*;
+    use crate::store::MemoryStore;
+
+    async fn world(objects: &[Value]) -> Arc<World> {
+        let world = World::load(Arc::new(MemoryStore::default())).await.unwrap();
+        // Ends with the runtime of the test.
+        tokio::spawn(world.clone().follow(CancellationToken::new()));
+        let mut transaction = Transaction::default();
+        for object in objects {
+            let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+            let kind = Kind::from_text(text("/kind")).unwrap();
+            transaction.create(Key::new(kind, "default", text("/metadata/name")), object.clone());
+        }
+        world.commit(transaction).await.unwrap();
+        world
+    }
+
+    fn node() -> Value {
+        let labels = json!({ "kubernetes.io/hostname": "here" });
+        json!({ "kind": "Node", "metadata": { "name": "here", "labels": labels } })
+    }
+
+    fn claim(mode: &str) -> Value {
+        json!({
+            "kind": "PersistentVolumeClaim", "metadata": { "name": "data", "uid": "c" },
+            "spec": { "accessModes": [mode], "volumeName": "pv" }, "status": { "phase": "Bound" },
+        })
+    }
+
+    fn volume(host: &str) -> Value {
+        let term = json!({ "key": "kubernetes.io/hostname", "operator": "In", "values": [host] });
+        let affinity = json!({ "required": { "nodeSelectorTerms": [{ "matchExpressions": [term] }] } });
+        json!({ "kind": "PersistentVolume", "metadata": { "name": "pv" }, "spec": { "nodeAffinity": affinity } })
+    }
+
+    fn pod(name: &str) -> Value {
+        let volume = json!({ "name": "v", "persistentVolumeClaim": { "claimName": "data" } });
+        json!({ "kind": "Pod", "metadata": { "name": name, "uid": name }, "spec": { "volumes": [volume] } })
+    }
+
+    /// Machine of each of the pods `a` and `b`, or what their condition says.
+    async fn outcome(objects: &[Value]) -> Vec<String> {
+        let world = world(objects).await;
+        let (transaction, more) = world.view(|view| plan(view, Timestamp(0)));
+        assert!(!more);
+        let one = |name: &str| {
+            let pod = transaction.pending(&Key::new(Kind::Pod, "default", name))?;
+            let node = pod.pointer("/spec/nodeName").and_then(Value::as_str);
+            let why = condition(pod, "PodScheduled").and_then(|condition| condition.get("message")?.as_str());
+            Some(node.or(why)?.to_owned())
+        };
+        ["a", "b"].into_iter().filter_map(one).collect()
+    }
+
+    #[tokio::test]
+    async fn v_52_one_pod_gets_a_claim_for_one_also_within_one_transaction() {
+        let all = [node(), claim("ReadWriteOncePod"), volume("here"), pod("a"), pod("b")];
+        let taken = "persistentvolumeclaim \"data\" is ReadWriteOncePod and in use by pod \"a\"";
+        assert_eq!(outcome(&all).await, ["here", taken]);
+        let shared = [node(), claim("ReadWriteOnce"), volume("here"), pod("a"), pod("b")];
+        assert_eq!(outcome(&shared).await, ["here", "here"]);
+    }
+
+    #[tokio::test]
+    async fn v_32_a_volume_of_another_machine_keeps_its_pod_waiting() {
+        let found = outcome(&[node(), claim("ReadWriteOnce"), volume("elsewhere"), pod("a")]).await;
+        assert!(found[0].starts_with("volume node affinity conflict"), "{found:?}");
+    }
+}
