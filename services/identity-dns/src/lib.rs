@@ -31,6 +31,9 @@ pub mod tree;
 pub mod wire;
 pub mod zone;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::Config;
 pub use error::StartError;
 pub use server::{Listeners, Sockets};

@@ -3,9 +3,9 @@
 mod handler;
 mod listeners;
 mod tcp;
-#[cfg(test)]
-mod tests;
 mod udp;
 
+#[cfg(test)]
+pub(crate) use handler::Handled;
 pub(crate) use handler::{Access, Handler};
 pub use listeners::{Listeners, Sockets};

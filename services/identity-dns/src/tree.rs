@@ -71,14 +71,14 @@ impl Tree {
     }
 
     /// Replaces what a name owns. Returns whether anything changed.
-    pub fn set(&mut self, name: &Name, sets: Vec<RrSet>) -> bool {
+    pub fn set(&mut self, name: &Name, mut sets: Vec<RrSet>) -> bool {
         let before = self.get(name.wire());
         if before.unwrap_or_default() == sets {
             return false;
         }
         let owned = before.is_some_and(|sets| !sets.is_empty());
         self.owners = self.owners + usize::from(!sets.is_empty()) - usize::from(owned);
-        self.change(name, |node| node.sets = sets.into());
+        self.change(name, &mut |node| node.sets = std::mem::take(&mut sets).into());
         true
     }
 
@@ -86,13 +86,13 @@ impl Tree {
     pub fn pin(&mut self, name: &Name, pinned: bool) -> bool {
         let before = self.shards[self.shard(name.wire())].get(name).is_some_and(|node| node.pinned);
         if before != pinned {
-            self.change(name, |node| node.pinned = pinned);
+            self.change(name, &mut |node| node.pinned = pinned);
         }
         before != pinned
     }
 
     /// Changes a node, and what exists above it because of it.
-    fn change(&mut self, name: &Name, edit: impl FnOnce(&mut Node)) {
+    fn change(&mut self, name: &Name, edit: &mut dyn FnMut(&mut Node)) {
         let existed = self.get(name.wire()).is_some();
         let node = self.node(name);
         edit(node);
@@ -101,7 +101,9 @@ impl Tree {
             self.remove(name);
         }
         let Some(parent) = name.parent().filter(|_| exists != existed) else { return };
-        self.change(&parent, |node| node.below = if exists { node.below + 1 } else { node.below.saturating_sub(1) });
+        self.change(&parent, &mut |node| {
+            node.below = if exists { node.below + 1 } else { node.below.saturating_sub(1) }
+        });
     }
 
     fn node(&mut self, name: &Name) -> &mut Node {

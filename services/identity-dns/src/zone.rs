@@ -8,8 +8,6 @@ mod address;
 mod endpoint;
 mod reverse;
 mod service;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -3,7 +3,7 @@
 //! The size of a message is checked by the generated code, so each generated server and client has to be told. Wrap it
 //! when it is made:
 //!
-//! ```ignore
+//! ```text
 //! let server = service_kit::sized_server!(OrdinalSchedulerServiceServer::new(service));
 //! let client = service_kit::sized_client!(OrdinalSchedulerServiceClient::new(channel));
 //! ```

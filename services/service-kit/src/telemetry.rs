@@ -8,6 +8,7 @@
 //! splits each batch by it (`export`), one OTLP resource per service.
 
 mod export;
+mod fields;
 pub(crate) mod propagation;
 mod sampler;
 
@@ -28,6 +29,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 use crate::status::panic_text;
 
 use self::export::PerService;
+use self::fields::ReadableFields;
 use self::sampler::ByService;
 
 pub use self::propagation::{current_traceparent, set_parent};
@@ -189,7 +191,7 @@ where
     match format {
         LogFormat::Text => {
             let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            layer.with_ansi(colours).boxed()
+            layer.with_ansi(colours).fmt_fields(ReadableFields).boxed()
         }
         LogFormat::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
     }

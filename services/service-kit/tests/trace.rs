@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use api::proto::ordinal_scheduler::v1 as scheduler;
+use api::proto::ordinal_scheduler::v1::ordinal_scheduler_service_client::OrdinalSchedulerServiceClient;
+use api::proto::ordinal_scheduler::v1::ordinal_scheduler_service_server::{
+    OrdinalSchedulerService, OrdinalSchedulerServiceServer,
+};
 use api::proto::pod_runtime::v1 as runtime;
 use api::proto::pod_runtime::v1::pod_runtime_service_client::PodRuntimeServiceClient;
 use api::proto::pod_runtime::v1::pod_runtime_service_server::{PodRuntimeService, PodRuntimeServiceServer};
-use api::proto::volume_claim::v1 as claims;
-use api::proto::volume_claim::v1::volume_claim_service_client::VolumeClaimServiceClient;
-use api::proto::volume_claim::v1::volume_claim_service_server::{VolumeClaimService, VolumeClaimServiceServer};
 use futures::stream::BoxStream;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
@@ -71,18 +73,16 @@ impl PodRuntimeService for Runtime {
 }
 
 /// The first hop, which calls the second.
-struct Claims(PodRuntimeServiceClient<Channel>);
+struct Scheduler(PodRuntimeServiceClient<Channel>);
 
 #[tonic::async_trait]
-impl VolumeClaimService for Claims {
-    async fn provision(
-        &self,
-        _: Request<claims::ProvisionRequest>,
-    ) -> Result<Response<claims::ProvisionResponse>, Status> {
+impl OrdinalSchedulerService for Scheduler {
+    async fn plan(&self, _: Request<scheduler::PlanRequest>) -> Result<Response<scheduler::PlanResponse>, Status> {
         let mut client = self.0.clone();
         client.list_pods(runtime::ListPodsRequest {}).await?;
-        let refused = client.stop_all(runtime::StopAllRequest::default()).await;
-        Ok(Response::new(claims::ProvisionResponse { path: refused.expect_err("refused").message().to_owned() }))
+        let refused = client.stop_all(runtime::StopAllRequest::default()).await.expect_err("refused");
+        assert_eq!(refused.message(), "not now");
+        Ok(Response::new(scheduler::PlanResponse::default()))
     }
 }
 
@@ -104,7 +104,7 @@ async fn one_trace_crosses_two_hops_and_each_service_has_its_own_spans() {
     let collector = tonic::transport::Server::builder().add_service(TraceServiceServer::new(collector));
     let collecting = tokio::spawn(collector.serve_with_incoming(listener));
     let mut options = Options::new("setkeeper");
-    options.services = vec!["volume-claim", "pod-runtime"];
+    options.services = vec!["ordinal-scheduler", "pod-runtime"];
     options.otlp_endpoint = Some(endpoint);
     options.filter = Some("warn".to_owned());
     let guard = telemetry::init(&options).expect("sets up");
@@ -112,13 +112,17 @@ async fn one_trace_crosses_two_hops_and_each_service_has_its_own_spans() {
     let context = Context::default();
     let second = serve("pod-runtime", |server| server.add(PodRuntimeServiceServer::new(Runtime)), &context).await;
     let client = PodRuntimeServiceClient::new(channel(&second));
-    let first =
-        serve("volume-claim", |server| server.add(VolumeClaimServiceServer::new(Claims(client))), &context).await;
+    let first = serve(
+        "ordinal-scheduler",
+        |server| server.add(OrdinalSchedulerServiceServer::new(Scheduler(client))),
+        &context,
+    )
+    .await;
 
     let root = tracing::info_span!("rollout");
     let kept = root.in_scope(telemetry::current_traceparent).expect("recorded");
-    let mut claims = VolumeClaimServiceClient::new(channel(&first));
-    claims.provision(claims::ProvisionRequest::default()).instrument(root).await.expect("two hops");
+    let mut scheduler = OrdinalSchedulerServiceClient::new(channel(&first));
+    scheduler.plan(scheduler::PlanRequest::default()).instrument(root).await.expect("two hops");
     let later = tracing::info_span!("resumed");
     telemetry::set_parent(&later, &kept);
     drop(later);
@@ -137,23 +141,19 @@ async fn one_trace_crosses_two_hops_and_each_service_has_its_own_spans() {
         lines
     };
     assert!(all.iter().all(|span| span.trace_id == all[0].trace_id), "one trace");
-    let provision = "setkeeper.volume_claim.v1.VolumeClaimService/Provision";
+    let plan = "setkeeper.ordinal_scheduler.v1.OrdinalSchedulerService/Plan";
     let list = "setkeeper.pod_runtime.v1.PodRuntimeService/ListPods";
     let stop = "setkeeper.pod_runtime.v1.PodRuntimeService/StopAll";
     assert_eq!(
         tree("setkeeper"),
-        [
-            format!("client {provision} < rollout"),
-            "internal resumed < rollout".to_owned(),
-            "internal rollout".to_owned()
-        ]
+        [format!("client {plan} < rollout"), "internal resumed < rollout".to_owned(), "internal rollout".to_owned()]
     );
     assert_eq!(
-        tree("volume-claim"),
+        tree("ordinal-scheduler"),
         [
-            format!("client {list} < {provision}"),
-            format!("client {stop} failed < {provision}"),
-            format!("server {provision} < {provision}"),
+            format!("client {list} < {plan}"),
+            format!("client {stop} failed < {plan}"),
+            format!("server {plan} < {plan}"),
         ]
     );
     assert_eq!(

@@ -67,7 +67,7 @@ pub(crate) enum Command {
     /// Stop every pod in order, then Setkeeper; objects and volumes stay
     Down(DownArgs),
     /// Run one service, for deployments where each has its own process
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Create or change the objects of manifests, all or none
     Apply(ApplyArgs),
     /// Show objects

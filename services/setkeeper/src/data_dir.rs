@@ -135,6 +135,12 @@ impl DataDir {
         self.path.join(name)
     }
 
+    /// There while `setkeeper down` ends what runs here.
+    #[must_use]
+    pub(crate) fn down_mark(&self) -> PathBuf {
+        self.path.join("down")
+    }
+
     fn lock_file(&self) -> PathBuf {
         self.path.join("lock")
     }

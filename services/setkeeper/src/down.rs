@@ -44,7 +44,13 @@ pub(crate) async fn down(global: &Global, args: &DownArgs, out: &mut impl Write)
         writeln!(out, "every pod has stopped; the services run as processes of their own and go on")?;
         return Ok(());
     };
-    end(&data, pid).await?;
+    // So that what runs there does not say that pods go on.
+    let marked = std::fs::write(data.down_mark(), "");
+    let ended = end(&data, pid).await;
+    if marked.is_ok() {
+        let _gone = std::fs::remove_file(data.down_mark());
+    }
+    ended?;
     writeln!(out, "Setkeeper has stopped. Objects and volumes stay in {}", data.path().display())?;
     Ok(())
 }

@@ -64,6 +64,7 @@ pub(crate) async fn up(global: &Global, args: &UpArgs) -> Outcome {
     let data = DataDir::resolve(global.data_dir.as_deref())?;
     data.create()?;
     let _lock = data.lock()?;
+    let _left_by_a_kill = std::fs::remove_file(data.down_mark());
     let token = Token::load_or_create(&data.token_file()).map_err(Error::from).map_err(failed)?;
     let quiet = std::io::stderr().is_terminal();
     let names = Service::ALL.map(Service::name).to_vec();
@@ -75,7 +76,7 @@ pub(crate) async fn up(global: &Global, args: &UpArgs) -> Outcome {
         Ok(()) => run(global, args, &setup, manifest, &mut started, &shutdown).await,
         Err(error) => Err(explain(args, error)),
     };
-    if shutdown.is_cancelled() {
+    if shutdown.is_cancelled() && !setup.data.down_mark().exists() {
         say!("\nStopping. Pods go on; `setkeeper up` finds them again. To stop them too: setkeeper down");
     }
     end_all(started).await;
