@@ -24,6 +24,10 @@ const EVENTS_PER_NAMESPACE_MAX: usize = 1000;
 /// Events beyond the bound that may pile up before they are removed, so that not every event costs a removal.
 const EVENTS_SLACK: usize = 100;
 
+/// Kinds that have owners, or finalizers of ours that somebody else may release last.
+const COLLECTED: [Kind; 5] =
+    [Kind::Decision, Kind::ControllerRevision, Kind::Pod, Kind::PersistentVolumeClaim, Kind::PersistentVolume];
+
 /// Objects collected in one commit.
 const COLLECTED_AT_ONCE_MAX: usize = 256;
 
@@ -66,7 +70,7 @@ impl Controller for Collector {
 /// What to remove, or ask to go, now.
 fn plan(view: &View<'_>, now: Timestamp) -> Transaction {
     let mut transaction = Transaction::default();
-    for kind in [Kind::Decision, Kind::ControllerRevision, Kind::Pod, Kind::PersistentVolumeClaim] {
+    for kind in COLLECTED {
         for object in view.list(kind, None) {
             if transaction.len() >= COLLECTED_AT_ONCE_MAX {
                 return transaction;

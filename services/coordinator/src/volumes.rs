@@ -17,7 +17,7 @@ use tonic::Status;
 
 use crate::driver::{Controller, Outcome};
 use crate::store::CommitError;
-use crate::world::{Change, Object, Transaction, World};
+use crate::world::{Change, Object, World};
 
 /// Actions carried out in one pass. More wait for the next, which follows at once.
 const ACTIONS_AT_ONCE_MAX: usize = 256;
@@ -53,6 +53,15 @@ pub(crate) fn default_class() -> Value {
     })
 }
 
+/// How far an action came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// It is part of the commit.
+    Done,
+    /// It takes more passes.
+    GoesOn,
+}
+
 /// What a pass could not do.
 #[derive(Debug, thiserror::Error)]
 enum PassError {
@@ -84,14 +93,18 @@ impl Volumes {
         let mut client = service_kit::sized_client!(VolumeClaimServiceClient::new(self.channel.clone()));
         let answer = client.plan_volumes(PlanVolumesRequest::from(request)).await?.into_inner();
         let plan = VolumesPlan::try_from(answer).map_err(|error| PassError::Answer(error.to_string()))?;
-        let more = plan.actions.len() > ACTIONS_AT_ONCE_MAX;
         let mut writer = write::Writer::new(&self.world, &objects, now);
         let mut failed = None;
+        let mut more = plan.actions.len() > ACTIONS_AT_ONCE_MAX;
         for action in plan.actions.iter().take(ACTIONS_AT_ONCE_MAX) {
             // One volume that cannot be made must not keep others from being bound.
-            if let Err(error) = self.carry_out(&mut writer, action).await {
-                writer.failed(action, &error.to_string());
-                failed = Some(error);
+            match self.carry_out(&mut writer, action).await {
+                Ok(Progress::Done) => {}
+                Ok(Progress::GoesOn) => more = true,
+                Err(error) => {
+                    writer.failed(action, &error.to_string());
+                    failed = Some(error);
+                }
             }
         }
         for report in &plan.pending {
@@ -100,33 +113,30 @@ impl Volumes {
         for event in &plan.events {
             writer.event(event);
         }
-        let changed = self.commit(writer.finish()).await?;
+        self.world.commit(writer.finish()).await?;
         match failed {
             Some(error) => Err(error),
-            None if more && changed => Ok(Outcome::Stale),
+            None if more => Ok(Outcome::Stale),
             None => Ok(Outcome::Settled),
         }
     }
 
-    async fn commit(&self, transaction: Transaction) -> Result<bool, PassError> {
-        let changes = !transaction.is_empty();
-        self.world.commit(transaction).await?;
-        Ok(changes)
-    }
-
-    async fn carry_out(&self, writer: &mut write::Writer<'_>, action: &VolumeAction) -> Result<(), PassError> {
+    async fn carry_out(&self, writer: &mut write::Writer<'_>, action: &VolumeAction) -> Result<Progress, PassError> {
         match action {
             VolumeAction::Provision { claim, volume, capacity, .. } => {
                 let path = self.provision(claim, volume, capacity.0).await?;
                 writer.provisioned(action, &path)
             }
             VolumeAction::Deprovision { volume, claim_uid } => {
-                self.deprovision(volume, claim_uid).await?;
+                if !self.deprovision(volume, claim_uid).await? {
+                    return Ok(Progress::GoesOn);
+                }
                 writer.write(action)
             }
             _ => writer.write(action),
         }
-        .map_err(PassError::Answer)
+        .map_err(PassError::Answer)?;
+        Ok(Progress::Done)
     }
 
     /// Makes the directory of a volume and gives its path. The same name at every attempt, so that repeated ones meet.
@@ -143,7 +153,8 @@ impl Volumes {
         Ok(client.provision(request).await?.into_inner().path)
     }
 
-    async fn deprovision(&self, volume: &ObjectVersion, claim_uid: &Uid) -> Result<(), PassError> {
+    /// Removes the directory of a volume, or a good part of it. False if something is left.
+    async fn deprovision(&self, volume: &ObjectVersion, claim_uid: &Uid) -> Result<bool, PassError> {
         let mut client = VolumeClaimServiceClient::new(self.channel.clone());
         for _ in 0..REMOVALS_AT_ONCE_MAX {
             let request = DeprovisionRequest {
@@ -154,10 +165,10 @@ impl Volumes {
                 claim_uid: claim_uid.0.clone(),
             };
             if client.deprovision(request).await?.into_inner().done {
-                return Ok(());
+                return Ok(true);
             }
         }
-        Err(PassError::Answer(format!("the directory of {} is very full; removal goes on", volume.object.name)))
+        Ok(false)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which machine a pod runs on, and since when it may: its claims must be bound first.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::manifest::Kind;
@@ -9,6 +10,7 @@ use serde_json::Value;
 use crate::driver::{Controller, Outcome};
 use crate::objects::{condition, object_mut, set_condition};
 use crate::store::CommitError;
+use crate::volumes::read;
 use crate::world::{Change, Key, Object, Transaction, View, World};
 
 /// Pods placed in one commit. More only delays the first of them.
@@ -47,6 +49,19 @@ pub(crate) enum Unplaceable {
         /// Why not, if the claim says.
         why: String,
     },
+    /// The volume of a claim is on another machine.
+    #[error(
+        "volume node affinity conflict: volume {volume:?} of persistentvolumeclaim {claim:?} cannot be reached from \
+         node {node:?}"
+    )]
+    Unreachable {
+        /// Which.
+        claim: String,
+        /// Its volume.
+        volume: String,
+        /// The machine.
+        node: String,
+    },
     /// A claim that only one pod may use is used by another.
     #[error("persistentvolumeclaim {claim:?} is ReadWriteOncePod and in use by pod {by:?}")]
     ClaimTaken {
@@ -62,13 +77,14 @@ pub(crate) fn place(view: &View<'_>, pod: &Value, namespace: &str) -> Result<(St
     let wanted = pod.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or_default();
     let nodes = view.list(Kind::Node, None);
     let node = match (wanted, nodes.first()) {
-        ("", Some(node)) => node.key.name.clone(),
+        ("", Some(node)) => node,
         ("", None) => return Err(Unplaceable::NoNode),
-        (name, _) if nodes.iter().any(|node| node.key.name == name) => name.to_owned(),
-        (name, _) => return Err(Unplaceable::UnknownNode(name.to_owned())),
+        (name, _) => {
+            nodes.iter().find(|node| node.key.name == name).ok_or_else(|| Unplaceable::UnknownNode(name.to_owned()))?
+        }
     };
-    let claims = claim_names(pod).map(|name| usable_claim(view, pod, namespace, name));
-    Ok((node, claims.collect::<Result<_, _>>()?))
+    let claims = claim_names(pod).map(|name| usable_claim(view, pod, (namespace, name), node));
+    Ok((node.key.name.clone(), claims.collect::<Result<_, _>>()?))
 }
 
 /// Names of the claims a pod's volumes use.
@@ -77,7 +93,12 @@ pub(crate) fn claim_names(pod: &Value) -> impl Iterator<Item = &str> {
     volumes.filter_map(|volume| volume.pointer("/persistentVolumeClaim/claimName")?.as_str())
 }
 
-fn usable_claim(view: &View<'_>, pod: &Value, namespace: &str, name: &str) -> Result<Arc<Object>, Unplaceable> {
+fn usable_claim(
+    view: &View<'_>,
+    pod: &Value,
+    (namespace, name): (&str, &str),
+    node: &Object,
+) -> Result<Arc<Object>, Unplaceable> {
     let key = Key::new(Kind::PersistentVolumeClaim, namespace, name);
     let claim = view.get(&key).ok_or_else(|| Unplaceable::ClaimMissing(name.to_owned()))?;
     if claim.deleting() {
@@ -92,8 +113,12 @@ fn usable_claim(view: &View<'_>, pod: &Value, namespace: &str, name: &str) -> Re
             return Err(Unplaceable::ClaimUnbound { claim: name.to_owned(), why });
         }
     }
-    let single = claim.value.pointer("/spec/accessModes").and_then(Value::as_array).into_iter().flatten();
-    if single.into_iter().any(|mode| mode == "ReadWriteOncePod")
+    let volume = view.get(&Key::new(Kind::PersistentVolume, "", claim.text("/spec/volumeName")));
+    if let Some(volume) = volume.filter(|volume| !read::reachable(volume, node)) {
+        let (claim, volume, node) = (name.to_owned(), volume.key.name.clone(), node.key.name.clone());
+        return Err(Unplaceable::Unreachable { claim, volume, node });
+    }
+    if read::single_user(&claim)
         && let Some(by) = other_user(view, pod, namespace, name)
     {
         return Err(Unplaceable::ClaimTaken { claim: name.to_owned(), by });
@@ -151,6 +176,8 @@ impl Controller for Placement {
 /// Places what can be placed, and says of the rest why not. True if there is more than one commit should hold.
 fn plan(view: &View<'_>, now: Timestamp) -> (Transaction, bool) {
     let mut transaction = Transaction::default();
+    // Claims for one pod only that this transaction gives away: the view does not show it yet.
+    let mut given: BTreeMap<Key, String> = BTreeMap::new();
     for pod in view.list(Kind::Pod, None) {
         if !pod.text("/spec/nodeName").is_empty() && condition(&pod.value, "PodScheduled").is_some() || pod.deleting() {
             continue;
@@ -158,9 +185,21 @@ fn plan(view: &View<'_>, now: Timestamp) -> (Transaction, bool) {
         if transaction.len() >= PLACED_AT_ONCE_MAX {
             return (transaction, true);
         }
-        match place(view, &pod.value, &pod.key.namespace) {
+        let place = place(view, &pod.value, &pod.key.namespace).and_then(|(node, claims)| {
+            let taken = claims.iter().find_map(|claim| Some((claim, given.get(&claim.key)?)));
+            match taken {
+                Some((claim, by)) => Err(Unplaceable::ClaimTaken { claim: claim.key.name.clone(), by: by.clone() }),
+                None => Ok((node, claims)),
+            }
+        });
+        match place {
             Ok((node, claims)) => {
-                claims.iter().for_each(|claim| transaction.unchanged(claim));
+                for claim in &claims {
+                    transaction.unchanged(claim);
+                    if read::single_user(claim) {
+                        given.insert(claim.key.clone(), pod.key.name.clone());
+                    }
+                }
                 transaction.update(&pod, placed(&pod.value, &node, now));
             }
             Err(why) => {
@@ -174,4 +213,79 @@ fn plan(view: &View<'_>, now: Timestamp) -> (Transaction, bool) {
         }
     }
     (transaction, false)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use service_kit::CancellationToken;
+
+    use super::*;
+    use crate::store::MemoryStore;
+
+    async fn world(objects: &[Value]) -> Arc<World> {
+        let world = World::load(Arc::new(MemoryStore::default())).await.unwrap();
+        // Ends with the runtime of the test.
+        tokio::spawn(world.clone().follow(CancellationToken::new()));
+        let mut transaction = Transaction::default();
+        for object in objects {
+            let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+            let kind = Kind::from_text(text("/kind")).unwrap();
+            transaction.create(Key::new(kind, "default", text("/metadata/name")), object.clone());
+        }
+        world.commit(transaction).await.unwrap();
+        world
+    }
+
+    fn node() -> Value {
+        let labels = json!({ "kubernetes.io/hostname": "here" });
+        json!({ "kind": "Node", "metadata": { "name": "here", "labels": labels } })
+    }
+
+    fn claim(mode: &str) -> Value {
+        json!({
+            "kind": "PersistentVolumeClaim", "metadata": { "name": "data", "uid": "c" },
+            "spec": { "accessModes": [mode], "volumeName": "pv" }, "status": { "phase": "Bound" },
+        })
+    }
+
+    fn volume(host: &str) -> Value {
+        let term = json!({ "key": "kubernetes.io/hostname", "operator": "In", "values": [host] });
+        let affinity = json!({ "required": { "nodeSelectorTerms": [{ "matchExpressions": [term] }] } });
+        json!({ "kind": "PersistentVolume", "metadata": { "name": "pv" }, "spec": { "nodeAffinity": affinity } })
+    }
+
+    fn pod(name: &str) -> Value {
+        let volume = json!({ "name": "v", "persistentVolumeClaim": { "claimName": "data" } });
+        json!({ "kind": "Pod", "metadata": { "name": name, "uid": name }, "spec": { "volumes": [volume] } })
+    }
+
+    /// Machine of each of the pods `a` and `b`, or what their condition says.
+    async fn outcome(objects: &[Value]) -> Vec<String> {
+        let world = world(objects).await;
+        let (transaction, more) = world.view(|view| plan(view, Timestamp(0)));
+        assert!(!more);
+        let one = |name: &str| {
+            let pod = transaction.pending(&Key::new(Kind::Pod, "default", name))?;
+            let node = pod.pointer("/spec/nodeName").and_then(Value::as_str);
+            let why = condition(pod, "PodScheduled").and_then(|condition| condition.get("message")?.as_str());
+            Some(node.or(why)?.to_owned())
+        };
+        ["a", "b"].into_iter().filter_map(one).collect()
+    }
+
+    #[tokio::test]
+    async fn v_52_one_pod_gets_a_claim_for_one_also_within_one_transaction() {
+        let all = [node(), claim("ReadWriteOncePod"), volume("here"), pod("a"), pod("b")];
+        let taken = "persistentvolumeclaim \"data\" is ReadWriteOncePod and in use by pod \"a\"";
+        assert_eq!(outcome(&all).await, ["here", taken]);
+        let shared = [node(), claim("ReadWriteOnce"), volume("here"), pod("a"), pod("b")];
+        assert_eq!(outcome(&shared).await, ["here", "here"]);
+    }
+
+    #[tokio::test]
+    async fn v_32_a_volume_of_another_machine_keeps_its_pod_waiting() {
+        let found = outcome(&[node(), claim("ReadWriteOnce"), volume("elsewhere"), pod("a")]).await;
+        assert!(found[0].starts_with("volume node affinity conflict"), "{found:?}");
+    }
 }

@@ -9,6 +9,7 @@ use super::{Decision, status, templates};
 use crate::events::{self, Event};
 use crate::objects::{object_mut, time_text};
 use crate::pods::{build, lifecycle, placement};
+use crate::volumes::read::single_user;
 use crate::world::{Key, Transaction, World, controller_reference};
 
 /// Writes of one transaction. A larger plan is committed in pieces, each resting on the set being unchanged; this keeps
@@ -182,6 +183,8 @@ impl Writer<'_> {
     fn placed_already(&mut self, pod: Value) -> Value {
         let namespace = &self.scene.set.key.namespace;
         match self.world.view(|view| placement::place(view, &pod, namespace)) {
+            // A claim for one pod only is given away in one place, which sees every pod that wants it.
+            Ok((_, claims)) if claims.iter().any(|claim| single_user(claim)) => pod,
             Ok((node, claims)) => {
                 claims.iter().for_each(|claim| self.open.unchanged(claim));
                 placement::placed(&pod, &node, self.now)

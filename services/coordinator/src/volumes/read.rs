@@ -78,6 +78,16 @@ pub(crate) fn owner_json(owner: &OwnerReference) -> Value {
     value
 }
 
+/// Whether a machine reaches a volume, by the volume's node affinity.
+pub(crate) fn reachable(object: &Object, node: &Object) -> bool {
+    volume(object).reachable_from(&machine(node))
+}
+
+/// Whether only one pod may use a claim.
+pub(crate) fn single_user(object: &Object) -> bool {
+    modes(object.value.pointer("/spec/accessModes")).contains(&AccessMode::ReadWriteOncePod)
+}
+
 fn claim(object: &Object) -> Claim {
     let value = &object.value;
     let class = value.pointer(OLD_CLASS_ANNOTATION).or_else(|| value.pointer("/spec/storageClassName"));

@@ -97,7 +97,7 @@ impl<'a> Writer<'a> {
                 Ok(())
             }
             VolumeAction::Deprovision { volume, .. } => self.release(volume, &[DIRECTORY_FINALIZER, VOLUME_PROTECTION]),
-            VolumeAction::ReleaseVolume { volume } => self.release(volume, &[VOLUME_PROTECTION]),
+            VolumeAction::ReleaseVolume { volume } => self.release(volume, &[DIRECTORY_FINALIZER, VOLUME_PROTECTION]),
             VolumeAction::ReleaseClaim { claim } => self.release(claim, &[domain::volume::CLAIM_PROTECTION]),
         }
     }
@@ -179,7 +179,7 @@ impl<'a> Writer<'a> {
     /// Says of a claim that stays Pending why it does; once, until the reason changes.
     pub(super) fn pending(&mut self, report: &ClaimReport) {
         let Ok(claim) = self.find(&report.claim) else { return };
-        let message = reason_in_words(report);
+        let message = report.message.clone();
         let reason = format!("{:?}", report.reason);
         let said = condition(&claim.value, "Bound");
         let said = |field: &str| said.and_then(|said| said.get(field)?.as_str()).unwrap_or_default();
@@ -286,17 +286,4 @@ fn claim_ref(claim: &Object) -> Value {
 
 fn names(modes: &[AccessMode]) -> Vec<&'static str> {
     modes.iter().map(|mode| mode.name()).collect()
-}
-
-/// The reason, and of the volumes that do not fit the first few with what is wrong with each.
-fn reason_in_words(report: &ClaimReport) -> String {
-    let rejected = report.rejected.iter().map(|one| format!("{}: {}", one.volume, one.message));
-    let rejected: Vec<_> = rejected.collect();
-    if rejected.is_empty() {
-        return report.message.clone();
-    }
-    let total = usize::try_from(report.rejected_total).unwrap_or(usize::MAX);
-    let more = total.saturating_sub(rejected.len());
-    let more = if more == 0 { String::new() } else { format!("; and {more} more") };
-    format!("{} ({}{more})", report.message, rejected.join("; "))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use domain::volume::{Claim, FailedTest, MachineNode, Rejection, Volume, VolumeMode};
 
-use super::{Planner, Standing};
+use super::{Planner, REJECTED_MAX, Standing};
 
 /// What a search looks for beside the claim's own wishes.
 #[derive(Debug, Clone, Copy)]
@@ -43,27 +43,24 @@ impl<'a> Planner<'a> {
         if !claim.data_source.is_empty() {
             return Err(Vec::new()); // What is filled from elsewhere cannot be a volume that exists.
         }
-        let mut best: Option<&'a Volume> = None;
-        let mut rejected = Vec::new();
-        for volume in self.volumes.values() {
-            let free = !self.taken.contains(volume.name.as_str()) && !besides.contains(volume.name.as_str());
-            let failed = match self.failed(claim, volume, search) {
-                None if free => {
-                    let rank = |volume: &Volume| (volume.access_modes.len(), volume.capacity);
-                    if best.is_none_or(|best| rank(volume) < rank(best)) {
-                        best = Some(volume);
-                    }
-                    continue;
-                }
-                None => FailedTest::ClaimRef,
-                Some(failed) => failed,
-            };
-            if best.is_none() {
-                let message = difference(failed, claim, volume, search);
-                rejected.push(Rejection { volume: volume.name.clone(), test: failed, message });
-            }
-        }
-        best.ok_or(rejected)
+        let free =
+            |volume: &Volume| !self.taken.contains(volume.name.as_str()) && !besides.contains(volume.name.as_str());
+        let fitting = self.volumes.values().filter(|volume| self.failed(claim, volume, search).is_none());
+        let best =
+            fitting.filter(|volume| free(volume)).min_by_key(|volume| (volume.access_modes.len(), volume.capacity));
+        // Reasons cost much more than the search, and most claims never need them.
+        best.copied().ok_or_else(|| self.rejections(claim, search))
+    }
+
+    /// Every volume with the test it fails, by name. Only as many as a report names say it in words.
+    fn rejections(&self, claim: &Claim, search: Search<'_>) -> Vec<Rejection> {
+        let rejection = |(place, volume): (usize, &&Volume)| {
+            let test = self.failed(claim, volume, search).unwrap_or(FailedTest::ClaimRef);
+            let named = place < REJECTED_MAX;
+            let message = if named { difference(test, claim, volume, search) } else { String::new() };
+            Rejection { volume: volume.name.clone(), test, message }
+        };
+        self.volumes.values().enumerate().map(rejection).collect()
     }
 
     /// The first test that a volume fails.
