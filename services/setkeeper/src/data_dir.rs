@@ -129,6 +129,18 @@ impl DataDir {
         self.path.join("volumes")
     }
 
+    /// What the user says image names mean, if there.
+    #[must_use]
+    pub(crate) fn images(&self) -> PathBuf {
+        self.path.join("images.yaml")
+    }
+
+    /// What `setkeeper up` logs.
+    #[must_use]
+    pub(crate) fn log_file(&self) -> PathBuf {
+        self.path.join("setkeeper.log")
+    }
+
     /// A directory of a service's own.
     #[must_use]
     pub(crate) fn of_service(&self, name: &str) -> PathBuf {

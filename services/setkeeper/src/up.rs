@@ -66,9 +66,10 @@ pub(crate) async fn up(global: &Global, args: &UpArgs) -> Outcome {
     let _lock = data.lock()?;
     let _left_by_a_kill = std::fs::remove_file(data.down_mark());
     let token = Token::load_or_create(&data.token_file()).map_err(Error::from).map_err(failed)?;
-    let quiet = std::io::stderr().is_terminal();
+    // On a terminal people read; elsewhere something collects.
+    let log_file = (std::io::stderr().is_terminal() && args.telemetry.log.is_none()).then(|| data.log_file());
     let names = Service::ALL.map(Service::name).to_vec();
-    let telemetry = launch::telemetry("setkeeper", names, &args.telemetry, quiet).map_err(failed)?;
+    let telemetry = launch::telemetry("setkeeper", names, &args.telemetry, log_file).map_err(failed)?;
     let shutdown = signals::shutdown_token()?;
     let mut setup = setup(args, data, token);
     let mut started = Vec::new();
@@ -76,8 +77,12 @@ pub(crate) async fn up(global: &Global, args: &UpArgs) -> Outcome {
         Ok(()) => run(global, args, &setup, manifest, &mut started, &shutdown).await,
         Err(error) => Err(explain(args, error)),
     };
-    if shutdown.is_cancelled() && !setup.data.down_mark().exists() {
-        say!("\nStopping. Pods go on; `setkeeper up` finds them again. To stop them too: setkeeper down");
+    if shutdown.is_cancelled() {
+        if setup.data.down_mark().exists() {
+            say!("\nStopping, as `setkeeper down` asks.");
+        } else {
+            say!("\nStopping. Pods go on; `setkeeper up` finds them again. To stop them too: setkeeper down");
+        }
     }
     end_all(started).await;
     let _gone = std::fs::remove_file(setup.data.endpoints_file());
