@@ -18,7 +18,7 @@ use crate::references;
 const TICK: Duration = Duration::from_millis(120);
 
 /// The live line. What does not fit the terminal is cut.
-const LIVE: &str = "{spinner} {elapsed:>4} [{bar:20}] {wide_msg}";
+const LIVE: &str = "{spinner} {elapsed:>4} [{bar:12}] {wide_msg}";
 
 /// Shows how far a rolling update is, until it is done.
 ///

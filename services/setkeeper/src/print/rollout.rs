@@ -73,7 +73,7 @@ pub(crate) fn progress(set: &Value) -> Progress {
     let conditions = list(set, "/status/conditions");
     let progressing = conditions.iter().find(|condition| text(condition, "/type") == "Progressing");
     let why = progressing.map_or("", |condition| text(condition, "/message")).to_owned();
-    let mut text = format!("{updated}/{wanted} updated, {ready}/{wanted} ready");
+    let mut text = format!("{updated}/{wanted} new, {ready}/{wanted} ready");
     if !why.is_empty() {
         text.push_str("; ");
         text.push_str(&why);
@@ -98,7 +98,7 @@ mod tests {
             { "type": "Progressing", "status": "True", "message": "waiting for pod 2 to become ready" }] });
         let progress = progress(&set(&strategy, &status));
         assert_eq!((progress.done, progress.wanted), (1, 3));
-        assert_eq!(progress.text, "1/3 updated, 2/3 ready; waiting for pod 2 to become ready");
+        assert_eq!(progress.text, "1/3 new, 2/3 ready; waiting for pod 2 to become ready");
     }
 
     #[test]
