@@ -51,11 +51,9 @@ impl DataDir {
     /// # Errors
     /// It cannot be made.
     pub(crate) fn create(&self) -> anyhow::Result<()> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.path)
-            .with_context(|| format!("the data directory {} cannot be made", self.path.display()))
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.path).with_context(|| {
+            format!("the data directory {} cannot be made; choose another with --data-dir", self.path.display())
+        })
     }
 
     /// Takes it for this process.
