@@ -15,7 +15,7 @@ use api::proto::identity_dns::v1::identity_dns_service_client::IdentityDnsServic
 use api::proto::identity_dns::v1::{GetZoneRequest, PublishRequest};
 use domain::zone::{ObjectName, PodFacts, Publication, ZoneChange, ZoneFacts};
 use service_kit::{Channel, Context};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
@@ -40,7 +40,17 @@ pub(crate) struct Names {
     context: Context,
     publisher: Mutex<Publisher>,
     published: watch::Sender<StoreRevision>,
+    announced: Announced,
 }
+
+/// Pods that are announced before the store says so, and those that were and no longer are.
+#[derive(Debug, Default)]
+struct Announcements {
+    pods: BTreeMap<ObjectName, PodFacts>,
+    withdrawn: BTreeSet<Key>,
+}
+
+type Announced = Arc<std::sync::Mutex<Announcements>>;
 
 #[derive(Debug)]
 struct Publisher {
@@ -49,8 +59,7 @@ struct Publisher {
     generation: u64,
     /// What identity-dns was told and has acknowledged; none where that is not known.
     served: Option<ZoneFacts>,
-    /// Pods that are announced before the store says so.
-    announced: BTreeMap<ObjectName, PodFacts>,
+    announced: Announced,
 }
 
 impl Names {
@@ -62,12 +71,14 @@ impl Names {
         context: Context,
         tasks: &mut JoinSet<()>,
     ) -> Arc<Self> {
-        let publisher = Publisher { channel, epoch, generation: 0, served: None, announced: BTreeMap::new() };
+        let announced = Announced::default();
+        let publisher = Publisher { channel, epoch, generation: 0, served: None, announced: announced.clone() };
         let names = Arc::new(Self {
             world,
             context,
             publisher: Mutex::new(publisher),
             published: watch::Sender::new(StoreRevision::default()),
+            announced,
         });
         tasks.spawn(names.clone().run());
         names
@@ -79,10 +90,23 @@ impl Names {
     /// When identity-dns cannot be told.
     pub(crate) async fn announce(&self, pod: &Object) -> Result<(), NotPublished> {
         let Some(facts) = facts::pod(pod) else { return Ok(()) };
+        lock(&self.announced).pods.insert(facts.name.clone(), facts);
         let mut publisher = self.publisher.lock().await;
-        publisher.announced.insert(facts.name.clone(), facts);
         let looked_at = BTreeSet::from([pod.key.clone()]);
         publisher.publish(&self.world, &looked_at).await
+    }
+
+    /// A pod is, after all, no more than the store says of it: what was announced of it is no longer true.
+    pub(crate) fn withdraw(&self, key: &Key) {
+        let mut announced = lock(&self.announced);
+        if announced.pods.remove(&ObjectName::new(key.namespace.clone(), key.name.clone())).is_some() {
+            announced.withdrawn.insert(key.clone());
+        }
+    }
+
+    /// Whether what is stored at `revision` is served.
+    pub(crate) fn is_published(&self, revision: StoreRevision) -> bool {
+        *self.published.borrow() >= revision
     }
 
     /// Waits until what is stored at `revision` is served; false if it is not within `timeout`.
@@ -96,8 +120,20 @@ impl Names {
         let mut changed = BTreeSet::new();
         let mut complaining = false;
         loop {
-            // Revision first: what is read after it is at least as new.
+            // Revision first: every change up to it is in the queue by now, and what is read after it is at least as new.
             let revision = self.world.revision();
+            let mut missed = false;
+            loop {
+                match commits.try_recv() {
+                    Ok(commit) => collect(&commit, &mut changed),
+                    Err(TryRecvError::Lagged(_)) => missed = true,
+                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+                }
+            }
+            if missed {
+                self.publisher.lock().await.served = None;
+            }
+            changed.append(&mut lock(&self.announced).withdrawn);
             let result = self.publisher.lock().await.publish(&self.world, &changed).await;
             match result {
                 Ok(()) => {
@@ -126,11 +162,12 @@ impl Names {
                 },
                 () = self.context.clock.sleep(CHECK_EVERY) => self.publisher.lock().await.check().await,
             }
-            while let Ok(commit) = commits.try_recv() {
-                collect(&commit, &mut changed);
-            }
         }
     }
+}
+
+fn lock(announced: &Announced) -> std::sync::MutexGuard<'_, Announcements> {
+    announced.lock().expect("no holder of this lock panics")
 }
 
 /// Adds the objects of a commit that names depend on.
@@ -216,13 +253,13 @@ impl Publisher {
     /// A pod as it is stored, unless it is announced as more.
     fn pod_facts(&self, stored: Option<&Object>, name: &ObjectName) -> Option<PodFacts> {
         let stored = stored.and_then(facts::pod)?;
-        let announced = self.announced.get(name).filter(|announced| ahead(announced, &stored));
-        Some(announced.cloned().unwrap_or(stored))
+        let announced = lock(&self.announced).pods.get(name).filter(|announced| ahead(announced, &stored)).cloned();
+        Some(announced.unwrap_or(stored))
     }
 
     /// Drops announcements that the store has caught up with, or that are no longer true.
-    fn forget_announced(&mut self, world: &World) {
-        self.announced.retain(|name, announced| {
+    fn forget_announced(&self, world: &World) {
+        lock(&self.announced).pods.retain(|name, announced| {
             let stored = world.get(&Key::new(Kind::Pod, &name.namespace, &name.name));
             stored.as_deref().and_then(facts::pod).is_some_and(|stored| ahead(announced, &stored))
         });
