@@ -151,9 +151,8 @@ fn prepare(state: &Path) -> io::Result<(PathBuf, File)> {
         }
     }
     // Patient: a runtime that was just killed may not be quite gone.
-    let lock = record::take_lock(&state.join("node/runtime.lock")).map_err(|error| {
-        io::Error::new(error.kind(), format!("another runtime uses the directory: {error}"))
-    })?;
+    let lock = record::take_lock(&state.join("node/runtime.lock"))
+        .map_err(|error| io::Error::new(error.kind(), format!("another runtime uses the directory: {error}")))?;
     for name in record::names(&state.join("pods"))? {
         if name.starts_with('.') {
             // What a removal left when it was cut short. What resists is tried again by the next runtime.
