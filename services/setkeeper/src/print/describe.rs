@@ -27,7 +27,7 @@ struct Page {
 impl Page {
     fn field(&mut self, name: &str, value: &str) {
         let value = if value.is_empty() { "<none>" } else { value };
-        let label = format!("{name}:");
+        let label = if name.is_empty() { String::new() } else { format!("{name}:") };
         // Writing to a String cannot fail.
         let _ = writeln!(self.text, "{label:<VALUE_COLUMN$}{value}");
     }
@@ -82,10 +82,21 @@ pub(crate) fn describe(
         Kind::Pod => pod(&mut page, object, now),
         Kind::PersistentVolumeClaim | Kind::PersistentVolume => storage(&mut page, kind, object),
         Kind::Secret => secret(&mut page, object),
+        Kind::Node => node(&mut page, object),
         _ => rest(&mut page, object),
     }
     show_events(&mut page, events, now);
     page.text
+}
+
+/// How a machine runs pods, and what does not work there.
+fn node(page: &mut Page, object: &Value) {
+    page.field("Tier", text(object, "/metadata/annotations/setkeeper.dev~1tier"));
+    let degraded = text(object, "/metadata/annotations/setkeeper.dev~1degraded");
+    for (place, what) in degraded.split("; ").enumerate() {
+        page.field(if place == 0 { "Degraded" } else { "" }, what);
+    }
+    rest(page, object);
 }
 
 fn set(page: &mut Page, object: &Value, pods: &[Value], decisions: &[Value], now: Timestamp) {
