@@ -222,7 +222,8 @@ mod tests {
         let pod = pod("web-0", r#"{"subdomain":"nginx"}"#);
         let names = pod_names(&pod, "cluster.local").unwrap();
         let record = |ip: &str, name: &str| (ip.parse().unwrap(), format!("{name}.default.svc.cluster.local"));
-        let records = [record("127.77.0.2", "nginx"), record("127.77.0.2", "web-0.nginx"), record("127.77.0.3", "nginx")];
+        let records =
+            [record("127.77.0.2", "nginx"), record("127.77.0.2", "web-0.nginx"), record("127.77.0.3", "nginx")];
         let zone = Zone { domain: "cluster.local".to_owned(), records: records.into() };
         let hosts = hosts_file(&pod, &names, "127.77.0.2".parse().unwrap(), &zone);
         assert_eq!(hosts.matches("\tweb-0.nginx.default.svc.cluster.local\t").count(), 1, "{hosts}");

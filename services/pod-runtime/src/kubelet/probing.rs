@@ -220,7 +220,11 @@ mod tests {
             assert!(state.due(Timestamp(0), period, now));
             times.push(now.0);
             let verdict = state.record(ProbeKind::Readiness, &probe, &failed);
-            assert_eq!(verdict == Verdict::Failing, now.0 % 1_000 == 0 && now.0 > 0, "only regular runs count: {now:?}");
+            assert_eq!(
+                verdict == Verdict::Failing,
+                now.0 % 1_000 == 0 && now.0 > 0,
+                "only regular runs count: {now:?}"
+            );
             state.hurry(period, now);
             now = state.next().unwrap();
         }

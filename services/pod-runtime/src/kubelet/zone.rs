@@ -81,7 +81,11 @@ pub(super) async fn follow(shared: Arc<Shared>) {
     }
 }
 
-async fn follow_server(shared: &Shared, server: SocketAddr, failures: &mut u32) -> io::Result<std::convert::Infallible> {
+async fn follow_server(
+    shared: &Shared,
+    server: SocketAddr,
+    failures: &mut u32,
+) -> io::Result<std::convert::Infallible> {
     let mut client = Client::connect(server).await?;
     let domain = shared.cluster_domain.borrow().clone();
     let mut known = None;
@@ -231,9 +235,8 @@ mod tests {
             let soa = Record::from_rdata(apex.clone(), 0, RData::SOA(soa));
             let mut messages = vec![vec![soa.clone()]];
             if transfer {
-                let record = |name: &str, last| {
-                    Record::from_rdata(name.parse().unwrap(), 0, RData::A(A::new(10, 0, 0, last)))
-                };
+                let record =
+                    |name: &str, last| Record::from_rdata(name.parse().unwrap(), 0, RData::A(A::new(10, 0, 0, last)));
                 messages[0].push(record("*.x.cluster.local.", 9));
                 messages.push((1..=transfers).map(|n| record("WEB.nginx.default.svc.cluster.local.", n)).collect());
                 messages.push(vec![soa]);
