@@ -92,7 +92,14 @@ impl Names {
         let Some(facts) = facts::pod(pod) else { return Ok(()) };
         lock(&self.announced).pods.insert(facts.name.clone(), facts);
         let mut publisher = self.publisher.lock().await;
-        let looked_at = BTreeSet::from([pod.key.clone()]);
+        // Together with all that were announced while this waited for its turn: theirs has nothing left to tell then.
+        let mut looked_at = BTreeSet::from([pod.key.clone()]);
+        let waiting = lock(&self.announced)
+            .pods
+            .keys()
+            .map(|name| Key::new(Kind::Pod, &name.namespace, &name.name))
+            .collect::<Vec<_>>();
+        looked_at.extend(waiting);
         publisher.publish(&self.world, &looked_at).await
     }
 
