@@ -24,16 +24,8 @@ use tokio::task::JoinSet;
 use crate::store::StoreRevision;
 use crate::world::{Commit, Key, Object, World};
 
-/// How often it is checked that identity-dns still serves what it was told. It keeps that over its restarts, so this is
-/// for the day on which its file was lost.
-const CHECK_EVERY: Duration = Duration::from_secs(5);
-
-/// Delay before a failed publication is repeated.
-const RETRY_EVERY: Duration = Duration::from_secs(1);
-
-/// How long an announcement stands before the store says the same. Longer than a report may take; after that the
-/// report has failed, and the pod may be another by now.
-const ANNOUNCED_MAX: Duration = Duration::from_secs(10);
+/// How often it is checked that identity-dns still serves what it was told, and a failed publication is repeated.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// Longest publication. A full zone of ten thousand pods takes a fraction of it.
 const PUBLISH_MAX: Duration = Duration::from_secs(10);
@@ -49,10 +41,18 @@ pub(crate) struct Names {
     world: Arc<World>,
     context: Context,
     publisher: Mutex<Publisher>,
-    /// Pods whose announcement is no longer true.
-    withdrawn: std::sync::Mutex<BTreeSet<Key>>,
     published: watch::Sender<StoreRevision>,
+    announced: Announced,
 }
+
+/// Pods that are announced before the store says so, and those that were and no longer are.
+#[derive(Debug, Default)]
+struct Announcements {
+    pods: BTreeMap<ObjectName, PodFacts>,
+    withdrawn: BTreeSet<Key>,
+}
+
+type Announced = Arc<std::sync::Mutex<Announcements>>;
 
 #[derive(Debug)]
 struct Publisher {
@@ -61,8 +61,7 @@ struct Publisher {
     generation: u64,
     /// What identity-dns was told and has acknowledged; none where that is not known.
     served: Option<ZoneFacts>,
-    /// Pods that are announced before the store says so, and until which monotonic time that stands.
-    announced: BTreeMap<ObjectName, (PodFacts, Duration)>,
+    announced: Announced,
 }
 
 impl Names {
@@ -74,13 +73,14 @@ impl Names {
         context: Context,
         tasks: &mut JoinSet<()>,
     ) -> Arc<Self> {
-        let publisher = Publisher { channel, epoch, generation: 0, served: None, announced: BTreeMap::new() };
+        let announced = Announced::default();
+        let publisher = Publisher { channel, epoch, generation: 0, served: None, announced: announced.clone() };
         let names = Arc::new(Self {
             world,
             context,
             publisher: Mutex::new(publisher),
-            withdrawn: std::sync::Mutex::default(),
             published: watch::Sender::new(StoreRevision::default()),
+            announced,
         });
         tasks.spawn(names.clone().run());
         names
@@ -92,16 +92,25 @@ impl Names {
     /// When identity-dns cannot be told.
     pub(crate) async fn announce(&self, pod: &Object) -> Result<(), NotPublished> {
         let Some(facts) = facts::pod(pod) else { return Ok(()) };
+        lock(&self.announced).pods.insert(facts.name.clone(), facts);
         let mut publisher = self.publisher.lock().await;
-        let until = self.context.clock.monotonic() + ANNOUNCED_MAX;
-        publisher.announced.insert(facts.name.clone(), (facts, until));
-        let looked_at = BTreeSet::from([pod.key.clone()]);
+        // Together with all that were announced while this waited for its turn: theirs has nothing left to tell then.
+        let mut looked_at = BTreeSet::from([pod.key.clone()]);
+        let waiting = lock(&self.announced)
+            .pods
+            .keys()
+            .map(|name| Key::new(Kind::Pod, &name.namespace, &name.name))
+            .collect::<Vec<_>>();
+        looked_at.extend(waiting);
         publisher.publish(&self.world, &looked_at).await
     }
 
     /// A pod is, after all, no more than the store says of it: what was announced of it is no longer true.
     pub(crate) fn withdraw(&self, key: &Key) {
-        self.withdrawn.lock().expect("no holder of this lock panics").insert(key.clone());
+        let mut announced = lock(&self.announced);
+        if announced.pods.remove(&ObjectName::new(key.namespace.clone(), key.name.clone())).is_some() {
+            announced.withdrawn.insert(key.clone());
+        }
     }
 
     /// Whether what is stored at `revision` is served.
@@ -117,82 +126,63 @@ impl Names {
 
     async fn run(self: Arc<Self>) {
         let mut commits = self.world.subscribe();
-        let mut pending = Pending::default();
+        let mut changed = BTreeSet::new();
         let mut complaining = false;
         loop {
-            match self.bring_up_to_date(&mut pending).await {
-                Ok(()) => complaining = false,
+            // Revision first: every change up to it is in the queue by now, and what is read after it is at least as new.
+            let revision = self.world.revision();
+            let mut missed = false;
+            loop {
+                match commits.try_recv() {
+                    Ok(commit) => collect(&commit, &mut changed),
+                    Err(TryRecvError::Lagged(_)) => missed = true,
+                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+                }
+            }
+            if missed {
+                self.publisher.lock().await.served = None;
+            }
+            changed.append(&mut lock(&self.announced).withdrawn);
+            let result = self.publisher.lock().await.publish(&self.world, &changed).await;
+            match result {
+                Ok(()) => {
+                    changed.clear();
+                    complaining = false;
+                    self.published.send_if_modified(|seen| {
+                        let newer = revision > *seen;
+                        *seen = revision.max(*seen);
+                        newer
+                    });
+                }
                 Err(error) if !complaining => {
                     complaining = true;
                     tracing::warn!(%error, "names are not up to date; trying again");
                 }
                 Err(_) => {}
             }
-            let pause = if complaining { RETRY_EVERY } else { CHECK_EVERY };
             tokio::select! {
                 biased;
                 () = self.context.shutdown.cancelled() => return,
                 // After a failure only time helps; the changes wait in their queue.
                 commit = commits.recv(), if !complaining => match commit {
-                    Ok(commit) => pending.collect(&commit),
+                    Ok(commit) => collect(&commit, &mut changed),
                     Err(RecvError::Lagged(_)) => self.publisher.lock().await.served = None,
                     Err(RecvError::Closed) => return,
                 },
-                () = self.context.clock.sleep(pause) => {
-                    let mut publisher = self.publisher.lock().await;
-                    publisher.check().await;
-                    pending.changed.extend(publisher.expire(self.context.clock.monotonic()));
-                }
-            }
-            loop {
-                match commits.try_recv() {
-                    Ok(commit) => pending.collect(&commit),
-                    Err(TryRecvError::Lagged(_)) => self.publisher.lock().await.served = None,
-                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
-                }
+                () = self.context.clock.sleep(CHECK_EVERY) => self.publisher.lock().await.check().await,
             }
         }
     }
-
-    /// Publishes what is pending, and tells who waits for it.
-    async fn bring_up_to_date(&self, pending: &mut Pending) -> Result<(), NotPublished> {
-        let mut publisher = self.publisher.lock().await;
-        let withdrawn = std::mem::take(&mut *self.withdrawn.lock().expect("no holder of this lock panics"));
-        for key in withdrawn {
-            publisher.announced.remove(&ObjectName::new(key.namespace.clone(), key.name.clone()));
-            pending.changed.insert(key);
-        }
-        // Only a publication of everything contains commits that have not been collected yet. Their revision is read
-        // first: what is read after it is at least as new.
-        let now = self.world.revision();
-        let reached = if publisher.served.is_none() { now } else { pending.revision };
-        publisher.publish(&self.world, &pending.changed).await?;
-        pending.changed.clear();
-        self.published.send_if_modified(|seen| {
-            let newer = reached > *seen;
-            *seen = reached.max(*seen);
-            newer
-        });
-        Ok(())
-    }
 }
 
-/// What commits have changed since the last publication.
-#[derive(Debug, Default)]
-struct Pending {
-    changed: BTreeSet<Key>,
-    /// Revision of the last commit that was collected.
-    revision: StoreRevision,
+fn lock(announced: &Announced) -> std::sync::MutexGuard<'_, Announcements> {
+    announced.lock().expect("no holder of this lock panics")
 }
 
-impl Pending {
-    /// Adds the objects of a commit that names depend on.
-    fn collect(&mut self, commit: &Commit) {
-        let named = |kind: Kind| matches!(kind, Kind::Pod | Kind::Service | Kind::Namespace);
-        let keys = commit.changes.iter().filter(|change| named(change.key.kind)).map(|change| change.key.clone());
-        self.changed.extend(keys);
-        self.revision = self.revision.max(commit.revision);
-    }
+/// Adds the objects of a commit that names depend on.
+fn collect(commit: &Commit, changed: &mut BTreeSet<Key>) {
+    let named = |kind: Kind| matches!(kind, Kind::Pod | Kind::Service | Kind::Namespace);
+    changed.extend(commit.changes.iter().filter(|change| named(change.key.kind)).map(|change| change.key.clone()));
 }
 
 impl Publisher {
@@ -272,24 +262,16 @@ impl Publisher {
     /// A pod as it is stored, unless it is announced as more.
     fn pod_facts(&self, stored: Option<&Object>, name: &ObjectName) -> Option<PodFacts> {
         let stored = stored.and_then(facts::pod)?;
-        let announced = self.announced.get(name).map(|(announced, _)| announced);
-        Some(announced.filter(|announced| ahead(announced, &stored)).cloned().unwrap_or(stored))
+        let announced = lock(&self.announced).pods.get(name).filter(|announced| ahead(announced, &stored)).cloned();
+        Some(announced.unwrap_or(stored))
     }
 
     /// Drops announcements that the store has caught up with, or that are no longer true.
-    fn forget_announced(&mut self, world: &World) {
-        self.announced.retain(|name, (announced, _)| {
+    fn forget_announced(&self, world: &World) {
+        lock(&self.announced).pods.retain(|name, announced| {
             let stored = world.get(&Key::new(Kind::Pod, &name.namespace, &name.name));
             stored.as_deref().and_then(facts::pod).is_some_and(|stored| ahead(announced, &stored))
         });
-    }
-
-    /// Takes back announcements that did not come true in time. Says which pods to look at again.
-    fn expire(&mut self, now: Duration) -> Vec<Key> {
-        let late: Vec<_> =
-            self.announced.iter().filter(|(_, (_, until))| *until <= now).map(|(name, _)| name.clone()).collect();
-        let keys = late.into_iter().filter(|name| self.announced.remove(name).is_some());
-        keys.map(|name| Key::new(Kind::Pod, &name.namespace, &name.name)).collect()
     }
 
     /// Whether identity-dns still serves what it was told; if not, everything is published anew.

@@ -9,7 +9,9 @@ use ::api::proto::coordinator::v1::pod_service_server::PodServiceServer;
 use ::api::proto::coordinator::v1::stateful_set_service_server::StatefulSetServiceServer;
 use ::api::proto::coordinator::v1::system_service_server::SystemServiceServer;
 use serde_json::json;
-use service_kit::{BoundServer, CancellationToken, Channel, Context, Error, Running, Server, Target, connect, sized_server};
+use service_kit::{
+    BoundServer, CancellationToken, Channel, Context, Error, Running, Server, Target, connect, sized_server,
+};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::DropGuard;
 

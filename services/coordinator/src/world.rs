@@ -7,6 +7,8 @@
 mod key;
 mod object;
 mod state;
+#[cfg(test)]
+mod tests;
 mod transaction;
 
 use std::fmt;

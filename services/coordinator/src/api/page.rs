@@ -108,7 +108,8 @@ impl Place {
             let revision = parts.next()?.parse().ok()?;
             Some(Self { revision, namespace: parts.next()?.to_owned(), name: parts.next()?.to_owned() })
         };
-        place().ok_or_else(|| invalid_argument("INVALID_PAGE_TOKEN", "page_token: is not one that a list answered with"))
+        place()
+            .ok_or_else(|| invalid_argument("INVALID_PAGE_TOKEN", "page_token: is not one that a list answered with"))
     }
 
     fn before(&self, object: &Object) -> bool {

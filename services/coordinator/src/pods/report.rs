@@ -87,7 +87,8 @@ pub(crate) struct Report {
 impl Report {
     /// Reads a report off the wire.
     pub(crate) fn new(request: &ReportPodStatusRequest) -> Result<Self, ReportError> {
-        let status: Value = serde_json::from_slice(&request.status).map_err(|error| ReportError::Invalid(error.to_string()))?;
+        let status: Value =
+            serde_json::from_slice(&request.status).map_err(|error| ReportError::Invalid(error.to_string()))?;
         let Value::Object(status) = status else { return Err(ReportError::Invalid("must be an object".to_owned())) };
         let phase = status.get("phase").and_then(Value::as_str).unwrap_or_default();
         if !["Pending", "Running", "Succeeded", "Failed", "Unknown"].contains(&phase) {

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use api::manifest::{self, Kind};
-use domain::{Guard, Ordinal, PodCreation, PodDeletion, PodIdentity, Revision, RevisionChange, Step, Timestamp, pod_name};
+use domain::{
+    Guard, Ordinal, PodCreation, PodDeletion, PodIdentity, Revision, RevisionChange, Step, Timestamp, pod_name,
+};
 use serde_json::{Value, json};
 
 use super::scene::Scene;
@@ -50,7 +52,15 @@ pub(super) fn transactions(
     decision: &Decision,
     now: Timestamp,
 ) -> Result<Execution, String> {
-    let mut writer = Writer { world, scene, now, done: Vec::new(), open: Transaction::default(), steps: Vec::new(), deleted: BTreeSet::new() };
+    let mut writer = Writer {
+        world,
+        scene,
+        now,
+        done: Vec::new(),
+        open: Transaction::default(),
+        steps: Vec::new(),
+        deleted: BTreeSet::new(),
+    };
     for change in &decision.update.revisions {
         writer.change_revision(change)?;
     }

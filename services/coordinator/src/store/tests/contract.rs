@@ -9,7 +9,8 @@ use super::super::embedded::Limits;
 use super::super::medium::Directory;
 use super::super::state::{HistoryLimits, STORE_BYTES_MAX};
 use super::super::{
-    BATCH_ITEMS_MAX, BATCH_PRECONDITIONS_MAX, Change, EmbeddedStore, Entry, KEY_BYTES_MAX, MemoryStore, StateStore, VALUE_BYTES_MAX,
+    BATCH_ITEMS_MAX, BATCH_PRECONDITIONS_MAX, Change, EmbeddedStore, Entry, KEY_BYTES_MAX, MemoryStore, StateStore,
+    VALUE_BYTES_MAX,
 };
 use super::*;
 

@@ -1,0 +1,173 @@
+//! The end of sets, claims and namespaces; and what comes after under the same name.
+
+use api::proto::coordinator::v1::ApplyRequest;
+use serde_json::{Value, json};
+use support::until;
+
+use crate::plane::text;
+use crate::{Machine, Plane, set, with_claims};
+
+async fn gone(plane: &Plane, kind: &str, name: &str) {
+    until(&format!("{kind} {name} is gone"), || async {
+        match plane.get(kind, name).await {
+            None => Ok(()),
+            Some(object) => Err(object.to_string()),
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_default_pods_stop_in_order_before_the_set_goes() {
+    let plane = Plane::start().await;
+    let machine = Machine::eager(&plane).await;
+    machine.eagerness(true, false);
+    plane.apply(&[set("web", 3, json!({}))]).await;
+    plane.complete("web", 3).await;
+    plane.delete("sts", "web", "").await.unwrap();
+    for name in ["web-2", "web-1", "web-0"] {
+        machine.must_stop(name).await;
+        assert_eq!(machine.stopped().last().unwrap(), name);
+        assert!(plane.get("sts", "web").await.is_some());
+        machine.stop(name).await;
+    }
+    gone(&plane, "sts", "web").await;
+    assert!(plane.list("controllerrevisions").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_the_background_the_set_goes_at_once_and_its_pods_follow() {
+    let plane = Plane::start().await;
+    let machine = Machine::eager(&plane).await;
+    plane.apply(&[set("web", 3, json!({}))]).await;
+    plane.complete("web", 3).await;
+    plane.delete("sts", "web", "background").await.unwrap();
+    assert_eq!(plane.get("sts", "web").await, None);
+    plane.has_pods(&[]).await;
+    assert_eq!(machine.stopped().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orphans_go_on_and_are_adopted_without_a_restart() {
+    let plane = Plane::start().await;
+    let machine = Machine::eager(&plane).await;
+    let web = set("web", 3, with_claims());
+    plane.apply(&[web.clone()]).await;
+    plane.complete("web", 3).await;
+    let pods: Vec<_> = plane.list("pods").await.iter().map(|pod| text(pod, "/metadata/uid").to_owned()).collect();
+    plane.delete("sts", "web", "orphan").await.unwrap();
+    assert_eq!(plane.get("sts", "web").await, None);
+    let orphans = plane.list("pods").await;
+    assert!(orphans.iter().all(|pod| pod.pointer("/metadata/ownerReferences").is_none()), "{orphans:?}");
+    // Fewer this time: those out of range are taken over too, and then scaled down.
+    let mut fewer = web;
+    fewer["spec"]["replicas"] = 2.into();
+    plane.apply(&[fewer]).await;
+    plane.complete("web", 2).await;
+    plane.has_pods(&["web-0", "web-1"]).await;
+    assert_eq!([plane.uid("pod", "web-0").await, plane.uid("pod", "web-1").await], pods[..2]);
+    assert_eq!(machine.stopped(), ["web-2"]);
+    assert_eq!(plane.list("controllerrevisions").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_of_the_same_name_waits_for_the_pods_of_the_one_before() {
+    let plane = Plane::start().await;
+    let machine = Machine::eager(&plane).await;
+    machine.eagerness(true, false);
+    plane.apply(&[set("web", 2, json!({}))]).await;
+    plane.complete("web", 2).await;
+    let old = plane.uid("pod", "web-0").await;
+    plane.delete("sts", "web", "background").await.unwrap();
+    plane.apply(&[set("web", 2, json!({}))]).await;
+    machine.must_stop("web-0").await;
+    plane.waits_for("web", "pod 0 to terminate").await;
+    // It waits without writing, and without spinning.
+    let revision = plane.revision().await;
+    assert_eq!(plane.uid("pod", "web-0").await, old);
+    assert!(plane.revision().await <= revision + 1);
+    machine.must_stop("web-1").await;
+    machine.stop("web-1").await;
+    machine.stop("web-0").await;
+    plane.complete("web", 2).await;
+    assert_ne!(plane.uid("pod", "web-0").await, old);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_somebody_else_made_is_left_alone_and_named() {
+    let plane = Plane::start().await;
+    let machine = Machine::eager(&plane).await;
+    let squatter = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "web-0", "labels": { "app": "other" } },
+        "spec": { "containers": [{ "name": "main", "image": "busybox" }] } });
+    plane.apply(&[squatter]).await;
+    let uid = plane.uid("pod", "web-0").await;
+    plane.apply(&[set("web", 1, json!({}))]).await;
+    plane.waits_for("web", "does not belong to this set").await;
+    assert_eq!(plane.uid("pod", "web-0").await, uid);
+    plane.delete("pod", "web-0", "").await.unwrap();
+    plane.complete("web", 1).await;
+    assert_ne!(plane.uid("pod", "web-0").await, uid);
+    drop(machine);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_in_use_waits_for_its_pod() {
+    let plane = Plane::start().await;
+    let machine = Machine::eager(&plane).await;
+    plane.apply(&[set("web", 1, with_claims())]).await;
+    plane.complete("web", 1).await;
+    plane.delete("pvc", "data-web-0", "").await.unwrap();
+    let claim = plane.get("pvc", "data-web-0").await.expect("protected");
+    assert!(claim.pointer("/metadata/deletionTimestamp").is_some());
+    plane.scale("web", 0).await;
+    gone(&plane, "pvc", "data-web-0").await;
+    plane.scale("web", 1).await;
+    plane.complete("web", 1).await;
+    assert_ne!(plane.uid("pvc", "data-web-0").await, text(&claim, "/metadata/uid"));
+    drop(machine);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_go_with_scaled_down_pods_where_the_policy_says_so() {
+    let plane = Plane::start().await;
+    let _machine = Machine::eager(&plane).await;
+    let mut more = with_claims();
+    more["persistentVolumeClaimRetentionPolicy"] = json!({ "whenScaled": "Delete", "whenDeleted": "Retain" });
+    plane.apply(&[set("web", 2, more)]).await;
+    plane.complete("web", 2).await;
+    plane.scale("web", 1).await;
+    gone(&plane, "pvc", "data-web-1").await;
+    plane.complete("web", 1).await;
+    assert!(plane.get("pvc", "data-web-0").await.is_some());
+    plane.delete("sts", "web", "").await.unwrap();
+    gone(&plane, "sts", "web").await;
+    plane.has_pods(&[]).await;
+    assert!(plane.get("pvc", "data-web-0").await.is_some(), "retained");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_takes_everything_along() {
+    let plane = Plane::start().await;
+    let _machine = Machine::eager(&plane).await;
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } });
+    let objects: Vec<Value> = vec![namespace, set("web", 2, with_claims())];
+    let objects = objects.iter().map(api::object::to_struct).collect();
+    let request = ApplyRequest { objects, namespace: "shop".into(), ..ApplyRequest::default() };
+    plane.objects().apply(request.clone()).await.unwrap();
+    until("both pods are ready", || async {
+        let sets = plane.list("sts").await;
+        if sets[0]["status"]["readyReplicas"] == 2 { Ok(()) } else { Err(sets[0]["status"].to_string()) }
+    })
+    .await;
+    plane.delete("namespace", "shop", "").await.unwrap();
+    gone(&plane, "namespace", "shop").await;
+    for kind in ["sts", "pods", "pvc", "controllerrevisions", "decisions", "pv"] {
+        until(&format!("{kind} are gone"), || async {
+            let left = plane.list(kind).await;
+            if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+        })
+        .await;
+    }
+    let late = plane.objects().apply(ApplyRequest { objects: request.objects[1..].to_vec(), ..request }).await;
+    assert_eq!(late.unwrap_err().code(), tonic::Code::NotFound);
+}

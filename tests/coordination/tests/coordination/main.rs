@@ -1,0 +1,15 @@
+//! The coordinator, the planning services and identity-dns as they really are, and a machine that does what a test says.
+
+mod api_rules;
+mod deletion;
+mod faults;
+mod machine;
+mod names;
+mod order;
+mod plane;
+mod quiet;
+mod records;
+mod watches;
+
+pub(crate) use machine::Machine;
+pub(crate) use plane::{Plane, reason, set, with_claims};
