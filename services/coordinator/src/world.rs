@@ -204,6 +204,10 @@ impl World {
                 });
                 return Err(error.into());
             }
+            Err(CommitError::Conflict { key, expected, actual }) => {
+                self.catch_up(&key, expected, actual).await;
+                return Err(CommitError::Conflict { key, expected, actual });
+            }
             Err(error) => return Err(error),
         };
         let mut seen = self.revision.subscribe();
@@ -213,6 +217,23 @@ impl World {
             _ = seen.wait_for(|seen| *seen >= revision) => Ok(revision),
             // Durable, but it will not be read here any more.
             () = self.ended.cancelled() => Err(StoreError::Closed.into()),
+        }
+    }
+
+    /// Returns when reads see what a commit was in conflict with: who decides anew must not decide from the same again.
+    async fn catch_up(&self, key: &str, expected: Option<StoreRevision>, actual: Option<StoreRevision>) {
+        let key = Key::from_store(key);
+        let caught_up = |seen: &StoreRevision| match (actual, &key) {
+            (Some(actual), _) => *seen >= actual,
+            // Removed at a revision that is not known; a version never comes back.
+            (None, Some(key)) => self.get(key).map(|object| object.version) != expected,
+            (None, None) => true,
+        };
+        let mut seen = self.revision.subscribe();
+        tokio::select! {
+            biased;
+            _ = seen.wait_for(caught_up) => {}
+            () = self.ended.cancelled() => {}
         }
     }
 

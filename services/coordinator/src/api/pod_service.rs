@@ -115,7 +115,13 @@ impl PodService for Pods {
             timestamps: request.timestamps,
         };
         let started = tokio::time::timeout(LOG_START_MAX, runtime.logs(asked)).await;
-        let mut pieces = started.map_err(|_| crate::machines::unreachable(node, "no answer in time"))??.into_inner();
+        let mut pieces = started
+            .map_err(|_| crate::machines::unreachable(node, "no answer in time"))?
+            .map_err(|status| match status.code() {
+                Code::Unavailable => crate::machines::unreachable(node, status.message()),
+                _ => status,
+            })?
+            .into_inner();
         let (feed, receiver) = mpsc::channel(LOG_BUFFERED_MAX);
         let shutdown = self.front.context.shutdown.clone();
         // Owned by its receiver: it ends when the reader hangs up, the log ends, or at shutdown.

@@ -20,6 +20,7 @@ use tonic_health::pb::health_client::HealthClient;
 use super::{Front, visible};
 use crate::machines::Machines;
 use crate::sets::Sets;
+use crate::world::Object;
 
 /// How long a service may take to say that it is well.
 const HEALTH_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -116,11 +117,16 @@ impl System {
         Ok(())
     }
 
-    /// Pods that a set controls, by name.
+    /// Pods that a stored set controls, by name. Others, whoever they say controls them, are left to their machines.
     fn of_sets(&self) -> Vec<String> {
-        let pods = self.front.world.list(Kind::Pod, None);
-        let owned = pods.iter().filter(|pod| pod.controller_uid().is_some());
-        owned.map(|pod| format!("{}/{}", pod.key.namespace, pod.key.name)).collect()
+        let world = &self.front.world;
+        let sets = world.list(Kind::StatefulSet, None);
+        let pods = sets.iter().flat_map(|set| {
+            let uid = set.uid().0;
+            let controlled = move |pod: &Arc<Object>| pod.controller_uid() == Some(uid.as_str());
+            world.owned_by(&set.uid().0).into_iter().filter(|object| object.kind() == Kind::Pod).filter(controlled)
+        });
+        pods.map(|pod| format!("{}/{}", pod.key.namespace, pod.key.name)).collect()
     }
 }
 

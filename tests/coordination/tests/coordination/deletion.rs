@@ -52,7 +52,7 @@ async fn orphans_go_on_and_are_adopted_without_a_restart() {
     let plane = Plane::start().await;
     let machine = Machine::eager(&plane).await;
     let web = set("web", 3, with_claims());
-    plane.apply(&[web.clone()]).await;
+    plane.apply(std::slice::from_ref(&web)).await;
     plane.complete("web", 3).await;
     let pods: Vec<_> = plane.list("pods").await.iter().map(|pod| text(pod, "/metadata/uid").to_owned()).collect();
     plane.delete("sts", "web", "orphan").await.unwrap();

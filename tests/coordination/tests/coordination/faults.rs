@@ -99,7 +99,7 @@ async fn a_change_of_the_template_is_not_complete_while_nobody_has_planned_it() 
     let mut plane = Plane::start().await;
     let _machine = Machine::eager(&plane).await;
     let mut web = set("web", 1, json!({}));
-    plane.apply(&[web.clone()]).await;
+    plane.apply(std::slice::from_ref(&web)).await;
     plane.complete("web", 1).await;
     plane.stop("update-planner").await;
     web["spec"]["template"]["spec"]["containers"][0]["image"] = "busybox:2".into();

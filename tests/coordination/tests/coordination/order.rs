@@ -98,7 +98,7 @@ async fn a_template_change_replaces_pods_from_the_highest_and_undoes_by_the_old_
     let first = set("web", 3, json!({}));
     let mut second = first.clone();
     second["spec"]["template"]["spec"]["containers"][0]["image"] = "busybox:2".into();
-    plane.apply(&[first.clone()]).await;
+    plane.apply(std::slice::from_ref(&first)).await;
     plane.complete("web", 3).await;
     plane.apply(&[second]).await;
     plane.complete("web", 3).await;
