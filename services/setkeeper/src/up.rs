@@ -84,7 +84,9 @@ pub(crate) async fn up(global: &Global, args: &UpArgs) -> Outcome {
         if setup.data.down_mark().exists() {
             say!("\nStopping, as `setkeeper down` asks.");
         } else {
-            say!("\nStopping. Pods go on; `setkeeper up` finds them again. To end pods as well, use `setkeeper down` instead.");
+            say!(
+                "\nStopping. Pods go on; `setkeeper up` finds them again. To end pods as well, use `setkeeper down` instead."
+            );
         }
     }
     end_all(started).await;
