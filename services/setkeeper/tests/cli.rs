@@ -64,10 +64,36 @@ fn what_is_not_understood_is_explained() {
         (&["apply", "-f", "/nonexistent.yaml"], 1, "/nonexistent.yaml"),
         (&["up", "-f", "/nonexistent.yaml"], 1, "/nonexistent.yaml"),
         (&["rollout", "status", "sts/web", "--timeout=soon"], 2, "90s"),
+        (&["get", "statefullset"], 1, "did you mean statefulset?"),
+        (&["get", "pods", "-l", "app in (web"], 1, "--selector"),
+        (&["delete", "pods", "-l", "=x"], 1, "--selector"),
     ] {
         let (actual, text) = failed(setkeeper(data.path()).args(arguments));
         assert_eq!(actual, code, "{arguments:?}: {text}");
         assert!(text.contains(part), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn manifests_are_looked_at_before_anybody_is_asked() {
+    let data = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| data.path().join(name).to_str().expect("text").to_owned();
+    std::fs::write(path("empty.yaml"), "---\n# nothing\n").expect("a file");
+    std::fs::write(path("a.yaml"), "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: db}\n")
+        .expect("a file");
+    std::fs::write(path("broken.yaml"), "a: [b\n").expect("a file");
+    std::fs::create_dir(path("all")).expect("a directory");
+    std::fs::copy(path("a.yaml"), path("all/a.yaml")).expect("a copy");
+    std::fs::copy(path("broken.yaml"), path("all/b.yaml")).expect("a copy");
+    for (arguments, part) in [
+        (["apply", "-f", &path("empty.yaml"), "-n", "web"], "empty.yaml holds no object"),
+        (["apply", "-f", &path("a.yaml"), "-n", "web"], "--namespace=db"),
+        (["delete", "-f", &path("a.yaml"), "-n", "web"], "--namespace=db"),
+        (["delete", "-f", &path("all"), "-n", "db"], "all/b.yaml:1: "),
+    ] {
+        let (code, text) = failed(setkeeper(data.path()).args(arguments));
+        assert_eq!(code, 1, "{arguments:?}: {text}");
+        assert!(text.contains(part) && !text.contains("not running"), "{arguments:?}: {text}");
     }
 }
 
