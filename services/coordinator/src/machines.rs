@@ -37,7 +37,7 @@ impl Machines {
         let target: Target = address.parse().map_err(|_| unreachable(name, "its address makes no sense"))?;
         let mut channels = self.channels.lock().expect("no holder of this lock panics");
         let channel = channels.entry(address.to_owned());
-        Ok(channel.or_insert_with(|| service_kit::connect(&target, self.token.as_ref())).clone())
+        Ok(channel.or_insert_with(|| service_kit::connect(&target, self.token.as_ref()).called_by(SERVICE)).clone())
     }
 }
 
