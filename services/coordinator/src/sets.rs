@@ -96,7 +96,9 @@ impl Sets {
         Span::current().record("generation", scene.snapshot.generation.0);
         let adoption = adopt::plan(&scene);
         if !adoption.is_empty() {
-            return Ok(self.committed(self.world.commit(adoption).instrument(execute_span()).await)?.unwrap_or(Outcome::Stale));
+            return Ok(self
+                .committed(self.world.commit(adoption).instrument(execute_span()).await)?
+                .unwrap_or(Outcome::Stale));
         }
         if scene.snapshot.intent == Intent::Delete && scene.pods.is_empty() {
             let finish = self.world.commit(deletion::finish(&scene, &self.world));
