@@ -16,6 +16,8 @@ use domain::Timestamp;
 use service_kit::Context;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::world::{Change, World};
 
@@ -49,6 +51,22 @@ pub(crate) enum Outcome {
     Failed(String),
 }
 
+impl Outcome {
+    /// Tells it in the span of the pass.
+    fn record(&self, span: &Span) {
+        let outcome = match self {
+            Self::Settled => "settled",
+            Self::At(_) => "at",
+            Self::Stale => "stale",
+            Self::Failed(error) => {
+                span.record("otel.status_code", "error");
+                error
+            }
+        };
+        span.record("outcome", outcome);
+    }
+}
+
 /// What a loop is about.
 pub(crate) trait Controller: Send + Sync + 'static {
     /// What it looks at.
@@ -66,6 +84,11 @@ pub(crate) trait Controller: Send + Sync + 'static {
     /// Returns when every key must be looked at for a reason that is not in the world. Never, for most.
     fn shaken(&self) -> impl Future<Output = ()> + Send {
         std::future::pending()
+    }
+
+    /// The span of a pass, and the root of its trace.
+    fn span(&self, _key: &Self::Key) -> Span {
+        tracing::debug_span!(parent: None, "reconcile", controller = Self::NAME, outcome = Empty, otel.status_code = Empty)
     }
 
     /// One pass. Not dropped half-way, except when the process ends.
@@ -155,7 +178,13 @@ fn start_due<C: Controller>(
         (state.running, state.dirty, state.due) = (true, false, None);
         *last_started = Some(key.clone());
         let controller = controller.clone();
-        passes.spawn(async move { (key.clone(), controller.pass(key).await) });
+        let span = controller.span(&key);
+        let pass = async move {
+            let outcome = controller.pass(key.clone()).await;
+            outcome.record(&Span::current());
+            (key, outcome)
+        };
+        passes.spawn(pass.instrument(span));
     }
 }
 

@@ -34,13 +34,13 @@ impl Machines {
         let (address, target) = self.find(name)?;
         let mut channels = self.channels.lock().expect("no holder of this lock panics");
         let channel = channels.entry(address);
-        Ok(channel.or_insert_with(|| service_kit::connect(&target, self.token.as_ref())).clone())
+        Ok(channel.or_insert_with(|| service_kit::connect(&target, self.token.as_ref()).called_by(SERVICE)).clone())
     }
 
     /// A channel to the runtime of a machine for one call that may hold back what it is sent.
     pub(crate) fn own_channel(&self, name: &str) -> Result<Channel, Status> {
         let (_, target) = self.find(name)?;
-        Ok(service_kit::connect(&target, self.token.as_ref()))
+        Ok(service_kit::connect(&target, self.token.as_ref()).called_by(SERVICE))
     }
 
     fn find(&self, name: &str) -> Result<(String, Target), Status> {

@@ -279,7 +279,7 @@ impl Publisher {
         if self.served.is_none() {
             return;
         }
-        let mut client = IdentityDnsServiceClient::new(self.channel.clone());
+        let mut client = service_kit::sized_client!(IdentityDnsServiceClient::new(self.channel.clone()));
         if let Ok(Ok(zone)) = tokio::time::timeout(CHECK_EVERY, client.get_zone(GetZoneRequest {})).await {
             let zone = zone.into_inner();
             if (zone.epoch, zone.generation) != (self.epoch, self.generation) {

@@ -24,6 +24,8 @@ use domain::{
 use serde_json::Value;
 use service_kit::Context;
 use tokio::sync::Notify;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use self::claims::ClaimPlan;
 pub(crate) use self::planners::{PlannerError, Planners};
@@ -89,23 +91,28 @@ impl Sets {
     async fn try_pass(&self, key: &Key) -> Result<Outcome, String> {
         let now = self.context.clock.now();
         let draining = self.draining.load(Ordering::SeqCst);
-        let Some(scene) = Scene::take(&self.world, key, draining, now).map_err(|error| error.to_string())? else {
+        let taken = tracing::debug_span!("snapshot").in_scope(|| Scene::take(&self.world, key, draining, now));
+        let Some(scene) = taken.map_err(|error| error.to_string())? else {
             return Ok(Outcome::Settled);
         };
+        Span::current().record("generation", scene.snapshot.generation.0);
         let adoption = adopt::plan(&scene);
         if !adoption.is_empty() {
-            return Ok(self.committed(self.world.commit(adoption).await)?.unwrap_or(Outcome::Stale));
+            return Ok(self
+                .committed(self.world.commit(adoption).instrument(execute_span()).await)?
+                .unwrap_or(Outcome::Stale));
         }
         if scene.snapshot.intent == Intent::Delete && scene.pods.is_empty() {
-            let outcome = self.committed(self.world.commit(deletion::finish(&scene, &self.world)).await)?;
+            let finish = self.world.commit(deletion::finish(&scene, &self.world));
+            let outcome = self.committed(finish.instrument(execute_span()).await)?;
             self.recorder.forget(&scene.snapshot.set.uid);
             return Ok(outcome.unwrap_or(Outcome::Settled));
         }
-        match self.decide(&scene).await {
-            Ok(decision) => self.execute(&scene, &decision, now).await,
+        match self.decide(&scene).instrument(tracing::debug_span!("plan")).await {
+            Ok(decision) => self.execute(&scene, &decision, now).instrument(execute_span()).await,
             Err(error) => {
                 let wait = Wait { ordinal: None, reason: error.wait() };
-                self.note_wait(&scene, wait, now).await;
+                self.note_wait(&scene, wait, now).instrument(execute_span()).await;
                 Err(error.to_string())
             }
         }
@@ -173,7 +180,7 @@ impl Sets {
             set: scene.snapshot.set.clone(),
             generation: scene.snapshot.generation,
             at: now,
-            trace_id: String::new(),
+            trace_id: trace_id(),
             steps: Vec::new(),
             waits: vec![wait.clone()],
         };
@@ -204,6 +211,10 @@ fn names_taken(world: &World, scene: &Scene, order: &OrdinalPlan) -> Vec<Wait> {
         Some(Wait { ordinal: Some(creation.ordinal), reason })
     };
     order.create.iter().filter_map(wait).collect()
+}
+
+fn execute_span() -> Span {
+    tracing::debug_span!("execute")
 }
 
 /// Trace of the pass under way, 32 hexadecimal digits; empty where nothing is traced.
@@ -260,6 +271,19 @@ impl Controller for Sets {
 
     async fn shaken(&self) {
         self.shaken.notified().await;
+    }
+
+    fn span(&self, key: &Key) -> Span {
+        tracing::debug_span!(
+            parent: None,
+            "reconcile",
+            controller = Self::NAME,
+            namespace = key.namespace,
+            set = key.name,
+            generation = Empty,
+            outcome = Empty,
+            otel.status_code = Empty,
+        )
     }
 
     async fn pass(self: Arc<Self>, key: Key) -> Outcome {

@@ -168,7 +168,7 @@ fn services(config: &Config) -> Vec<(&'static str, Target, Channel)> {
         ("volume-claim", &config.volume_claim),
         ("identity-dns", &config.identity_dns),
     ];
-    all.map(|(name, target)| (name, target.clone(), connect(target, config.token.as_ref()))).to_vec()
+    all.map(|(name, target)| (name, target.clone(), connect(target, config.token.as_ref()).called_by(NAME))).to_vec()
 }
 
 /// Counts this start. Receivers refuse effects of an earlier one.

@@ -141,7 +141,7 @@ impl Volumes {
 
     /// Makes the directory of a volume and gives its path. The same name at every attempt, so that repeated ones meet.
     async fn provision(&self, claim: &ObjectVersion, volume: &str, capacity_bytes: u64) -> Result<String, PassError> {
-        let mut client = VolumeClaimServiceClient::new(self.channel.clone());
+        let mut client = service_kit::sized_client!(VolumeClaimServiceClient::new(self.channel.clone()));
         let request = ProvisionRequest {
             operation_id: format!("provision/{volume}/{}", self.epoch),
             epoch: self.epoch,
@@ -155,7 +155,7 @@ impl Volumes {
 
     /// Removes the directory of a volume, or a good part of it. False if something is left.
     async fn deprovision(&self, volume: &ObjectVersion, claim_uid: &Uid) -> Result<bool, PassError> {
-        let mut client = VolumeClaimServiceClient::new(self.channel.clone());
+        let mut client = service_kit::sized_client!(VolumeClaimServiceClient::new(self.channel.clone()));
         for _ in 0..REMOVALS_AT_ONCE_MAX {
             let request = DeprovisionRequest {
                 operation_id: uuid::Uuid::new_v4().to_string(),

@@ -132,7 +132,7 @@ async fn start_over(
         tier: capabilities.tier.to_owned(),
         degraded: capabilities.degraded.clone(),
     };
-    let channel = service_kit::connect(&config.coordinator, config.token.as_ref());
+    let channel = service_kit::connect(&config.coordinator, config.token.as_ref()).called_by(SERVICE);
     let kubelet = Kubelet::new(
         Arc::new(Shared {
             backend,

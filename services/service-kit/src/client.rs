@@ -39,6 +39,8 @@ use crate::{Target, Token, deadline};
 pub struct Channel {
     inner: tonic::transport::Channel,
     target: Arc<str>,
+    /// Service whose spans calls are, where no span around them says so.
+    caller: Option<&'static str>,
     authorization: Option<HeaderValue>,
 }
 
@@ -67,7 +69,7 @@ pub fn connect(target: &Target, token: Option<&Token>) -> Channel {
             }))
         }
     };
-    Channel { inner, target: target.to_string().into(), authorization: token.map(Token::header) }
+    Channel { inner, target: target.to_string().into(), caller: None, authorization: token.map(Token::header) }
 }
 
 /// Whether the server at the other end says that it can do its work.
@@ -103,6 +105,14 @@ impl Channel {
     pub fn target(&self) -> &str {
         &self.target
     }
+
+    /// The same channel, whose calls are spans of `service`. For services that call of their own accord, several of which
+    /// may live in one process; a call without a caller is a span of the service whose span it is below.
+    #[must_use]
+    pub fn called_by(mut self, service: &'static str) -> Self {
+        self.caller = Some(service);
+        self
+    }
 }
 
 impl Service<Request<Body>> for Channel {
@@ -118,7 +128,7 @@ impl Service<Request<Body>> for Channel {
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let channel = self.clone();
         let path = request.uri().path().to_owned();
-        let span = client_span(&path, &channel.target);
+        let span = client_span(&path, &channel);
         propagation::inject(&span, request.headers_mut());
         if let Some(authorization) = &channel.authorization {
             request.headers_mut().entry(AUTHORIZATION).or_insert_with(|| authorization.clone());
@@ -158,7 +168,7 @@ fn granted(request: &mut Request<Body>, shape: Shape) -> Duration {
     time
 }
 
-fn client_span(path: &str, target: &str) -> Span {
+fn client_span(path: &str, channel: &Channel) -> Span {
     let method = path.trim_start_matches('/');
     let (rpc_service, rpc_method) = method.split_once('/').unwrap_or((method, ""));
     tracing::info_span!(
@@ -166,7 +176,8 @@ fn client_span(path: &str, target: &str) -> Span {
         otel.name = method,
         otel.kind = "client",
         otel.status_code = tracing::field::Empty,
-        server.address = target,
+        service = channel.caller,
+        server.address = &*channel.target,
         rpc.system = "grpc",
         rpc.service = rpc_service,
         rpc.method = rpc_method,

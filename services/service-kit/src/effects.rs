@@ -24,6 +24,7 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use tokio_util::task::TaskTracker;
 use tonic::{Code, Status};
+use tracing::Instrument as _;
 
 use self::log::{Entry, Log};
 use crate::status::{RETRY_DELAY, StatusBuilder, chain};
@@ -248,7 +249,9 @@ impl Effects {
         let seen = Entry::Seen { subject: subject.to_owned(), epoch: fence.epoch, generation: fence.generation };
         // Seen from here on, so that an older one that comes while this runs is refused.
         state.ledger.apply(seen.clone());
-        let task = self.inner.tasks.spawn(Arc::clone(&self.inner).perform(operation_id.to_owned(), seen, work));
+        // Part of the trace of whoever asked first.
+        let performing = Arc::clone(&self.inner).perform(operation_id.to_owned(), seen, work).in_current_span();
+        let task = self.inner.tasks.spawn(performing);
         let pending = async move { task.await.unwrap_or_else(|error| Err(lost(&error))) }.boxed().shared();
         state.running.insert(operation_id.to_owned(), pending.clone());
         Ok(pending)

@@ -13,7 +13,8 @@ use std::time::Duration;
 /// Largest request, in bytes. A manifest may have 16 MiB, and as a message it may be twice that.
 pub const REQUEST_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Largest response, in bytes: a page of 5000 objects of 12 KiB.
+/// Largest response, in bytes: a page of 5000 objects of 12 KiB, or a pod with dozens of ConfigMaps and Secrets of 1 MiB
+/// each.
 pub const RESPONSE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Connections of one server. A coordinator has a handful of services, some machines, and people.

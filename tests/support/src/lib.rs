@@ -1,10 +1,12 @@
 //! What the tests share: the product started as a user starts it, levels to wait for, processes as they really are.
 
+mod collector;
 mod processes;
 mod product;
 mod program;
 mod wait;
 
+pub use collector::{Collector, Exported};
 pub use processes::{Process, in_pod};
 pub use product::{Layout, Options, Output, Product, User};
 pub use program::available;

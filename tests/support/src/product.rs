@@ -43,7 +43,7 @@ pub struct Options {
     pub user: User,
     /// How its services are laid out.
     pub layout: Layout,
-    /// Further arguments of `up`.
+    /// Further arguments of `up`, or of every `serve`.
     pub arguments: Vec<String>,
 }
 
@@ -119,7 +119,8 @@ impl Product {
             arguments.extend([format!("--{peer}"), socket(peer)]);
         }
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-        let command = self.command(&arguments);
+        let mut command = self.command(&arguments);
+        command.args(&self.options.arguments);
         self.spawn(service, command);
     }
 
@@ -140,6 +141,16 @@ impl Product {
     #[must_use]
     pub fn data(&self) -> &Path {
         self.data.path()
+    }
+
+    /// What `up` tells of itself in its data directory: the address of each service, its process id and more.
+    pub async fn endpoints(&self) -> Value {
+        until("up tells where it serves", || async {
+            let text =
+                fs::read_to_string(self.data.path().join("endpoints.json")).map_err(|error| error.to_string())?;
+            serde_json::from_str(&text).map_err(|error| error.to_string())
+        })
+        .await
     }
 
     /// A channel to the coordinator, by its socket.
@@ -228,7 +239,24 @@ impl Product {
     /// # Panics
     /// When `up` does not run.
     pub async fn interrupt(&mut self) -> i32 {
-        let place = self.services.iter().position(|(service, _)| service == "up").expect("it was started");
+        self.end("up").await
+    }
+
+    /// SIGINT to every process, those first that call others, and whether all of them ended well.
+    ///
+    /// # Panics
+    /// When one does not end.
+    pub async fn interrupt_all(&mut self) -> bool {
+        let mut well = true;
+        while let Some((name, _)) = self.services.last() {
+            let name = name.clone();
+            well &= self.end(&name).await == 0;
+        }
+        well
+    }
+
+    async fn end(&mut self, name: &str) -> i32 {
+        let place = self.services.iter().position(|(service, _)| service == name).expect("it was started");
         let (_, mut child) = self.services.remove(place);
         let pid = rustix::process::Pid::from_child(&child);
         rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("own child");

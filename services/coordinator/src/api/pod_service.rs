@@ -104,7 +104,7 @@ impl PodService for Pods {
                 format!("pod {:?} has no machine yet: {}", pod.key.name, why.unwrap_or("it was just created"));
             return Err(StatusBuilder::new(SERVICE, Code::FailedPrecondition, "POD_NOT_PLACED", message).build());
         }
-        let mut runtime = PodRuntimeServiceClient::new(self.machines.channel(node)?);
+        let mut runtime = service_kit::sized_client!(PodRuntimeServiceClient::new(self.machines.channel(node)?));
         let asked = RuntimeLogsRequest {
             namespace: pod.key.namespace.clone(),
             pod: pod.key.name.clone(),

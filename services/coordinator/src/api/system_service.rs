@@ -110,7 +110,7 @@ impl System {
                 generation: world.revision().0,
             });
             request.set_timeout(STOP_ALL_MAX);
-            let mut runtime = PodRuntimeServiceClient::new(self.machines.channel(&node)?);
+            let mut runtime = service_kit::sized_client!(PodRuntimeServiceClient::new(self.machines.channel(&node)?));
             runtime.stop_all(request).await?;
         }
         let _ = feed.send(Ok(DrainResponse { remaining: 0, stopped: String::new() })).await;

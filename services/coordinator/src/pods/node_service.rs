@@ -21,6 +21,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
+use tracing::Instrument as _;
 
 use super::assignments::{assignment, concerned};
 use super::report::{Report, Reports};
@@ -359,7 +360,7 @@ pub(crate) async fn detached<T: Send + 'static>(
     work: impl Future<Output = Result<T, Status>> + Send + 'static,
 ) -> Result<T, Status> {
     // Bounded by the server's concurrency limit, and each kind of work by its own.
-    tokio::spawn(work).await.unwrap_or_else(|_| Err(Status::internal("the work was interrupted")))
+    tokio::spawn(work.in_current_span()).await.unwrap_or_else(|_| Err(Status::internal("the work was interrupted")))
 }
 
 fn invalid(reason: &str, message: &str) -> Status {

@@ -8,9 +8,6 @@ use futures::{FutureExt as _, StreamExt as _};
 use service_kit::Channel;
 use tonic::Code;
 
-/// The largest message from the coordinator, in bytes: a pod with dozens of ConfigMaps and Secrets of 1 MiB each.
-const MESSAGE_SIZE_MAX: usize = 64 << 20;
-
 /// What the coordinator said when this machine registered.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Registration {
@@ -71,7 +68,7 @@ impl GrpcLink {
     /// A link that registers as `registration` says.
     #[must_use]
     pub fn new(channel: Channel, registration: wire::RegisterNodeRequest) -> Self {
-        let client = NodeServiceClient::new(channel).max_decoding_message_size(MESSAGE_SIZE_MAX);
+        let client = service_kit::sized_client!(NodeServiceClient::new(channel));
         Self { client, registration }
     }
 }

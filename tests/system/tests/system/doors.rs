@@ -6,10 +6,18 @@ use support::{Product, available};
 
 use super::{mark, product, sleepers};
 
-fn address(product: &Product) -> String {
-    let endpoints = std::fs::read_to_string(product.data().join("endpoints.json")).expect("up writes it");
-    let endpoints: serde_json::Value = serde_json::from_str(&endpoints).expect("is JSON");
-    endpoints["coordinator"].as_str().expect("names the API's address").to_owned()
+/// A harmless method of every service, and what an empty request is answered with: nothing, or a refusal of what it says.
+const METHODS: [(&str, &str, Option<&str>); 6] = [
+    ("coordinator", "setkeeper.coordinator.v1.SystemService/GetSystem", None),
+    ("ordinal-scheduler", "setkeeper.ordinal_scheduler.v1.OrdinalSchedulerService/Plan", Some("InvalidArgument")),
+    ("update-planner", "setkeeper.update_planner.v1.UpdatePlannerService/Plan", Some("InvalidArgument")),
+    ("volume-claim", "setkeeper.volume_claim.v1.VolumeClaimService/PlanSet", Some("InvalidArgument")),
+    ("identity-dns", "setkeeper.identity_dns.v1.IdentityDnsService/GetZone", None),
+    ("pod-runtime", "setkeeper.pod_runtime.v1.PodRuntimeService/ListPods", None),
+];
+
+async fn address(product: &Product, service: &str) -> String {
+    product.endpoints().await[service].as_str().expect("names the service's address").to_owned()
 }
 
 fn grpcurl(arguments: &[&str]) -> (bool, String) {
@@ -24,7 +32,7 @@ async fn grpcurl_lists_openly_and_calls_with_the_token_only() {
         return;
     }
     let product = product().await;
-    let address = address(&product);
+    let address = address(&product, "coordinator").await;
     let (listed, services) = grpcurl(&[&address, "list"]);
     assert!(listed, "{services}");
     for service in ["ObjectService", "StatefulSetService", "PodService", "NodeService", "SystemService"] {
@@ -57,6 +65,46 @@ async fn grpcurl_lists_openly_and_calls_with_the_token_only() {
     product.ready(&["sleepers-0", "sleepers-1"]).await;
     let (ok, answer) = call("StatefulSetService/Get", r#"{"name": "missing"}"#);
     assert!(!ok && answer.contains("NotFound") && answer.contains("missing"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_service_tells_openly_what_it_offers_and_does_it_with_the_token_only() {
+    if !available(&["grpcurl"]) {
+        return;
+    }
+    let product = product().await;
+    let token = std::fs::read_to_string(product.data().join("token")).expect("up writes it");
+    let header = format!("authorization: Bearer {}", token.trim());
+    for (service, harmless, refusal) in METHODS {
+        let address = address(&product, service).await;
+        let (listed, all) = grpcurl(&[&address, "list"]);
+        assert!(listed && all.contains("grpc.health.v1.Health"), "{service}: {all}");
+        let own: Vec<_> = all.lines().filter(|line| line.starts_with("setkeeper.")).collect();
+        assert!(own.iter().all(|name| harmless.starts_with(name.rsplit_once('.').expect("a package").0)), "{own:?}");
+        assert!(own.iter().any(|name| harmless.starts_with(name)), "{service}: {all}");
+        for name in own {
+            let (described, text) = grpcurl(&[&address, "describe", name]);
+            assert!(described && text.contains("rpc "), "{name}: {text}");
+            let (healthy, answer) =
+                grpcurl(&["-d", &format!(r#"{{"service": "{name}"}}"#), &address, "grpc.health.v1.Health/Check"]);
+            assert!(healthy && answer.contains("\"SERVING\""), "{name}: {answer}");
+            let (_, methods) = grpcurl(&[&address, "list", name]);
+            assert!(methods.lines().count() > 0, "{name} has methods");
+            for method in methods.lines() {
+                let (let_in, answer) = grpcurl(&[&address, method]);
+                assert!(!let_in && answer.contains("Code: Unauthenticated"), "{method}: {answer}");
+            }
+        }
+        let (healthy, answer) = grpcurl(&[&address, "grpc.health.v1.Health/Check"]);
+        assert!(healthy && answer.contains("\"SERVING\""), "{service}: {answer}");
+        let (done, answer) = grpcurl(&["-H", "authorization: Bearer wrong", &address, harmless]);
+        assert!(!done && answer.contains("Code: Unauthenticated"), "{harmless}: {answer}");
+        let (done, answer) = grpcurl(&["-H", &header, &address, harmless]);
+        match refusal {
+            None => assert!(done, "{harmless}: {answer}"),
+            Some(code) => assert!(!done && answer.contains(&format!("Code: {code}")), "{harmless}: {answer}"),
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ mod keeping;
 mod names;
 mod redis;
 mod tiers;
+mod traces;
 mod up;
 
 use support::{Layout, Options, Product, User};

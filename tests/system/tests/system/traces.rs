@@ -1,0 +1,241 @@
+//! What a collector sees: each pass is one trace, across every service that takes part in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use api::proto::coordinator::v1::ListStatefulSetsRequest;
+use api::proto::coordinator::v1::stateful_set_service_client::StatefulSetServiceClient;
+use support::{Collector, Exported, Layout, Options, Product, until};
+use tonic::Request;
+use tonic::metadata::MetadataValue;
+
+use super::{BINARY, mark, product, sleepers};
+
+const SERVICES: [&str; 6] =
+    ["coordinator", "identity-dns", "ordinal-scheduler", "pod-runtime", "update-planner", "volume-claim"];
+
+/// The trace and the span of a caller who is not part of the product.
+const CALLER: (&str, &str) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+
+/// OTLP's number of the kind of a server's span.
+const SERVER: i32 = 2;
+
+/// OTLP's number of the kind of a client's span.
+const CLIENT: i32 = 3;
+
+/// Passes that two pods may take from nothing to ready, and more: a pass for every change that anybody makes.
+const PASSES_MAX: usize = 200;
+
+/// Longest end of `up`, whatever the collector does: the services' own drain and the last spans' deadline.
+const END_MAX: Duration = Duration::from_secs(20);
+
+async fn traced(collector: &Collector, layout: Layout) -> Product {
+    let arguments = vec!["--otlp-endpoint".to_owned(), collector.endpoint().to_owned()];
+    Product::start(Options { layout, arguments, ..Options::new(BINARY) }).await
+}
+
+/// What was exported, by trace and span.
+struct Spans {
+    all: Vec<Exported>,
+    by_id: BTreeMap<(Vec<u8>, Vec<u8>), usize>,
+}
+
+impl Spans {
+    fn of(collector: &Collector) -> Self {
+        let all = collector.spans();
+        let ids = all.iter().enumerate();
+        let by_id = ids.map(|(place, one)| ((one.span.trace_id.clone(), one.span.span_id.clone()), place)).collect();
+        Self { all, by_id }
+    }
+
+    fn parent(&self, child: &Exported) -> Option<&Exported> {
+        let id = (child.span.trace_id.clone(), child.span.parent_span_id.clone());
+        self.by_id.get(&id).map(|place| &self.all[*place])
+    }
+
+    fn children(&self, parent: &Exported) -> Vec<&Exported> {
+        let is_child = |one: &&Exported| {
+            one.span.trace_id == parent.span.trace_id && one.span.parent_span_id == parent.span.span_id
+        };
+        self.all.iter().filter(is_child).collect()
+    }
+
+    /// Passes over the set `sleepers`.
+    fn passes(&self) -> Vec<&Exported> {
+        let is_pass = |one: &&Exported| one.span.name == "reconcile" && one.attribute("set") == "sleepers";
+        self.all.iter().filter(is_pass).collect()
+    }
+}
+
+/// The service that answers a method, by the method's package.
+fn answering(method: &str) -> Option<String> {
+    Some(method.strip_prefix("setkeeper.")?.split('.').next()?.replace('_', "-"))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// From nothing to two ready pods and to rest; gives the trace ids of the decision records.
+async fn work(product: &Product, collector: &Collector, test: &str) -> BTreeSet<String> {
+    let applied = product.run_with(&["apply", "-f", "-"], &sleepers(&mark(test), 2, "OrderedReady")).await;
+    assert_eq!(applied.code, 0, "{applied:?}");
+    product.ready(&["sleepers-0", "sleepers-1"]).await;
+
+    let mut call = Request::new(ListStatefulSetsRequest::default());
+    let traceparent = format!("00-{}-{}-01", CALLER.0, CALLER.1);
+    call.metadata_mut().insert("traceparent", MetadataValue::try_from(traceparent).expect("text"));
+    StatefulSetServiceClient::new(product.channel()).list(call).await.expect("answers");
+
+    // The clock of an idle system is its own check of names, every few seconds. Two of them without a pass: it rests.
+    until("no passes without changes", || async {
+        let spans = Spans::of(collector);
+        let last = spans.passes().iter().map(|pass| pass.span.end_time_unix_nano).max().ok_or("no pass yet")?;
+        let is_check = |one: &&Exported| one.span.name.ends_with("/GetZone") && one.span.kind == CLIENT;
+        let later = spans.all.iter().filter(is_check).filter(|one| one.span.start_time_unix_nano > last).count();
+        if later >= 2 { Ok(()) } else { Err(format!("{later} checks since the last pass")) }
+    })
+    .await;
+    let records = product.get(&["decisions"]).await.expect("can be listed");
+    let records = records["items"].as_array().expect("a list").iter();
+    records.map(|record| record["traceId"].as_str().expect("text").to_owned()).collect()
+}
+
+/// Every service has spans of its own, under one instance each.
+fn assert_services(spans: &Spans) {
+    let mut instances: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for one in &spans.all {
+        instances.entry(&one.service).or_default().insert(&one.instance);
+    }
+    for service in SERVICES {
+        let of_service = instances.get(service).unwrap_or_else(|| panic!("{service} has no spans: {instances:?}"));
+        assert!(of_service.len() == 1 && !of_service.contains(""), "{service}: {of_service:?}");
+    }
+    let distinct: BTreeSet<_> = instances.values().flatten().collect();
+    assert_eq!(distinct.len(), instances.len(), "{instances:?}");
+}
+
+/// No span lost its parent, and each server's parent is the call that it answers.
+fn assert_connected(spans: &Spans) {
+    for one in &spans.all {
+        if one.span.kind == SERVER {
+            assert_eq!(answering(&one.span.name).as_deref(), Some(&*one.service), "{}", one.span.name);
+        }
+        if one.span.parent_span_id.is_empty() {
+            continue;
+        }
+        match spans.parent(one) {
+            Some(parent) if one.span.kind == SERVER => {
+                assert_eq!((parent.span.kind, &parent.span.name), (CLIENT, &one.span.name));
+            }
+            Some(_) => {}
+            None => assert_eq!((&*one.trace(), &*hexadecimal(&one.span.parent_span_id)), CALLER, "{one:?}"),
+        }
+    }
+    let caller: Vec<_> = spans.all.iter().filter(|one| one.trace() == CALLER.0).collect();
+    let [answered] = caller[..] else { panic!("one span: {caller:?}") };
+    assert_eq!(answered.span.name, "setkeeper.coordinator.v1.StatefulSetService/List");
+    assert_eq!((answered.service.as_str(), answered.span.kind), ("coordinator", SERVER));
+    let is_report = |one: &&Exported| one.span.name.ends_with("NodeService/ReportPodStatus");
+    let reports: Vec<_> = spans.all.iter().filter(is_report).filter(|one| one.span.kind == CLIENT).collect();
+    assert!(!reports.is_empty() && reports.iter().all(|report| report.service == "pod-runtime"), "{reports:?}");
+}
+
+/// Every pass is a trace of its own with the same shape; gives the traces.
+fn assert_passes(spans: &Spans) -> BTreeSet<String> {
+    let passes = spans.passes();
+    assert!(passes.len() <= PASSES_MAX, "{} passes", passes.len());
+    let mut called: BTreeSet<&str> = BTreeSet::new();
+    for pass in &passes {
+        assert!(pass.span.parent_span_id.is_empty(), "{pass:?}");
+        assert_eq!((&*pass.service, &*pass.attribute("namespace")), ("coordinator", "default"));
+        assert_eq!(pass.attribute("generation"), "1", "{pass:?}");
+        assert!(!pass.attribute("outcome").is_empty(), "{pass:?}");
+        let mut steps = spans.children(pass);
+        steps.sort_by_key(|step| step.span.start_time_unix_nano);
+        let names: Vec<_> = steps.iter().map(|step| &*step.span.name).collect();
+        assert_eq!(names, ["snapshot", "plan", "execute"], "{pass:?}");
+        for call in spans.children(steps[1]) {
+            assert_eq!((&*call.service, call.span.kind), ("coordinator", CLIENT), "{call:?}");
+            let answers = spans.children(call);
+            let [answer] = answers[..] else { panic!("one answer: {answers:?}") };
+            assert_eq!((&answer.span.name, answer.span.kind), (&call.span.name, SERVER));
+            called.insert(&call.span.name);
+        }
+    }
+    let methods = [
+        "setkeeper.identity_dns.v1.IdentityDnsService/Assign",
+        "setkeeper.ordinal_scheduler.v1.OrdinalSchedulerService/Plan",
+        "setkeeper.update_planner.v1.UpdatePlannerService/Plan",
+        "setkeeper.volume_claim.v1.VolumeClaimService/PlanSet",
+    ];
+    assert_eq!(called, BTreeSet::from(methods));
+    let traces: BTreeSet<_> = passes.iter().map(|pass| pass.trace()).collect();
+    assert_eq!(traces.len(), passes.len(), "each pass is a trace of its own");
+    traces
+}
+
+fn assert_traced(collector: &Collector, records: &BTreeSet<String>) {
+    let spans = Spans::of(collector);
+    assert_services(&spans);
+    assert_connected(&spans);
+    let traces = assert_passes(&spans);
+    assert!(!records.is_empty() && records.is_subset(&traces), "records {records:?}, passes {traces:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pass_is_one_trace_across_the_services_of_one_process() {
+    let collector = Collector::start();
+    let mut product = traced(&collector, Layout::OneProcess).await;
+    assert!(exports(&product).await, "a thread exports");
+    let records = work(&product, &collector, "traces-one").await;
+    assert_eq!(product.interrupt().await, 0);
+    assert_traced(&collector, &records);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pass_is_one_trace_across_processes() {
+    let collector = Collector::start();
+    let mut product = traced(&collector, Layout::Separate).await;
+    let records = work(&product, &collector, "traces-separate").await;
+    assert!(product.interrupt_all().await);
+    assert_traced(&collector, &records);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_does_not_answer_holds_nothing_up() {
+    // Connections are made, by the kernel, and nobody ever reads from them.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let silent_address = format!("http://{}", silent.local_addr().expect("bound"));
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    for endpoint in [silent_address, format!("http://{gone}")] {
+        let arguments = vec!["--otlp-endpoint".to_owned(), endpoint];
+        let mut product = Product::start(Options { arguments, ..Options::new(BINARY) }).await;
+        let applied = product.run_with(&["apply", "-f", "-"], &sleepers(&mark("silent"), 1, "OrderedReady")).await;
+        assert_eq!(applied.code, 0, "{applied:?}");
+        product.ready(&["sleepers-0"]).await;
+        let ended = tokio::time::timeout(END_MAX, product.interrupt()).await;
+        assert_eq!(ended, Ok(0), "{}", product.log_tail());
+        assert!(!product.log_tail().contains("panicked"), "{}", product.log_tail());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_collector_nothing_is_recorded() {
+    let product = product().await;
+    assert!(!exports(&product).await);
+    let applied = product.run_with(&["apply", "-f", "-"], &sleepers(&mark("untraced"), 1, "OrderedReady")).await;
+    assert_eq!(applied.code, 0, "{applied:?}");
+    product.ready(&["sleepers-0"]).await;
+    let records = product.get(&["decisions"]).await.expect("can be listed");
+    let records = records["items"].as_array().expect("a list");
+    assert!(!records.is_empty() && records.iter().all(|record| record["traceId"] == ""), "{records:?}");
+}
+
+/// Whether `up` has a thread of the exporter.
+async fn exports(product: &Product) -> bool {
+    let endpoints = product.endpoints().await;
+    let threads = std::fs::read_dir(format!("/proc/{}/task", endpoints["pid"])).expect("it runs");
+    let names = threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+    names.into_iter().any(|name| name.starts_with("OpenTelemetry"))
+}
