@@ -23,7 +23,8 @@ async fn ready_or_not_installed(product: &Product, name: &str) -> bool {
         let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
         let ready = conditions.clone().any(|one| one["type"] == "Ready" && one["status"] == "True");
         let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
-        let says_so = waiting["message"].as_str().is_some_and(|message| message.contains("install"));
+        let remedy = |message: &str| message.contains("install") || message.contains("add a `command`");
+        let says_so = waiting["message"].as_str().is_some_and(remedy);
         match (ready, waiting["reason"] == "ErrImageNeverPull" && says_so) {
             (true, _) => Ok(true),
             (false, true) => Ok(false),
