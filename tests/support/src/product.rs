@@ -118,6 +118,10 @@ impl Product {
         for peer in SERVICES.into_iter().filter(|peer| *peer != service) {
             arguments.extend([format!("--{peer}"), socket(peer)]);
         }
+        if service == "identity-dns" {
+            // Tests run side by side; none may have the usual port.
+            arguments.extend(["--dns-listen".to_owned(), "127.0.0.1:0".to_owned()]);
+        }
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
         let mut command = self.command(&arguments);
         command.args(&self.options.arguments);

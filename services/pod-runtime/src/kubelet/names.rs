@@ -81,9 +81,11 @@ pub fn hosts_file(pod: &Pod, names: &PodNames, ip: IpAddr, others: &Zone) -> Str
         text.push_str("\n# Names of all pods; this machine has no name server on port 53.\n");
     }
     for (address, name) in &others.records {
-        // The pod's own name has its line above, and one address once.
-        if *address != ip || names.full.as_ref() != Some(name) {
-            text.push_str(&format!("{address}\t{}\n", others.spellings(name, &pod.metadata.namespace).join("\t")));
+        // The pod's own whole name is above, and one address stands once.
+        let own = usize::from(*address == ip && names.full.as_ref() == Some(name));
+        let spellings = &others.spellings(name, &pod.metadata.namespace)[own..];
+        if !spellings.is_empty() {
+            text.push_str(&format!("{address}\t{}\n", spellings.join("\t")));
         }
     }
     text
@@ -223,10 +225,11 @@ mod tests {
         let names = pod_names(&pod, "cluster.local").unwrap();
         let record = |ip: &str, name: &str| (ip.parse().unwrap(), format!("{name}.default.svc.cluster.local"));
         let records =
-            [record("127.77.0.2", "nginx"), record("127.77.0.2", "web-0.nginx"), record("127.77.0.3", "nginx")];
+            [record("127.77.0.2", "web-0.nginx"), record("127.77.0.2", "nginx"), record("127.77.0.3", "nginx")];
         let zone = Zone { domain: "cluster.local".to_owned(), records: records.into() };
         let hosts = hosts_file(&pod, &names, "127.77.0.2".parse().unwrap(), &zone);
         assert_eq!(hosts.matches("\tweb-0.nginx.default.svc.cluster.local\t").count(), 1, "{hosts}");
+        assert!(hosts.contains("127.77.0.2\tweb-0.nginx.default.svc\tweb-0.nginx.default\tweb-0.nginx\n"), "{hosts}");
         let service = "nginx.default.svc.cluster.local\tnginx.default.svc\tnginx.default\tnginx\n";
         assert!(hosts.ends_with(&format!("127.77.0.2\t{service}127.77.0.3\t{service}")), "{hosts}");
     }

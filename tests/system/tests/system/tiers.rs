@@ -15,7 +15,7 @@ async fn plain() -> Product {
 async fn plain_processes_find_each_other_by_name_and_say_what_is_degraded() {
     let product = plain().await;
     let node = until("the machine says how it runs pods", || async {
-        let nodes = product.run(&["describe", "nodes"]).await;
+        let nodes = product.run(&["describe", "node"]).await;
         if nodes.stdout.contains("port 53") { Ok(nodes.stdout) } else { Err(format!("{nodes:?}")) }
     })
     .await;
@@ -85,12 +85,12 @@ spec:
                   short=$(getent hosts peers-$n.peers) && full=$(getent hosts peers-$n.peers.default.svc.cluster.local) &&
                     echo peers-$n ${short%% *} && test "${short%% *}" = "${full%% *}" && known=$((known + 1))
                 done
-                test $known = 3 && : > /tmp/known
+                test $known = 3 && : > /data/known
                 sleep 0.5
               done
-          volumeMounts: [{name: tmp, mountPath: /tmp}]
-          readinessProbe: {exec: {command: [test, -e, /tmp/known]}, periodSeconds: 1}
-      volumes: [{name: tmp, emptyDir: {}}]
+          volumeMounts: [{name: data, mountPath: /data}]
+          readinessProbe: {exec: {command: [test, -e, /data/known]}, periodSeconds: 1}
+      volumes: [{name: data, emptyDir: {}}]
 "#
     .to_owned()
 }
