@@ -4,6 +4,7 @@
 mod object_service;
 mod page;
 mod pod_service;
+mod port_forward;
 mod set_service;
 mod system_service;
 mod watch;

@@ -29,15 +29,26 @@ impl Machines {
         self.world.list(Kind::Node, None).iter().map(|node| node.key.name.clone()).collect()
     }
 
-    /// A channel to the runtime of a machine.
+    /// A channel to the runtime of a machine, shared by all calls to it.
     pub(crate) fn channel(&self, name: &str) -> Result<Channel, Status> {
+        let (address, target) = self.find(name)?;
+        let mut channels = self.channels.lock().expect("no holder of this lock panics");
+        let channel = channels.entry(address);
+        Ok(channel.or_insert_with(|| service_kit::connect(&target, self.token.as_ref())).clone())
+    }
+
+    /// A channel to the runtime of a machine for one call that may hold back what it is sent.
+    pub(crate) fn own_channel(&self, name: &str) -> Result<Channel, Status> {
+        let (_, target) = self.find(name)?;
+        Ok(service_kit::connect(&target, self.token.as_ref()))
+    }
+
+    fn find(&self, name: &str) -> Result<(String, Target), Status> {
         let node = self.world.get(&Key::new(Kind::Node, "", name));
         let node = node.ok_or_else(|| unreachable(name, "it has not registered"))?;
         let address = node.text("/metadata/annotations/setkeeper.dev~1runtime-address");
         let target: Target = address.parse().map_err(|_| unreachable(name, "its address makes no sense"))?;
-        let mut channels = self.channels.lock().expect("no holder of this lock panics");
-        let channel = channels.entry(address.to_owned());
-        Ok(channel.or_insert_with(|| service_kit::connect(&target, self.token.as_ref())).clone())
+        Ok((address.to_owned(), target))
     }
 }
 

@@ -117,7 +117,12 @@ impl Pods {
         let (uid, handle, wanted) = named.into_iter().next()?;
         let directory = self.directory(uid).ok()?;
         let containers = wanted.assigned.pod.containers().map(|(role, container)| (container.name.clone(), role));
-        Some(logs::LogPod { directory, containers: containers.collect(), summary: handle.summary.clone() })
+        Some(logs::LogPod {
+            uid: uid.clone(),
+            directory,
+            containers: containers.collect(),
+            summary: handle.summary.clone(),
+        })
     }
 
     /// Stops every pod and keeps its object; new ones wait for the next start. Returns when all are proven dead, with

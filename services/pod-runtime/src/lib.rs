@@ -14,6 +14,7 @@
 pub mod backend;
 mod config;
 mod error;
+mod forward;
 pub mod helper;
 pub mod kubelet;
 pub mod sandbox;

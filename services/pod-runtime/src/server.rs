@@ -10,10 +10,11 @@ use service_kit::effects::{Effects, Fence};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::backend::PodBackend;
 use crate::error::Error;
+use crate::forward::Forwards;
 use crate::kubelet::Pods;
 use crate::kubelet::logs::{self, LogPod, Wish};
 use crate::spec::Role;
@@ -26,6 +27,7 @@ pub(crate) struct PodRuntime {
     backend: Arc<dyn PodBackend>,
     pods: Pods,
     effects: Effects,
+    forwards: Forwards,
     shutdown: CancellationToken,
 }
 
@@ -33,13 +35,15 @@ impl PodRuntime {
     /// A server over these pods.
     #[must_use]
     pub(crate) fn new(backend: Arc<dyn PodBackend>, pods: Pods, shutdown: CancellationToken) -> Self {
-        Self { backend, pods, effects: Effects::in_memory(), shutdown }
+        let forwards = Forwards::new(backend.clone(), pods.clone(), shutdown.clone());
+        Self { backend, pods, effects: Effects::in_memory(), forwards, shutdown }
     }
 }
 
 #[tonic::async_trait]
 impl PodRuntimeService for PodRuntime {
     type LogsStream = futures::stream::BoxStream<'static, Result<wire::LogsResponse, Status>>;
+    type PortForwardStream = ReceiverStream<Result<wire::PortForwardResponse, Status>>;
 
     async fn list_pods(&self, _: Request<wire::ListPodsRequest>) -> Result<Response<wire::ListPodsResponse>, Status> {
         let found = self.backend.list().await.map_err(Error::from)?;
@@ -86,6 +90,13 @@ impl PodRuntimeService for PodRuntime {
         let pieces = ReceiverStream::new(receiver).filter(|piece| !piece.is_empty());
         let pieces = pieces.map(|piece| Ok(wire::LogsResponse { data: piece.into() }));
         Ok(Response::new(Box::pin(pieces)))
+    }
+
+    async fn port_forward(
+        &self,
+        request: Request<Streaming<wire::PortForwardRequest>>,
+    ) -> Result<Response<Self::PortForwardStream>, Status> {
+        Ok(Response::new(self.forwards.open(request.into_inner()).await?))
     }
 
     async fn stop_all(

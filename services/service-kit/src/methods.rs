@@ -45,6 +45,7 @@ mod tests {
         assert_eq!(shape("/setkeeper.coordinator.v1.ObjectService/Apply"), Shape::Unary);
         assert_eq!(shape("/setkeeper.coordinator.v1.ObjectService/Watch"), Shape::Streaming);
         assert_eq!(shape("/setkeeper.pod_runtime.v1.PodRuntimeService/Logs"), Shape::Streaming);
+        assert_eq!(shape("/setkeeper.pod_runtime.v1.PodRuntimeService/PortForward"), Shape::Streaming);
         assert_eq!(shape("/grpc.health.v1.Health/Watch"), Shape::Streaming);
     }
 }

@@ -19,7 +19,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use service_kit::telemetry::{self, Options};
 use service_kit::{Channel, Context, Running, Server, ServerConfig, Target, connect};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 
 /// Spans by the `service.name` of their resource.
@@ -51,6 +51,7 @@ struct Runtime;
 #[tonic::async_trait]
 impl PodRuntimeService for Runtime {
     type LogsStream = BoxStream<'static, Result<runtime::LogsResponse, Status>>;
+    type PortForwardStream = BoxStream<'static, Result<runtime::PortForwardResponse, Status>>;
 
     async fn list_pods(
         &self,
@@ -61,6 +62,13 @@ impl PodRuntimeService for Runtime {
     }
 
     async fn logs(&self, _: Request<runtime::LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn port_forward(
+        &self,
+        _: Request<Streaming<runtime::PortForwardRequest>>,
+    ) -> Result<Response<Self::PortForwardStream>, Status> {
         Err(Status::unimplemented("not here"))
     }
 

@@ -1,6 +1,7 @@
 //! The command line: what can be typed.
 
 mod objects;
+mod port_forward;
 mod serve;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ pub(crate) use self::objects::{
     ApplyArgs, DeleteArgs, DescribeArgs, DryRun, GetArgs, LogsArgs, Output, RolloutArgs, RolloutCommand,
     RolloutStatusArgs, ScaleArgs,
 };
+pub(crate) use self::port_forward::{LocalPort, PortForwardArgs, PortPair};
 pub(crate) use self::serve::{PeerArgs, ServeArgs, Service, TelemetryArgs, Tier};
 
 /// Everything that was typed.
@@ -21,7 +23,6 @@ pub(crate) use self::serve::{PeerArgs, ServeArgs, Service, TelemetryArgs, Tier};
     version,
     about = "Keeps StatefulSets: stable names, stable volumes, ordered starts, rolling updates. No cluster needed.",
     after_help = "Begin with `setkeeper up --demo`, or `setkeeper up` and then `setkeeper apply -f FILE`.",
-    disable_help_subcommand = true,
     max_term_width = 110
 )]
 pub(crate) struct Cli {
@@ -80,6 +81,8 @@ pub(crate) enum Command {
     Scale(ScaleArgs),
     /// Print the log of a container
     Logs(LogsArgs),
+    /// Carry connections to a port here to a port of a pod
+    PortForward(PortForwardArgs),
     /// Follow a rolling update
     Rollout(RolloutArgs),
     /// Print the versions of this program and of the server
@@ -186,6 +189,7 @@ mod tests {
             "setkeeper scale --replicas=5 sts/web",
             "setkeeper logs web-0 -c nginx -f --tail=10 --timestamps",
             "setkeeper logs -p pod/web-0",
+            "setkeeper port-forward web-0 8080 9000:http :81 --address localhost,::1",
             "setkeeper rollout status sts/web --timeout=30s",
             "setkeeper rollout status sts web -n db",
             "setkeeper apply -f a.yaml -f b.yaml --dry-run=server",

@@ -5,15 +5,17 @@ mod delete;
 mod describe;
 mod get;
 mod logs;
+mod port_forward;
 mod rollout;
 mod scale;
 mod version;
 
-pub(crate) use self::apply::{apply, read_manifests};
+pub(crate) use self::apply::{apply, send};
 pub(crate) use self::delete::delete;
 pub(crate) use self::describe::describe;
 pub(crate) use self::get::get;
 pub(crate) use self::logs::logs;
+pub(crate) use self::port_forward::port_forward;
 pub(crate) use self::rollout::rollout_status;
 pub(crate) use self::scale::scale;
 pub(crate) use self::version::version;

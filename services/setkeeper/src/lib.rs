@@ -14,6 +14,7 @@ mod data_dir;
 mod down;
 mod failure;
 mod launch;
+mod manifests;
 mod print;
 mod references;
 mod serve;
@@ -75,6 +76,9 @@ async fn dispatch(cli: Cli) -> Outcome {
         Command::Delete(args) => commands::delete(&Client::new(global)?, global, args, &mut out).await?,
         Command::Scale(args) => commands::scale(&Client::new(global)?, global, args, &mut out).await?,
         Command::Logs(args) => commands::logs(&Client::new(global)?, global, args, &mut out).await?,
+        Command::PortForward(args) => {
+            commands::port_forward(&Client::new(global)?, global, args, &mut out).await?;
+        }
         Command::Rollout(args) => match &args.command {
             RolloutCommand::Status(args) => {
                 commands::rollout_status(&Client::new(global)?, global, args, &mut out).await?;

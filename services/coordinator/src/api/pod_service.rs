@@ -6,7 +6,8 @@ use api::manifest::Kind;
 use api::proto::coordinator::v1::pod_service_server::PodService;
 use api::proto::coordinator::v1::{
     ApplyPodRequest, ApplyPodResponse, DeletePodRequest, DeletePodResponse, GetPodRequest, GetPodResponse,
-    ListPodsRequest, ListPodsResponse, LogsRequest, LogsResponse, WatchPodsRequest, WatchPodsResponse,
+    ListPodsRequest, ListPodsResponse, LogsRequest, LogsResponse, PortForwardRequest, WatchPodsRequest,
+    WatchPodsResponse,
 };
 use api::proto::pod_runtime::v1::LogsRequest as RuntimeLogsRequest;
 use api::proto::pod_runtime::v1::pod_runtime_service_client::PodRuntimeServiceClient;
@@ -14,9 +15,10 @@ use service_kit::status::StatusBuilder;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::page::{Filter, page};
+use super::port_forward::{self, port_forward};
 use super::watch::watch;
 use super::{Deletion, Front, namespace, visible};
 use crate::apply::Application;
@@ -41,6 +43,7 @@ pub(crate) struct Pods {
 impl PodService for Pods {
     type WatchStream = ReceiverStream<Result<WatchPodsResponse, Status>>;
     type LogsStream = ReceiverStream<Result<LogsResponse, Status>>;
+    type PortForwardStream = port_forward::Responses;
 
     async fn apply(&self, request: Request<ApplyPodRequest>) -> Result<Response<ApplyPodResponse>, Status> {
         let request = request.into_inner();
@@ -63,7 +66,7 @@ impl PodService for Pods {
     async fn list(&self, request: Request<ListPodsRequest>) -> Result<Response<ListPodsResponse>, Status> {
         let request = request.into_inner();
         let filter = Filter::new(Kind::Pod, &request.namespace, &request.label_selector, "")?;
-        let page = page(&self.front.world, &filter, request.page_size, &request.page_token);
+        let page = page(&self.front.world, &filter, request.page_size, &request.page_token)?;
         Ok(Response::new(ListPodsResponse {
             pods: page.objects.iter().map(|pod| visible(pod)).collect(),
             next_page_token: page.next,
@@ -131,6 +134,13 @@ impl PodService for Pods {
             }
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn port_forward(
+        &self,
+        request: Request<Streaming<PortForwardRequest>>,
+    ) -> Result<Response<Self::PortForwardStream>, Status> {
+        Ok(Response::new(port_forward(&self.front, &self.machines, request.into_inner()).await?))
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, SeekFrom};
 use std::time::Duration;
 
+use domain::Uid;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::{mpsc, watch};
@@ -20,6 +21,8 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A pod whose logs can be read.
 pub struct LogPod {
+    /// Its incarnation.
+    pub uid: Uid,
     /// Its files.
     pub directory: PodDirectory,
     /// Its containers.
@@ -165,17 +168,16 @@ async fn start_of_tail(file: &mut File, length: u64, lines: Option<u32>) -> io::
 
 #[cfg(test)]
 mod tests {
-    use domain::Uid;
-
     use super::*;
 
     async fn read(text: &str, wish: Wish) -> String {
         let state = tempfile::tempdir().unwrap();
-        let directory = PodDirectory::new(state.path(), None, &Uid("u".to_owned())).unwrap();
+        let uid = Uid("u".to_owned());
+        let directory = PodDirectory::new(state.path(), None, &uid).unwrap();
         directory.create().unwrap();
         std::fs::write(directory.make_log("c", 0).unwrap(), text).unwrap();
         let (_keep, summary) = watch::channel(Summary::default());
-        let pod = LogPod { directory, containers: BTreeMap::new(), summary };
+        let pod = LogPod { uid, directory, containers: BTreeMap::new(), summary };
         let (sender, mut receiver) = mpsc::channel(64);
         stream(&pod, "c", 0, wish, &sender).await.unwrap();
         drop(sender);

@@ -11,7 +11,7 @@ use futures::stream::{self, BoxStream};
 use service_kit::{
     CancellationToken, Channel, Context, HealthHandle, Running, Server, ServerConfig, Target, Token, connect,
 };
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 /// Longer than anything here takes; a test that waits this long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,6 +27,7 @@ pub(crate) struct Fake {
 #[tonic::async_trait]
 impl PodRuntimeService for Fake {
     type LogsStream = BoxStream<'static, Result<proto::LogsResponse, Status>>;
+    type PortForwardStream = BoxStream<'static, Result<proto::PortForwardResponse, Status>>;
 
     async fn list_pods(
         &self,
@@ -50,6 +51,17 @@ impl PodRuntimeService for Fake {
         } else {
             endless.boxed()
         }))
+    }
+
+    /// Sends back what comes, as it comes.
+    async fn port_forward(
+        &self,
+        request: Request<Streaming<proto::PortForwardRequest>>,
+    ) -> Result<Response<Self::PortForwardStream>, Status> {
+        let echo = request.into_inner().map(|request| {
+            request.map(|request| proto::PortForwardResponse { data: request.data, end: request.end })
+        });
+        Ok(Response::new(echo.boxed()))
     }
 
     async fn stop_all(

@@ -7,6 +7,7 @@ mod examples;
 mod keeping;
 mod names;
 mod redis;
+mod tiers;
 mod up;
 
 use support::{Layout, Options, Product, User};

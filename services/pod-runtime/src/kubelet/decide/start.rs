@@ -142,11 +142,10 @@ impl<'a> Pass<'a> {
 
     /// One step of one container.
     fn advance(&mut self, role: Role, container: &'a Container) -> Step {
-        let record = self.record_of(container);
-        // A process that is there was started, whether or not the answer has come.
-        if self.memory_of(container).start.busy && !record.running() {
+        if self.memory_of(container).start.busy {
             return Step::Busy;
         }
+        let record = self.record_of(container);
         if record.running() {
             return self.advance_running(role, container);
         }
