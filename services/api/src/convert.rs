@@ -10,22 +10,18 @@ mod planning;
 mod update_planner;
 mod volume_claim;
 
-use std::collections::HashMap;
 use std::fmt;
 
 use domain::Timestamp;
-use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt as _};
 
-/// How many violations one answer carries. A status travels in HTTP headers, which peers bound to 16 KiB; fifty of
-/// about a hundred bytes each fit with room for their base64 form.
+/// How many violations are written out. A person reads a few.
 const VIOLATIONS_MAX: usize = 50;
 
 const NANOS_PER_MILLISECOND: i32 = 1_000_000;
 const NANOS_PER_SECOND: i32 = 1_000_000_000;
 
 /// What is wrong with a message: the path of each field, such as `snapshot.pods[3].uid`, and what is wrong with it.
-/// Bounded: of more than 50 the rest is only counted.
+/// Written out, of more than 50 the rest is only counted.
 #[derive(Debug, Clone, PartialEq, Eq, Default, thiserror::Error)]
 pub struct Violations(pub Vec<(String, String)>);
 
@@ -119,22 +115,6 @@ impl Violations {
             _ => Err(self),
         }
     }
-
-    /// `INVALID_ARGUMENT` with a `BadRequest` of every violation, and an `ErrorInfo` of `reason` and `service`, such
-    /// as `INVALID_SNAPSHOT` and `ordinal-scheduler.setkeeper`.
-    #[must_use]
-    pub fn into_status(self, reason: &str, service: &str) -> Status {
-        let mut details = ErrorDetails::with_error_info(reason, service, HashMap::new());
-        for (field, message) in self.0.iter().take(VIOLATIONS_MAX) {
-            details.add_bad_request_violation(field, message);
-        }
-        let first = self.0.first().map_or_else(String::new, |(field, message)| format!("{field}: {message}"));
-        let message = match self.0.len() {
-            0 | 1 => first,
-            count => format!("{first} (and {} more)", count - 1),
-        };
-        Status::with_error_details(Code::InvalidArgument, message, details)
-    }
 }
 
 /// The wire form of a point in time.
@@ -159,20 +139,6 @@ pub fn from_timestamp(time: prost_types::Timestamp) -> Result<Timestamp, Violati
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn status_carries_every_violation_up_to_its_bound() {
-        let mut violations = Violations::default();
-        for place in 0..60 {
-            violations.add(format!("pods[{place}].uid"), "is required");
-        }
-        let status = violations.into_status("INVALID_SNAPSHOT", "test.setkeeper");
-        assert_eq!(status.code(), Code::InvalidArgument);
-        assert_eq!(status.message(), "pods[0].uid: is required (and 59 more)");
-        let details = status.get_error_details();
-        assert_eq!(details.error_info().map(|info| info.reason.as_str()), Some("INVALID_SNAPSHOT"));
-        assert_eq!(details.bad_request().map(|request| request.field_violations.len()), Some(VIOLATIONS_MAX));
-    }
 
     #[test]
     fn times_survive_the_wire() {

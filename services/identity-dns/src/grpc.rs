@@ -12,11 +12,10 @@ use domain::{Ordinal, RevisionName, SetRef};
 use service_kit::status::StatusBuilder;
 use tonic::{Code, Request, Response, Status};
 
+use crate::NAME;
 use crate::assign::assign;
 use crate::publisher::{PublishError, Publisher};
 use crate::server::Listeners;
-
-const SERVICE: &str = "identity-dns";
 
 /// Ordinals in one request. A pass creates far fewer.
 const ORDINALS_MAX: usize = 100_000;
@@ -32,7 +31,7 @@ pub(crate) struct Service {
 impl IdentityDnsService for Service {
     async fn assign(&self, request: Request<AssignRequest>) -> Result<Response<AssignResponse>, Status> {
         let request = request.into_inner();
-        let invalid = |violations: Violations| violations.into_status("INVALID_IDENTITY", "identity-dns.setkeeper");
+        let invalid = |violations: Violations| StatusBuilder::invalid(NAME, "INVALID_IDENTITY", &violations);
         let mut violations = Violations::default();
         let set: Option<SetRef> = violations.required("set", request.set);
         if !request.service_name.is_empty()
@@ -58,7 +57,7 @@ impl IdentityDnsService for Service {
     }
 
     async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<PublishResponse>, Status> {
-        let invalid = |violations: Violations| violations.into_status("INVALID_FACTS", "identity-dns.setkeeper");
+        let invalid = |violations: Violations| StatusBuilder::invalid(NAME, "INVALID_FACTS", &violations);
         let publication = Publication::try_from(request.into_inner()).map_err(invalid)?;
         let publisher = self.publisher.clone();
         // Not cut short when the caller leaves: blocking work runs to its end.
@@ -84,7 +83,7 @@ impl IdentityDnsService for Service {
 }
 
 fn refusal(error: PublishError) -> Status {
-    let build = |code, reason| StatusBuilder::new(SERVICE, code, reason, error.to_string());
+    let build = |code, reason| StatusBuilder::new(NAME, code, reason, error.to_string());
     match &error {
         PublishError::Fenced { served: (epoch, generation), .. } => build(Code::Aborted, "FENCED")
             .fact("epoch", epoch.to_string())
@@ -97,6 +96,26 @@ fn refusal(error: PublishError) -> Status {
             .build(),
         PublishError::TooMany { .. } => {
             build(Code::InvalidArgument, "INVALID_FACTS").violation("pods", error.to_string()).build()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use service_kit::status::reason;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_is_documented() {
+        let proto = include_str!("../../../proto/setkeeper/identity_dns/v1/identity_dns.proto");
+        for error in [
+            PublishError::Fenced { refused: (1, 1), served: (1, 2) },
+            PublishError::BaseMismatch { base: 1, epoch: 1, generation: 2 },
+            PublishError::TooMany { count: 1 },
+        ] {
+            let reason = reason(&refusal(error));
+            assert!(!reason.is_empty() && proto.contains(&reason), "{reason:?}");
         }
     }
 }

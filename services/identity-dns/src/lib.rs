@@ -38,3 +38,6 @@ pub use config::Config;
 pub use error::StartError;
 pub use server::{Listeners, Sockets};
 pub use start::{Started, start};
+
+/// Name of the service, in spans and in the details of its errors.
+pub const NAME: &str = "identity-dns";

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use api::proto::identity_dns::v1::identity_dns_service_server::IdentityDnsServiceServer;
 use service_kit::{Context, Error, Running, Server, sized_server};
 
+use crate::NAME;
 use crate::config::{Config, NEGATIVE_TTL_SECONDS_MAX, TTL_SECONDS_MAX};
 use crate::error::StartError;
 use crate::forward::Forwarder;
@@ -14,9 +15,6 @@ use crate::publisher::Publisher;
 use crate::server::{Access, Handler, Listeners, Sockets};
 use crate::wire::Name;
 use crate::zone::{Zone, ZoneOptions};
-
-/// Name of this service.
-const NAME: &str = "identity-dns";
 
 /// A service that has started.
 #[derive(Debug)]

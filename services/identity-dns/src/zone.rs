@@ -214,10 +214,7 @@ impl Zone {
         dirty: &mut BTreeMap<ObjectName, Dirty>,
         addresses: &mut BTreeSet<(String, IpAddr)>,
     ) {
-        let Some(pod) = self.facts.pods.get(name) else { return };
-        self.selectors.mark(pod, &self.facts, dirty);
-        for address in pod_addresses(pod) {
-            let key = (name.namespace.clone(), address);
+        for key in self.touch_pod(name, dirty) {
             if let Some(count) = self.pod_addresses.get_mut(&key) {
                 *count -= 1;
                 if *count == 0 {
@@ -234,13 +231,17 @@ impl Zone {
         dirty: &mut BTreeMap<ObjectName, Dirty>,
         addresses: &mut BTreeSet<(String, IpAddr)>,
     ) {
-        let Some(pod) = self.facts.pods.get(name) else { return };
-        self.selectors.mark(pod, &self.facts, dirty);
-        for address in pod_addresses(pod) {
-            let key = (name.namespace.clone(), address);
+        for key in self.touch_pod(name, dirty) {
             *self.pod_addresses.entry(key.clone()).or_default() += 1;
             addresses.insert(key);
         }
+    }
+
+    /// Marks what depends on a pod; gives the addresses it has.
+    fn touch_pod(&self, name: &ObjectName, dirty: &mut BTreeMap<ObjectName, Dirty>) -> Vec<(String, IpAddr)> {
+        let Some(pod) = self.facts.pods.get(name) else { return Vec::new() };
+        self.selectors.mark(pod, &self.facts, dirty);
+        pod_addresses(pod).into_iter().map(|address| (name.namespace.clone(), address)).collect()
     }
 
     fn refresh(&mut self, name: ObjectName, dirty: &Dirty) -> bool {

@@ -1,16 +1,16 @@
-//! The gRPC face: decode, call, encode.
+//! The gRPC service: decode, call, encode.
 
 use api::proto::ordinal_scheduler::v1::ordinal_scheduler_service_server::OrdinalSchedulerService;
 use api::proto::ordinal_scheduler::v1::{PlanRequest, PlanResponse};
 use domain::OrdinalRequest;
+use service_kit::status::StatusBuilder;
 use tonic::{Request, Response, Status};
 
+use crate::NAME;
 use crate::plan::plan;
 
 /// Reason of a request that does not describe a set.
 const INVALID_SNAPSHOT: &str = "INVALID_SNAPSHOT";
-/// Who says so.
-const DOMAIN: &str = "ordinal-scheduler.setkeeper";
 
 /// Answers from the request alone.
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,7 +20,7 @@ pub(crate) struct Planner;
 impl OrdinalSchedulerService for Planner {
     async fn plan(&self, request: Request<PlanRequest>) -> Result<Response<PlanResponse>, Status> {
         let request = OrdinalRequest::try_from(request.into_inner());
-        let request = request.map_err(|violations| violations.into_status(INVALID_SNAPSHOT, DOMAIN))?;
+        let request = request.map_err(|violations| StatusBuilder::invalid(NAME, INVALID_SNAPSHOT, &violations))?;
         let plan = plan(&request);
         tracing::debug!(
             namespace = request.snapshot.set.namespace,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::time::Duration;
 
+use api::convert::Violations;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -41,6 +42,18 @@ impl StatusBuilder {
     pub fn new(service: &str, code: Code, reason: &str, message: impl Into<String>) -> Self {
         let details = ErrorDetails::with_error_info(reason, format!("{service}.setkeeper"), HashMap::new());
         Self { code, message: cut(message.into()), details, violations: 0 }
+    }
+
+    /// The answer to a message that cannot be decoded: `INVALID_ARGUMENT` with all that is wrong with it, up to a bound.
+    #[must_use]
+    pub fn invalid(service: &str, reason: &str, violations: &Violations) -> Status {
+        let mut all = violations.0.iter().map(|(field, message)| format!("{field}: {message}"));
+        let message = match (all.next(), violations.0.len()) {
+            (first, 0 | 1) => first.unwrap_or_default(),
+            (first, count) => format!("{} (and {} more)", first.unwrap_or_default(), count - 1),
+        };
+        let builder = Self::new(service, Code::InvalidArgument, reason, message);
+        violations.0.iter().fold(builder, |builder, (field, message)| builder.violation(field, message)).build()
     }
 
     /// A field that is wrong, and what would be right. For `INVALID_ARGUMENT`; call it once per violation.
@@ -186,5 +199,20 @@ mod tests {
     fn a_chain_names_every_cause_once() {
         let error = crate::Error::start("coordinator", std::io::Error::other("disk on fire"));
         assert_eq!(chain(&error), "coordinator failed: disk on fire");
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_decoded_is_answered_with_every_violation_up_to_the_bound() {
+        let mut violations = Violations::default();
+        for place in 0..VIOLATIONS_MAX + 10 {
+            violations.add(format!("pods[{place}].uid"), "is required");
+        }
+        let status = StatusBuilder::invalid("test", "INVALID_SNAPSHOT", &violations);
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert_eq!(status.message(), "pods[0].uid: is required (and 73 more)");
+        let details = status.get_error_details();
+        let info = details.error_info().expect("every status has one");
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("INVALID_SNAPSHOT", "test.setkeeper"));
+        assert_eq!(details.bad_request().map(|request| request.field_violations.len()), Some(VIOLATIONS_MAX));
     }
 }

@@ -33,3 +33,6 @@ mod server;
 
 pub use config::Config;
 pub use server::start;
+
+/// Name of the service, in spans and in the details of its errors.
+pub const NAME: &str = "volume-claim";

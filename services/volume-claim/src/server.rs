@@ -1,7 +1,8 @@
-//! Decode, call, encode.
+//! The gRPC service: decode, call, encode.
 
 use std::sync::Arc;
 
+use api::convert::Violations;
 use api::proto::volume_claim::v1::volume_claim_service_server::{VolumeClaimService, VolumeClaimServiceServer};
 use api::proto::volume_claim::v1::{
     DeprovisionRequest, DeprovisionResponse, PlanSetRequest, PlanSetResponse, PlanVolumesRequest, PlanVolumesResponse,
@@ -10,12 +11,13 @@ use api::proto::volume_claim::v1::{
 use domain::volume::{SetClaimsRequest, VolumesRequest};
 use prost::Message;
 use service_kit::effects::{Effects, Fence};
+use service_kit::status::StatusBuilder;
 use service_kit::{Context, Error, Running, Server, sized_server};
 use tonic::{Request, Response, Status};
 
+use crate::NAME;
 use crate::config::Config;
 use crate::directories::{Directories, DirectoryError, VolumeName};
-use crate::error::SERVICE;
 
 /// Reason of errors about what planners are asked.
 const INVALID_SNAPSHOT: &str = "INVALID_SNAPSHOT";
@@ -33,12 +35,16 @@ pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
     });
     let (directories, effects) = opened.await.map_err(|error| failed(&error))??;
     let service = Service { directories: Arc::new(directories), effects };
-    let server = Server::new(SERVICE).add(sized_server!(VolumeClaimServiceServer::new(service)));
+    let server = Server::new(NAME).add(sized_server!(VolumeClaimServiceServer::new(service)));
     Ok(server.bind(&config.server).await?.spawn(context))
 }
 
+fn invalid_snapshot(violations: Violations) -> Status {
+    StatusBuilder::invalid(NAME, INVALID_SNAPSHOT, &violations)
+}
+
 fn failed(error: &(dyn std::error::Error + 'static)) -> Error {
-    Error::start(SERVICE, service_kit::status::chain(error))
+    Error::start(NAME, service_kit::status::chain(error))
 }
 
 #[derive(Debug)]
@@ -68,9 +74,7 @@ impl Service {
 #[tonic::async_trait]
 impl VolumeClaimService for Service {
     async fn plan_set(&self, request: Request<PlanSetRequest>) -> Result<Response<PlanSetResponse>, Status> {
-        let request = SetClaimsRequest::try_from(request.into_inner());
-        let request =
-            request.map_err(|violations| violations.into_status(INVALID_SNAPSHOT, "volume-claim.setkeeper"))?;
+        let request = SetClaimsRequest::try_from(request.into_inner()).map_err(invalid_snapshot)?;
         Ok(Response::new(crate::plan_set::plan_set(&request).into()))
     }
 
@@ -78,9 +82,7 @@ impl VolumeClaimService for Service {
         &self,
         request: Request<PlanVolumesRequest>,
     ) -> Result<Response<PlanVolumesResponse>, Status> {
-        let request = VolumesRequest::try_from(request.into_inner());
-        let request =
-            request.map_err(|violations| violations.into_status(INVALID_SNAPSHOT, "volume-claim.setkeeper"))?;
+        let request = VolumesRequest::try_from(request.into_inner()).map_err(invalid_snapshot)?;
         let plan = tokio::task::spawn_blocking(move || crate::plan_volumes::plan_volumes(&request)).await;
         let plan = plan.map_err(|_| Status::internal("planning failed; the log says more"))?;
         Ok(Response::new(plan.into()))
