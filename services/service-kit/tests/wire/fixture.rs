@@ -58,9 +58,9 @@ impl PodRuntimeService for Fake {
         &self,
         request: Request<Streaming<proto::PortForwardRequest>>,
     ) -> Result<Response<Self::PortForwardStream>, Status> {
-        let echo = request.into_inner().map(|request| {
-            request.map(|request| proto::PortForwardResponse { data: request.data, end: request.end })
-        });
+        let echo = request
+            .into_inner()
+            .map(|request| request.map(|request| proto::PortForwardResponse { data: request.data, end: request.end }));
         Ok(Response::new(echo.boxed()))
     }
 

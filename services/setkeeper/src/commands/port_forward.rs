@@ -172,7 +172,9 @@ async fn find(client: &Client, namespace: &str, target: &str) -> Outcome<(Value,
         Kind::Pod => return Ok((object, None)),
         Kind::StatefulSet => String::new(),
         Kind::Service => place::selector(&object).ok_or_else(|| {
-            Failure::new(format_args!("Service {name:?} selects no pods; name a pod: setkeeper get pods -n {namespace}"))
+            Failure::new(format_args!(
+                "Service {name:?} selects no pods; name a pod: setkeeper get pods -n {namespace}"
+            ))
         })?,
         _ => {
             let text = format!("{} have no ports to forward to; name a pod, a set or a Service", kind.plural());
