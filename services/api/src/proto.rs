@@ -6,7 +6,7 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 macro_rules! packages {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
         $(#[$doc])*
-        #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated from documented proto files")]
+        #[allow(missing_docs, unreachable_pub, clippy::all, rustdoc::all, reason = "generated from documented proto files")]
         pub mod $name {
             /// Version 1.
             pub mod v1 {

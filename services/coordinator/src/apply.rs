@@ -3,6 +3,8 @@
 //! Every document is admitted on its own (strict fields, defaults, validation), compared with what is stored, and
 //! written in one transaction that rests on what it was compared with.
 
+use std::sync::Arc;
+
 use api::manifest::{self, Kind, Manifest};
 use prost_types::Struct;
 use serde_json::Value;
@@ -119,9 +121,13 @@ impl Front {
         let mut violations = Vec::new();
         for manifest in manifests {
             let key = key_of(manifest);
-            self.namespace_exists(&key, manifests)?;
+            let namespace = self.namespace_exists(&key, manifests)?;
             match self.world.get(&key) {
-                None => self.prepare_create(&mut prepared, key, manifest)?,
+                None => {
+                    // Nothing is made in a namespace that goes meanwhile.
+                    namespace.iter().for_each(|namespace| prepared.transaction.unchanged(namespace));
+                    self.prepare_create(&mut prepared, key, manifest)?;
+                }
                 Some(old) => {
                     if let Err(found) = prepare_update(&mut prepared, &old, manifest)? {
                         violations.extend(found);
@@ -167,9 +173,9 @@ impl Front {
     }
 
     /// A namespace that the same manifest makes, before or after, exists: all documents are applied at once.
-    fn namespace_exists(&self, key: &Key, together: &[Manifest]) -> Result<(), Status> {
+    fn namespace_exists(&self, key: &Key, together: &[Manifest]) -> Result<Option<Arc<Object>>, Status> {
         if !key.kind.namespaced() {
-            return Ok(());
+            return Ok(None);
         }
         let namespace = Key::new(Kind::Namespace, "", &key.namespace);
         match self.world.get(&namespace) {
@@ -177,8 +183,8 @@ impl Front {
                 let message = format!("namespace {:?} is being deleted: {key} cannot be made in it", key.namespace);
                 Err(StatusBuilder::new(SERVICE, Code::FailedPrecondition, "FORBIDDEN_CHANGE", message).build())
             }
-            Some(_) => Ok(()),
-            None if together.iter().any(|manifest| key_of(manifest) == namespace) => Ok(()),
+            Some(stored) => Ok(Some(stored)),
+            None if together.iter().any(|manifest| key_of(manifest) == namespace) => Ok(None),
             None => {
                 let message = format!(
                     "namespace {:?} not found: apply `{{\"apiVersion\": \"v1\", \"kind\": \"Namespace\", \"metadata\": \

@@ -15,6 +15,7 @@ use crate::driver::{Controller, Outcome};
 use crate::events::last_seen;
 use crate::objects::{object_mut, time_text};
 use crate::pods::lifecycle;
+use crate::sets::scene::phase;
 use crate::store::CommitError;
 use crate::world::{Change, Key, Object, Transaction, View, World};
 
@@ -103,7 +104,8 @@ fn orphaned(view: &View<'_>, object: &Object) -> bool {
 
 /// Whether nothing holds an object that was asked to go. Machines remove their pods themselves.
 fn finished(object: &Object) -> bool {
-    let held_by_machine = object.kind() == Kind::Pod && !object.text("/spec/nodeName").is_empty();
+    let held_by_machine =
+        object.kind() == Kind::Pod && !object.text("/spec/nodeName").is_empty() && !phase(object).terminal();
     object.deleting() && object.finalizers().next().is_none() && !held_by_machine
 }
 
@@ -128,7 +130,8 @@ fn namespaces(view: &View<'_>, transaction: &mut Transaction, now: Timestamp) {
         if inside.is_empty() {
             transaction.delete(namespace);
         }
-        for object in inside.into_iter().filter(|object| !object.deleting()).take(COLLECTED_AT_ONCE_MAX) {
+        let room = COLLECTED_AT_ONCE_MAX.saturating_sub(transaction.len());
+        for object in inside.into_iter().filter(|object| !object.deleting()).take(room) {
             delete(transaction, &object, now);
         }
     }
@@ -140,11 +143,15 @@ fn events(view: &View<'_>, transaction: &mut Transaction) {
     for event in view.list(Kind::Event, None) {
         by_namespace.entry(event.key.namespace.clone()).or_default().push(event);
     }
-    for (_, mut events) in by_namespace {
-        if events.len() > EVENTS_PER_NAMESPACE_MAX + EVENTS_SLACK {
+    for (namespace, mut events) in by_namespace {
+        let room = COLLECTED_AT_ONCE_MAX.saturating_sub(transaction.len());
+        if view.get(&Key::new(Kind::Namespace, "", &namespace)).is_none() {
+            // Said of an object after its namespace went: nobody would ever remove it.
+            events.iter().take(room).for_each(|event| transaction.record(event.key.clone(), None));
+        } else if events.len() > EVENTS_PER_NAMESPACE_MAX + EVENTS_SLACK {
             events.sort_by(|a, b| last_seen(&a.value).cmp(last_seen(&b.value)));
             let excess = events.len() - EVENTS_PER_NAMESPACE_MAX;
-            events.iter().take(excess).for_each(|event| transaction.record(event.key.clone(), None));
+            events.iter().take(excess.min(room)).for_each(|event| transaction.record(event.key.clone(), None));
         }
     }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,10 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(10);
 
 /// Longest delay after failures: a set must heal within seconds of the fault's end.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Stale passes in a row that are repeated at once. More than that is no race but a state that will not go away by
+/// looking: then the delays of failures apply.
+const STALE_AT_ONCE_MAX: u32 = 3;
 
 /// Every key is looked at this often even if nothing seems to have changed.
 const RESYNC: Duration = Duration::from_secs(60);
@@ -67,11 +72,13 @@ pub(crate) trait Controller: Send + Sync + 'static {
     fn pass(self: Arc<Self>, key: Self::Key) -> impl Future<Output = Outcome> + Send;
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct KeyState {
     running: bool,
     dirty: bool,
     failures: u32,
+    /// Passes in a row that found their view out of date.
+    stale: u32,
     /// Monotonic time of the next pass, if one is due by time.
     due: Option<Duration>,
 }
@@ -83,14 +90,17 @@ pub(crate) async fn run<C: Controller>(controller: Arc<C>, world: Arc<World>, co
     let mut passes = JoinSet::new();
     wake(&mut keys, controller.keys(&world));
     let mut resync_at = context.clock.monotonic() + RESYNC;
+    let mut last_started = None;
     loop {
         let now = context.clock.monotonic();
         if now >= resync_at {
             wake(&mut keys, controller.keys(&world));
             resync_at = now + RESYNC;
         }
-        start_due(&controller, &mut keys, &mut passes, now);
-        let next = keys.values().filter(|state| !state.running).filter_map(|state| state.due).min();
+        start_due(&controller, &mut keys, &mut passes, (now, &mut last_started));
+        // When every place is taken, only the end of a pass makes room for one that is due.
+        let full = passes.len() >= PASSES_AT_ONCE_MAX;
+        let next = keys.values().filter(|state| !state.running && !full).filter_map(|state| state.due).min();
         let sleep = next.unwrap_or(resync_at).min(resync_at).saturating_sub(now);
         tokio::select! {
             biased;
@@ -122,20 +132,29 @@ fn start_due<C: Controller>(
     controller: &Arc<C>,
     keys: &mut BTreeMap<C::Key, KeyState>,
     passes: &mut JoinSet<(C::Key, Outcome)>,
-    now: Duration,
+    (now, last_started): (Duration, &mut Option<C::Key>),
 ) {
-    for (key, state) in keys.iter_mut() {
-        if passes.len() >= PASSES_AT_ONCE_MAX {
-            return;
-        }
+    let ready = |state: &KeyState| {
         // After a failure the delay holds, whatever wakes: else a storm of changes would defeat the back-off.
-        let held_back = state.failures > 0 && state.due.is_some_and(|due| due > now);
+        let delayed = state.failures > 0 || state.stale > STALE_AT_ONCE_MAX;
+        let held_back = delayed && state.due.is_some_and(|due| due > now);
         let due = state.dirty || state.due.is_some_and(|due| due <= now);
-        if state.running || held_back || !due {
-            continue;
+        !state.running && !held_back && due
+    };
+    let room = PASSES_AT_ONCE_MAX.saturating_sub(passes.len());
+    // Keys take turns: those after the last that started come first, so that busy ones never keep others waiting.
+    let later: Vec<_> = match last_started.as_ref() {
+        Some(last) => {
+            let later = keys.range((Bound::Excluded(last), Bound::Unbounded));
+            later.chain(keys.range(..=last)).filter(|(_, state)| ready(state)).map(|(key, _)| key.clone()).collect()
         }
+        None => keys.iter().filter(|(_, state)| ready(state)).map(|(key, _)| key.clone()).collect(),
+    };
+    for key in later.into_iter().take(room) {
+        let Some(state) = keys.get_mut(&key) else { continue };
         (state.running, state.dirty, state.due) = (true, false, None);
-        let (controller, key) = (controller.clone(), key.clone());
+        *last_started = Some(key.clone());
+        let controller = controller.clone();
         passes.spawn(async move { (key.clone(), controller.pass(key).await) });
     }
 }
@@ -154,18 +173,23 @@ fn finish<C: Controller>(
     state.running = false;
     let now = context.clock.monotonic();
     match outcome {
-        Outcome::Settled => state.failures = 0,
+        Outcome::Settled => (state.failures, state.stale) = (0, 0),
         Outcome::At(moment) => {
-            state.failures = 0;
+            (state.failures, state.stale) = (0, 0);
             state.due = Some(now + moment.since(context.clock.now()));
         }
         Outcome::Stale => {
             // Not a failure, but not free either: a key that is always stale must not spin.
             state.failures = 0;
+            state.stale = state.stale.saturating_add(1);
             state.dirty = true;
+            if let Some(delayed) = state.stale.checked_sub(STALE_AT_ONCE_MAX).filter(|delayed| *delayed > 0) {
+                state.due = Some(now + backoff(&key, delayed));
+            }
         }
         Outcome::Failed(error) => {
             state.failures = state.failures.saturating_add(1);
+            state.stale = 0;
             let delay = backoff(&key, state.failures);
             state.due = Some(now + delay);
             tracing::warn!(
@@ -180,12 +204,6 @@ fn finish<C: Controller>(
     }
     if *state == KeyState::default() {
         keys.remove(&key);
-    }
-}
-
-impl PartialEq for KeyState {
-    fn eq(&self, other: &Self) -> bool {
-        (self.running, self.dirty, self.failures, self.due) == (other.running, other.dirty, other.failures, other.due)
     }
 }
 

@@ -36,6 +36,15 @@ pub(crate) fn commit_status(error: CommitError) -> Status {
 
 /// The answer where the store failed.
 pub(crate) fn store_status(error: &StoreError) -> Status {
+    if let StoreError::LimitReached { what, .. } = error {
+        let status = StatusBuilder::new(SERVICE, Code::ResourceExhausted, "TOO_LARGE", error.to_string());
+        return status.quota(*what, error.to_string()).build();
+    }
+    if error.is_exhausted() {
+        tracing::error!(error = %service_kit::status::chain(error), "the state store has no space left");
+        let status = StatusBuilder::new(SERVICE, Code::ResourceExhausted, "NO_SPACE", error.to_string());
+        return status.quota("state store", error.to_string()).build();
+    }
     tracing::error!(error = %service_kit::status::chain(error), "the state store failed");
     StatusBuilder::new(SERVICE, Code::Unavailable, "STORE_UNAVAILABLE", format!("the state store failed: {error}"))
         .retry_after(service_kit::status::RETRY_DELAY)
@@ -48,6 +57,10 @@ pub(crate) fn report_status(error: ReportError) -> Status {
     match error {
         ReportError::Gone { key, .. } => {
             StatusBuilder::new(SERVICE, Code::NotFound, "POD_GONE", message).resource("Pod", key.name).build()
+        }
+        ReportError::OtherMachine { key, .. } => {
+            let status = StatusBuilder::new(SERVICE, Code::FailedPrecondition, "OTHER_MACHINE", message.clone());
+            status.precondition("NODE", key.name, message).build()
         }
         ReportError::Invalid(_) => invalid_argument("INVALID_STATUS", &message),
         ReportError::NotServed { .. } => StatusBuilder::new(SERVICE, Code::Unavailable, "RETRY", message)

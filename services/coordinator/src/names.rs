@@ -49,6 +49,8 @@ pub(crate) struct Names {
     world: Arc<World>,
     context: Context,
     publisher: Mutex<Publisher>,
+    /// Pods whose announcement is no longer true.
+    withdrawn: std::sync::Mutex<BTreeSet<Key>>,
     published: watch::Sender<StoreRevision>,
 }
 
@@ -77,6 +79,7 @@ impl Names {
             world,
             context,
             publisher: Mutex::new(publisher),
+            withdrawn: std::sync::Mutex::default(),
             published: watch::Sender::new(StoreRevision::default()),
         });
         tasks.spawn(names.clone().run());
@@ -94,6 +97,16 @@ impl Names {
         publisher.announced.insert(facts.name.clone(), (facts, until));
         let looked_at = BTreeSet::from([pod.key.clone()]);
         publisher.publish(&self.world, &looked_at).await
+    }
+
+    /// A pod is, after all, no more than the store says of it: what was announced of it is no longer true.
+    pub(crate) fn withdraw(&self, key: &Key) {
+        self.withdrawn.lock().expect("no holder of this lock panics").insert(key.clone());
+    }
+
+    /// Whether what is stored at `revision` is served.
+    pub(crate) fn is_published(&self, revision: StoreRevision) -> bool {
+        *self.published.borrow() >= revision
     }
 
     /// Waits until what is stored at `revision` is served; false if it is not within `timeout`.
@@ -144,6 +157,11 @@ impl Names {
     /// Publishes what is pending, and tells who waits for it.
     async fn bring_up_to_date(&self, pending: &mut Pending) -> Result<(), NotPublished> {
         let mut publisher = self.publisher.lock().await;
+        let withdrawn = std::mem::take(&mut *self.withdrawn.lock().expect("no holder of this lock panics"));
+        for key in withdrawn {
+            publisher.announced.remove(&ObjectName::new(key.namespace.clone(), key.name.clone()));
+            pending.changed.insert(key);
+        }
         // Only a publication of everything contains commits that have not been collected yet. Their revision is read
         // first: what is read after it is at least as new.
         let now = self.world.revision();

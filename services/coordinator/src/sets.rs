@@ -18,7 +18,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::manifest::Kind;
-use domain::{DecisionRecord, Intent, OrdinalPlan, OrdinalRequest, PodIdentity, Timestamp, UpdatePlan, Wait};
+use domain::{
+    DecisionRecord, Intent, OrdinalPlan, OrdinalRequest, PodIdentity, Timestamp, UpdatePlan, Wait, WaitReason,
+};
 use serde_json::Value;
 use service_kit::Context;
 use tokio::sync::Notify;
@@ -113,6 +115,9 @@ impl Sets {
         let update = self.planners.update(scene.update_request()).await?;
         let request = OrdinalRequest { snapshot: scene.snapshot.clone(), targets: update.targets.clone() };
         let mut order = self.planners.order(request).await?;
+        let taken = names_taken(&self.world, scene, &order);
+        order.create.retain(|creation| taken.iter().all(|wait| wait.ordinal != Some(creation.ordinal)));
+        order.waits.extend(taken);
         let claims = self.planners.claims(&self.world, scene, &order).await?;
         order.create.retain(|creation| !claims.blocks(creation.ordinal));
         let service_name = scene.set.text("/spec/serviceName");
@@ -184,6 +189,23 @@ impl Sets {
     }
 }
 
+/// Creations whose name another pod still has: one of an earlier set of this name that has not stopped yet, or one that
+/// somebody applied.
+fn names_taken(world: &World, scene: &Scene, order: &OrdinalPlan) -> Vec<Wait> {
+    let wait = |creation: &domain::PodCreation| {
+        let name = domain::pod_name(&scene.set.key.name, creation.ordinal);
+        let pod = world.get(&Key::new(Kind::Pod, &scene.set.key.namespace, &name))?;
+        let reason = if pod.deleting() {
+            WaitReason::Terminating { ordinal: creation.ordinal }
+        } else {
+            let uid = pod.uid();
+            WaitReason::Other { message: format!("pod {name} with uid {uid} exists and does not belong to this set") }
+        };
+        Some(Wait { ordinal: Some(creation.ordinal), reason })
+    };
+    order.create.iter().filter_map(wait).collect()
+}
+
 /// Trace of the pass under way, 32 hexadecimal digits; empty where nothing is traced.
 fn trace_id() -> String {
     let parent = service_kit::telemetry::current_traceparent();
@@ -210,11 +232,17 @@ impl Controller for Sets {
         let key = &change.key;
         let set_of = |object: &crate::world::Object| owner_set(&object.value, &key.namespace);
         match key.kind {
-            Kind::StatefulSet => vec![key.clone()],
+            Kind::StatefulSet => {
+                if let Some(old) = change.old.as_ref().filter(|old| replaced(old, change.new.as_deref())) {
+                    self.recorder.forget(&old.uid());
+                }
+                vec![key.clone()]
+            }
             Kind::Pod => {
                 let owners = change.old.iter().chain(&change.new).filter_map(|object| set_of(object));
                 let by_name =
                     key.name.rsplit_once('-').map(|(set, _)| Key::new(Kind::StatefulSet, &key.namespace, set));
+                // Also when a pod goes that was not of this set: its name is free now.
                 let orphan = by_name.filter(|_| change.new.as_ref().is_none_or(|pod| pod.controller_uid().is_none()));
                 owners.chain(orphan).collect()
             }
@@ -237,6 +265,11 @@ impl Controller for Sets {
     async fn pass(self: Arc<Self>, key: Key) -> Outcome {
         self.try_pass(&key).await.unwrap_or_else(Outcome::Failed)
     }
+}
+
+/// Whether this incarnation of an object is no more.
+fn replaced(old: &crate::world::Object, new: Option<&crate::world::Object>) -> bool {
+    new.is_none_or(|new| new.uid() != old.uid())
 }
 
 fn claim_changed_hands(change: &Change) -> bool {

@@ -1,6 +1,6 @@
 //! Bringing the coordinator up.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use ::api::manifest::Kind;
 use ::api::proto::coordinator::v1::node_service_server::NodeServiceServer;
@@ -9,8 +9,9 @@ use ::api::proto::coordinator::v1::pod_service_server::PodServiceServer;
 use ::api::proto::coordinator::v1::stateful_set_service_server::StatefulSetServiceServer;
 use ::api::proto::coordinator::v1::system_service_server::SystemServiceServer;
 use serde_json::json;
-use service_kit::{Channel, Context, Error, Running, Server, Target, connect, sized_server};
-use tokio::task::JoinSet;
+use service_kit::{BoundServer, CancellationToken, Channel, Context, Error, Running, Server, Target, connect, sized_server};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::DropGuard;
 
 use crate::api::{Front, NAMESPACE_DEFAULT, System};
 use crate::config::Config;
@@ -23,7 +24,7 @@ use crate::pods::report::Reports;
 use crate::sets::{Planners, Sets};
 use crate::store::{Batch, EmbeddedStore, Precondition, StateStore, Write};
 use crate::volumes::Volumes;
-use crate::world::{Key, Transaction, World};
+use crate::world::{Key, Transaction, World, WorldError};
 use crate::{collect, driver};
 
 /// File of the state store in its directory.
@@ -47,17 +48,10 @@ pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
     let epoch = next_epoch(&*store).await?;
     let world = World::load(store).await.map_err(|error| failed("reading the state store", &error))?;
     let mut tasks = JoinSet::new();
-    let following = world.clone().follow(context.shutdown.clone());
-    let fatal = context.shutdown.clone();
-    tasks.spawn(async move {
-        if let Err(error) = following.await {
-            tracing::error!(
-                error = service_kit::status::chain(&error),
-                "the coordinator cannot follow its store and stops"
-            );
-            fatal.cancel();
-        }
-    });
+    // The world goes on until everyone who may wait for it has ended.
+    let followed = CancellationToken::new();
+    let following = tokio::spawn(world.clone().follow(followed.clone()));
+    let following = Following { task: following, end: followed.drop_guard() };
     create_first_objects(&world, &context).await?;
 
     let services = services(&config);
@@ -74,7 +68,7 @@ pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
     let names = Names::start(world.clone(), channel("identity-dns"), epoch, context.clone(), &mut tasks);
     let sets = Arc::new(Sets::new(world.clone(), planners, context.clone()));
     let volumes = Arc::new(Volumes::new(world.clone(), channel("volume-claim"), epoch, context.clone()));
-    let placement = Arc::new(Placement { world: world.clone(), context: context.clone() });
+    let placement = Arc::new(Placement { world: world.clone(), context: context.clone(), unplaced: Mutex::default() });
     let collector = Arc::new(collect::Collector { world: world.clone(), context: context.clone() });
     tasks.spawn(driver::run(sets.clone(), world.clone(), context.clone()));
     tasks.spawn(driver::run(volumes, world.clone(), context.clone()));
@@ -83,9 +77,10 @@ pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
 
     let machines = Machines::new(world.clone(), config.token.clone());
     let front = Front { world: world.clone(), context: context.clone() };
+    let supervised = world.clone();
     let nodes = Nodes {
         world: world.clone(),
-        reports: Reports { world, names },
+        reports: Reports { world, names, context: context.clone() },
         context: context.clone(),
         cluster_domain: config.cluster_domain.clone(),
         dns_address: config.dns_address.clone(),
@@ -107,12 +102,61 @@ pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
         .add(sized_server!(SystemServiceServer::new(system)));
     let bound = server.bind(&config.server).await?;
     let address = bound.tcp_address();
-    let task = tokio::spawn(async move {
-        let served = bound.serve(context).await;
-        while tasks.join_next().await.is_some() {}
-        served
-    });
+    let task = tokio::spawn(serve(bound, tasks, following, supervised, context));
     Ok(Running { name: NAME, address, task })
+}
+
+/// The task that keeps the world in step with the store. Dropping it ends the world.
+struct Following {
+    task: JoinHandle<Result<(), WorldError>>,
+    end: DropGuard,
+}
+
+/// Serves until shutdown, or until something without which the coordinator would only seem to live has ended: a
+/// controller, the world, or a store that takes no more writes. Then everything ends with an error, for the process to
+/// end and be started again.
+async fn serve(
+    bound: BoundServer,
+    mut tasks: JoinSet<()>,
+    following: Following,
+    world: Arc<World>,
+    context: Context,
+) -> Result<(), Error> {
+    let Following { task: mut followed, end } = following;
+    let serving = bound.serve(context.clone());
+    tokio::pin!(serving);
+    let broken = tokio::select! {
+        biased;
+        served = &mut serving => {
+            context.shutdown.cancel();
+            while tasks.join_next().await.is_some() {}
+            end.disarm().cancel();
+            return served;
+        }
+        error = world.failed() => failed("writing to the state store", &error),
+        ended = &mut followed => match ended {
+            Ok(Err(error)) => failed("following the state store", &error),
+            Ok(Ok(())) => Error::service(NAME, "the state store is no longer followed"),
+            Err(error) => failed("following the state store", &error),
+        },
+        Some(ended) = tasks.join_next() => match ended {
+            // At shutdown controllers may end before the server has noticed.
+            _ if context.shutdown.is_cancelled() => {
+                let served = serving.await;
+                while tasks.join_next().await.is_some() {}
+                end.disarm().cancel();
+                return served;
+            }
+            Ok(()) => Error::service(NAME, "a controller ended by itself"),
+            Err(error) => failed("running a controller", &error),
+        },
+    };
+    tracing::error!(error = service_kit::status::chain(&broken), "the coordinator stops");
+    context.shutdown.cancel();
+    drop(end);
+    let _ = serving.await;
+    tasks.shutdown().await;
+    Err(broken)
 }
 
 fn services(config: &Config) -> Vec<(&'static str, Target, Channel)> {

@@ -40,8 +40,11 @@ pub use watch::Watch;
 pub const KEY_BYTES_MAX: usize = 1024;
 /// Largest value, in bytes: a ConfigMap or Secret holds up to 1 MiB, which grows by a third as base64.
 pub const VALUE_BYTES_MAX: usize = 1536 * 1024;
-/// Most writes in one batch, and most preconditions: a reconcile pass over a set of a thousand pods fits.
+/// Most writes in one batch: a reconcile pass over a set of a thousand pods fits.
 pub const BATCH_ITEMS_MAX: usize = 4096;
+/// Most preconditions of one batch: a decision may rest on every pod and claim of a set of ten thousand, several times
+/// over. They cost a look-up each and are not stored.
+pub const BATCH_PRECONDITIONS_MAX: usize = 65_536;
 /// Most bytes of keys and values in one batch: twice the largest request of the public API.
 pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 

@@ -78,6 +78,10 @@ pub struct World {
     state: RwLock<State>,
     revision: watch::Sender<StoreRevision>,
     commits: broadcast::Sender<Arc<Commit>>,
+    /// Cancelled when the world does not go on: what is committed from then on is never seen.
+    ended: CancellationToken,
+    /// The first error after which the store takes no more writes.
+    fatal: watch::Sender<Option<StoreError>>,
 }
 
 impl World {
@@ -93,6 +97,8 @@ impl World {
             state: RwLock::new(state),
             revision: watch::Sender::new(revision),
             commits: broadcast::Sender::new(CHANGES_BUFFERED_MAX),
+            ended: CancellationToken::new(),
+            fatal: watch::Sender::new(None),
         };
         Ok(Arc::new(world))
     }
@@ -102,6 +108,8 @@ impl World {
     /// # Errors
     /// Where the store fails, or holds what cannot be decoded: the process must not go on with a stale view.
     pub async fn follow(self: Arc<Self>, shutdown: CancellationToken) -> Result<(), WorldError> {
+        // Whoever waits to read what it wrote must not wait for ever once nobody follows.
+        let _ended = self.ended.clone().drop_guard();
         let mut watch = self.store.watch(PREFIX, self.revision()).await?;
         loop {
             let changes = tokio::select! {
@@ -177,17 +185,41 @@ impl World {
     /// Commits, all or nothing, and returns when reads see it. An empty transaction does nothing.
     ///
     /// # Errors
-    /// [`CommitError::Conflict`] where something is not as the transaction expects; nothing has changed then.
+    /// [`CommitError::Conflict`] where something is not as the transaction expects; nothing has changed then. After an
+    /// error of the store that is fatal, [`World::failed`] tells whoever runs the process.
     ///
     /// # Cancel safety
     /// A dropped call may or may not have committed.
     pub async fn commit(&self, transaction: Transaction) -> Result<StoreRevision, CommitError> {
         let Some(batch) = transaction.into_batch() else { return Ok(self.revision()) };
-        let revision = self.store.commit(batch).await?;
+        let revision = match self.store.commit(batch).await {
+            Ok(revision) => revision,
+            Err(CommitError::Store(error)) if error.is_fatal() => {
+                self.fatal.send_if_modified(|first| {
+                    let new = first.is_none();
+                    first.get_or_insert_with(|| error.clone());
+                    new
+                });
+                return Err(error.into());
+            }
+            Err(error) => return Err(error),
+        };
         let mut seen = self.revision.subscribe();
-        // The sender lives as long as self, so this cannot fail.
-        let _ = seen.wait_for(|seen| *seen >= revision).await;
-        Ok(revision)
+        tokio::select! {
+            biased;
+            // The sender lives as long as self, so this cannot fail.
+            _ = seen.wait_for(|seen| *seen >= revision) => Ok(revision),
+            // Durable, but it will not be read here any more.
+            () = self.ended.cancelled() => Err(StoreError::Closed.into()),
+        }
+    }
+
+    /// Returns when the store takes no more writes, with the reason: the process must end and start again.
+    pub async fn failed(&self) -> StoreError {
+        let mut fatal = self.fatal.subscribe();
+        let first = fatal.wait_for(Option::is_some).await;
+        // The sender lives as long as self.
+        first.ok().and_then(|error| error.clone()).unwrap_or(StoreError::Closed)
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
@@ -216,9 +248,10 @@ impl World {
     }
 
     fn announce(&self, revision: StoreRevision, changes: Vec<Change>) {
-        self.revision.send_replace(revision);
-        // Nobody may be listening; that is fine.
+        // Changes first: whoever sees a revision finds every change up to it in its subscription. Nobody may be
+        // listening; that is fine.
         let _ = self.commits.send(Arc::new(Commit { revision, changes }));
+        self.revision.send_replace(revision);
     }
 }
 
@@ -243,6 +276,12 @@ impl View<'_> {
     #[must_use]
     pub fn list(&self, kind: api::manifest::Kind, namespace: Option<&str>) -> Vec<Arc<Object>> {
         self.0.list(kind, namespace)
+    }
+
+    /// Objects of a kind in a namespace whose names begin with `prefix`, by name.
+    #[must_use]
+    pub fn named(&self, kind: api::manifest::Kind, namespace: &str, prefix: &str) -> Vec<Arc<Object>> {
+        self.0.named(kind, namespace, prefix)
     }
 
     /// Objects that name `uid` as an owner, by key.

@@ -40,7 +40,7 @@ pub struct Config {
     /// Directories that no container may see except through its mounts, besides `state_dir`: whatever holds volumes,
     /// databases and tokens.
     pub masked: Vec<PathBuf>,
-    /// File that extends the built-in catalogue of images.
+    /// File that extends the built-in catalogue of images. It may be missing, and may change at any time.
     pub catalogue: Option<PathBuf>,
     /// Where the coordinator reaches this runtime, host:port or unix:PATH; none means where it listens.
     pub advertise: Option<String>,

@@ -21,6 +21,7 @@ pub mod security;
 pub mod status;
 pub mod volumes;
 pub mod worker;
+pub mod zone;
 
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,9 @@ const MESSAGES_MAX: usize = 64;
 
 /// How often an event is sent before it is given up: events are for people, and old news is no news.
 const EVENT_TRIES_MAX: u32 = 5;
+
+/// How often hosts files are compared with what they should be, even if no name changed.
+const HOSTS_RECHECK: Duration = Duration::from_secs(5);
 
 /// What the watch told.
 enum Told {
@@ -168,7 +172,10 @@ impl Kubelet {
         helpers.spawn(watch_assignments(self.shared.clone(), sender));
         helpers.spawn(send_events(self.shared.clone(), events));
         helpers.spawn(wake_on_change(self.shared.clone(), self.pods.clone()));
-        helpers.spawn(spread_names(self.shared.clone(), self.pods.clone()));
+        if self.shared.capabilities.nameserver.is_none() {
+            helpers.spawn(zone::follow(self.shared.clone()));
+            helpers.spawn(spread_names(self.shared.clone(), self.pods.clone()));
+        }
         let shutdown = self.shared.shutdown.clone();
         loop {
             tokio::select! {
@@ -365,7 +372,11 @@ async fn wake_on_change(shared: Arc<Shared>, pods: Pods) {
 /// Keeps the hosts files up to date where there is no name server on port 53.
 async fn spread_names(shared: Arc<Shared>, pods: Pods) {
     let mut others = shared.others.subscribe();
-    while others.changed().await.is_ok() {
+    loop {
+        // A container that started meanwhile may have written what was true a moment before.
+        if let Ok(Err(_)) = tokio::time::timeout(HOSTS_RECHECK, others.changed()).await {
+            return;
+        }
         let list = others.borrow_and_update().clone();
         let all: Vec<_> = {
             let inner = pods.lock();

@@ -115,10 +115,8 @@ async fn start_over(
 ) -> Result<Running, service_kit::Error> {
     make_private(&config.state_dir).map_err(|error| service_kit::Error::start(SERVICE, error))?;
     let executable = config.executable.clone().or_else(|| std::env::current_exe().ok());
-    let mut catalogue = Catalogue::built_in(executable.as_deref());
-    if let Some(path) = &config.catalogue {
-        catalogue.extend_from(path).map_err(|error| service_kit::Error::start(SERVICE, error))?;
-    }
+    let catalogue = Catalogue::built_in(executable.as_deref()).with_file(config.catalogue.clone());
+    catalogue.of_user().map_err(|error| service_kit::Error::start(SERVICE, error))?;
     let memory_dir = config.memory_dir.clone().filter(|path| is_writable(path));
     let pods = Pods::new(config.state_dir.clone(), memory_dir.clone());
     let runtime = PodRuntime::new(backend.clone(), pods.clone(), context.shutdown.clone());

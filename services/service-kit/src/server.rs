@@ -10,8 +10,7 @@
 //! answering; a stream that has begun is never cut.
 //!
 //! **Shutdown.** When [`Context::shutdown`] is cancelled: health turns to `NOT_SERVING`, listeners close, calls in flight
-//! get [`DRAIN_GRACE`](crate::limits::DRAIN_GRACE), then connections are dropped. Streams of a service have to end on the
-//! same token.
+//! get [`DRAIN_GRACE`], then connections are dropped. Streams of a service have to end on the same token.
 
 mod connection;
 mod health;

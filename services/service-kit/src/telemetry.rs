@@ -1,6 +1,6 @@
 //! Logs, and traces over OTLP.
 //!
-//! Logs go to stderr. Spans go to the collector at [`Options::otlp_endpoint`]; without one nothing is recorded at all.
+//! Logs go to stderr, and to a file where one is named. Spans go to the collector at [`Options::otlp_endpoint`]; without one nothing is recorded at all.
 //!
 //! Several services may live in one process, yet each has its spans under its own `service.name`. A span belongs to the
 //! service whose server span it is below (the field `service` that the server sets), or whose crate opened it; else to
@@ -9,11 +9,14 @@
 
 mod export;
 mod fields;
+mod file;
 pub(crate) mod propagation;
 mod sampler;
 
 use std::fmt;
 use std::panic;
+use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider as _;
@@ -30,6 +33,7 @@ use crate::status::panic_text;
 
 use self::export::PerService;
 use self::fields::ReadableFields;
+use self::file::LogFile;
 use self::sampler::ByService;
 
 pub use self::propagation::{current_traceparent, set_parent};
@@ -79,6 +83,9 @@ pub struct Options {
     pub log_format: LogFormat,
     /// What is logged, in the syntax of `RUST_LOG`. None: INFO, and warnings of libraries.
     pub filter: Option<String>,
+    /// A file that gets INFO and above, and warnings of libraries, whatever the filter says. It and the one before it,
+    /// with `.1` at the end, are kept, at most 8 MiB each.
+    pub log_file: Option<PathBuf>,
 }
 
 impl Options {
@@ -92,6 +99,7 @@ impl Options {
             sample_ratio: 1.0,
             log_format: LogFormat::Text,
             filter: None,
+            log_file: None,
         }
     }
 }
@@ -114,6 +122,14 @@ pub enum TelemetryError {
     /// The exporter cannot be made.
     #[error("the OTLP exporter cannot be made")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// The log file cannot be opened.
+    #[error("the log file {path:?} cannot be opened: {why}")]
+    LogFile {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// Telemetry was set up before.
     #[error("logging is set up already")]
     Twice,
@@ -172,7 +188,18 @@ pub fn init(options: &Options) -> Result<Guard, TelemetryError> {
         layer.with_filter(filter_fn(is_exported))
     });
     let logs = log_layer(options.log_format).with_filter(filter);
-    Registry::default().with(traces).with(logs).try_init().map_err(|_| TelemetryError::Twice)?;
+    let file = match &options.log_file {
+        Some(path) => {
+            let file = LogFile::open(path)
+                .map_err(|error| TelemetryError::LogFile { path: path.clone(), why: error.to_string() })?;
+            // A full disk is no reason to write about it.
+            let layer = tracing_subscriber::fmt::layer().with_ansi(false).log_internal_errors(false);
+            let layer = layer.fmt_fields(ReadableFields).with_writer(Mutex::new(file));
+            Some(layer.with_filter(EnvFilter::new(DEFAULT_FILTER)))
+        }
+        None => None,
+    };
+    Registry::default().with(traces).with(logs).with(file).try_init().map_err(|_| TelemetryError::Twice)?;
     log_panics();
     Ok(Guard { provider })
 }

@@ -23,7 +23,6 @@ pub(crate) use self::serve::{PeerArgs, ServeArgs, Service, TelemetryArgs, Tier};
     version,
     about = "Keeps StatefulSets: stable names, stable volumes, ordered starts, rolling updates. No cluster needed.",
     after_help = "Begin with `setkeeper up --demo`, or `setkeeper up` and then `setkeeper apply -f FILE`.",
-    disable_help_subcommand = true,
     max_term_width = 110
 )]
 pub(crate) struct Cli {

@@ -10,7 +10,7 @@ mod rollout;
 mod scale;
 mod version;
 
-pub(crate) use self::apply::{apply, read_manifests};
+pub(crate) use self::apply::{apply, send};
 pub(crate) use self::delete::delete;
 pub(crate) use self::describe::describe;
 pub(crate) use self::get::get;

@@ -51,11 +51,9 @@ impl DataDir {
     /// # Errors
     /// It cannot be made.
     pub(crate) fn create(&self) -> anyhow::Result<()> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.path)
-            .with_context(|| format!("the data directory {} cannot be made", self.path.display()))
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.path).with_context(|| {
+            format!("the data directory {} cannot be made; choose another with --data-dir", self.path.display())
+        })
     }
 
     /// Takes it for this process.
@@ -127,6 +125,18 @@ impl DataDir {
     #[must_use]
     pub(crate) fn volumes(&self) -> PathBuf {
         self.path.join("volumes")
+    }
+
+    /// What the user says image names mean, if there.
+    #[must_use]
+    pub(crate) fn images(&self) -> PathBuf {
+        self.path.join("images.yaml")
+    }
+
+    /// What `setkeeper up` logs.
+    #[must_use]
+    pub(crate) fn log_file(&self) -> PathBuf {
+        self.path.join("setkeeper.log")
     }
 
     /// A directory of a service's own.

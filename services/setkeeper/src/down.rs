@@ -26,7 +26,10 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Nothing runs, pods do not stop in time, or the process does not end.
 pub(crate) async fn down(global: &Global, args: &DownArgs, out: &mut impl Write) -> Outcome {
     let client = Client::new(global)?;
-    client.check().await?;
+    if let Err(error) = client.check().await {
+        let hint = if global.server.is_some() { "" } else { ", which finds the pods that go on; then: setkeeper down" };
+        return Err(Failure::Said(format!("{error}{hint}")));
+    }
     let wait = if args.now { NOW_WAIT } else { args.timeout };
     match tokio::time::timeout(wait, drain(&client, out)).await {
         Ok(drained) if !args.now => drained?,

@@ -81,6 +81,7 @@ impl Setup {
             token: self.token.clone(),
             tier: self.tier.into(),
             masked: vec![self.data.path().to_owned(), self.volumes.clone()],
+            catalogue: Some(self.data.images()),
             advertise: self.advertise.as_ref().map(ToString::to_string),
             ..pod_runtime::Config::new(self.node_name.clone(), self.peers.coordinator.clone(), directory)
         }
@@ -101,19 +102,20 @@ impl Setup {
     }
 }
 
-/// Sets up logs and traces. `quiet` logs only what a person must look at, where nobody says otherwise.
+/// Sets up logs and traces. With a file, stderr gets only what a person must look at, unless someone said what to log.
 pub(crate) fn telemetry(
     process: &'static str,
     services: Vec<&'static str>,
     args: &TelemetryArgs,
-    quiet: bool,
+    file: Option<PathBuf>,
 ) -> Result<Guard, Error> {
     let mut options = Options::new(process);
     options.services = services;
     options.otlp_endpoint = args.otlp_endpoint.clone().filter(|endpoint| !endpoint.is_empty());
     options.sample_ratio = args.trace_ratio;
     options.log_format = args.log_format.into();
-    options.filter = args.log.clone().or_else(|| quiet.then(|| "warn".to_owned()));
+    options.filter = args.log.clone().or_else(|| file.is_some().then(|| "warn".to_owned()));
+    options.log_file = file;
     Ok(telemetry::init(&options)?)
 }
 

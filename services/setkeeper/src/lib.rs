@@ -14,6 +14,7 @@ mod data_dir;
 mod down;
 mod failure;
 mod launch;
+mod manifests;
 mod print;
 mod references;
 mod serve;

@@ -2,6 +2,7 @@
 
 mod age;
 mod columns;
+mod decision;
 mod describe;
 mod json;
 mod pod;
@@ -9,10 +10,10 @@ mod refusal;
 mod rollout;
 mod table;
 
-pub(crate) use self::columns::{headers, labels, row};
+pub(crate) use self::columns::{headers, labels, row, sort_events};
 pub(crate) use self::describe::describe;
-pub(crate) use self::json::{as_json, as_yaml, name_of, qualified_name, resource_name, text};
+pub(crate) use self::json::{as_json, as_yaml, is_owned, name_of, ordinal, qualified_name, resource_name, text};
 pub(crate) use self::pod::summarize;
 pub(crate) use self::refusal::explain;
-pub(crate) use self::rollout::{Rollout, rollout};
+pub(crate) use self::rollout::{Progress, Rollout, progress, rollout};
 pub(crate) use self::table::Table;

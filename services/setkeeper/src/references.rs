@@ -18,8 +18,14 @@ pub(crate) struct Wanted {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ReferenceError {
     /// There is no such kind.
-    #[error("there is no kind {0:?}; there are {kinds}", kinds = known_kinds())]
+    #[error("there is no kind {0:?}; {hint}there are {kinds}", hint = nearest(.0), kinds = known_kinds())]
     UnknownKind(String),
+    /// Labels that cannot be read.
+    #[error("--selector: {part}; write it like app=web, tier!=db or 'app in (web,db)'")]
+    BadSelector {
+        /// What is wrong with which part.
+        part: String,
+    },
     /// Kinds and names are mixed up.
     #[error("{0:?} is no KIND/NAME: when one argument is written with a slash, all of them must be")]
     MixedForms(String),
@@ -87,12 +93,59 @@ pub(crate) fn kind(word: &str) -> Result<Kind, ReferenceError> {
     if group.is_none_or(right) { Ok(kind) } else { Err(unknown()) }
 }
 
+/// Whether labels can be read, before anybody is asked.
+///
+/// # Errors
+/// They cannot.
+pub(crate) fn check_selector(selector: Option<&str>) -> Result<(), ReferenceError> {
+    let Some(selector) = selector else { return Ok(()) };
+    match api::manifest::selector::Selector::parse(selector) {
+        Ok(_) => Ok(()),
+        Err(violation) => Err(ReferenceError::BadSelector { part: violation.description() }),
+    }
+}
+
 fn with_slash(word: &str) -> Result<Wanted, ReferenceError> {
     let (kind_word, name) = word.split_once('/').ok_or_else(|| ReferenceError::MixedForms(word.to_owned()))?;
     if name.is_empty() {
         return Err(ReferenceError::NoName(word.to_owned()));
     }
     Ok(Wanted { kind: kind(kind_word)?, name: Some(name.to_owned()) })
+}
+
+/// What a word with a slip was meant to be.
+fn nearest(word: &str) -> String {
+    let word = word.to_ascii_lowercase();
+    let names = Kind::all().flat_map(|kind| {
+        let singular = kind.name().to_ascii_lowercase();
+        kind.short_names().iter().map(|short| (*short).to_owned()).chain([kind.plural().to_owned(), singular])
+    });
+    // One slip for three letters; a word of two letters is no slip of another.
+    let slips_max = (word.chars().count() / 3).min(2);
+    let best = names.map(|name| (slips(&word, &name), name)).min();
+    match best {
+        Some((slips, name)) if slips <= slips_max => format!("did you mean {name}? "),
+        _ => String::new(),
+    }
+}
+
+/// Letters to add, leave out, change or swap with the next.
+fn slips(left: &str, right: &str) -> usize {
+    let (left, right): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
+    let mut rows = vec![(0..=right.len()).collect::<Vec<_>>()];
+    for i in 1..=left.len() {
+        let mut row = vec![i];
+        for j in 1..=right.len() {
+            let same = left[i - 1] == right[j - 1];
+            let mut least = (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + usize::from(!same));
+            if i > 1 && j > 1 && left[i - 1] == right[j - 2] && left[i - 2] == right[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(least);
+        }
+        rows.push(row);
+    }
+    rows[left.len()][right.len()]
 }
 
 fn known_kinds() -> String {
@@ -136,6 +189,16 @@ mod tests {
     fn what_is_not_understood_is_explained() {
         let error = read("deploy").expect_err("not here").to_string();
         assert!(error.contains("\"deploy\"") && error.contains("statefulsets (sts)"), "{error}");
+        for (word, hint) in
+            [("statefullset", "statefulset?"), ("pdos", "pods?"), ("evnets/x", "events?"), ("psv", "pv")]
+        {
+            let error = read(word).expect_err("a slip").to_string();
+            assert!(error.contains(&format!("did you mean {hint}")), "{error}");
+        }
+        assert!(!error.contains("did you mean"), "{error}");
+        assert!(check_selector(Some("app=web,tier in (a,b)")).is_ok());
+        let error = check_selector(Some("app in (web")).expect_err("unclosed").to_string();
+        assert!(error.contains("--selector") && error.contains("app=web"), "{error}");
         assert_eq!(read("sts/web pods"), Err(ReferenceError::MixedForms("pods".to_owned())));
         assert_eq!(read("sts/"), Err(ReferenceError::NoName("sts/".to_owned())));
         assert_eq!(read("sts,pods web"), Err(ReferenceError::NamesOfSeveralKinds));

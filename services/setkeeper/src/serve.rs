@@ -21,7 +21,7 @@ pub(crate) async fn serve(global: &Global, args: &ServeArgs) -> Outcome {
     let service = args.service;
     let data = DataDir::resolve(global.data_dir.as_deref())?;
     let failed = |error: service_kit::Error| Failure::new(service_kit::status::chain(&error));
-    let telemetry = launch::telemetry(service.name(), vec![service.name()], &args.telemetry, false).map_err(failed)?;
+    let telemetry = launch::telemetry(service.name(), vec![service.name()], &args.telemetry, None).map_err(failed)?;
     let token = if args.no_token { None } else { Some(shared_token(global, &data)?) };
     data.create()?;
     let mut setup = Setup {

@@ -14,6 +14,7 @@ mod resolve;
 
 use std::io::IsTerminal as _;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -24,10 +25,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::{Global, PeerArgs, Service, UpArgs};
 use crate::client::Client;
-use crate::commands::read_manifests;
+use crate::commands::send;
 use crate::data_dir::{DataDir, write_atomically};
-use crate::failure::{Explained as _, Failure, Outcome};
+use crate::failure::{Failure, Outcome};
 use crate::launch::{self, Setup};
+use crate::manifests::Manifests;
 
 /// Above the first port of the services: DNS.
 const DNS_PORT_OFFSET: u16 = 53;
@@ -58,26 +60,32 @@ struct Started {
 pub(crate) async fn up(global: &Global, args: &UpArgs) -> Outcome {
     // Read first: a manifest that is not there is no reason to start.
     let manifest = match &args.filename {
-        Some(file) => Some(read_manifests(std::slice::from_ref(file), false)?),
-        None => args.demo.then(|| demo::MANIFEST.to_owned()),
+        Some(file) => Some(Manifests::read(std::slice::from_ref(file), false)?),
+        None => args.demo.then(|| Manifests::from_text("demo.yaml", demo::MANIFEST)),
     };
     let data = DataDir::resolve(global.data_dir.as_deref())?;
     data.create()?;
     let _lock = data.lock()?;
     let _left_by_a_kill = std::fs::remove_file(data.down_mark());
     let token = Token::load_or_create(&data.token_file()).map_err(Error::from).map_err(failed)?;
-    let quiet = std::io::stderr().is_terminal();
+    // On a terminal people read; elsewhere something collects.
+    let log_file = std::io::stderr().is_terminal() && args.telemetry.log.is_none();
     let names = Service::ALL.map(Service::name).to_vec();
-    let telemetry = launch::telemetry("setkeeper", names, &args.telemetry, quiet).map_err(failed)?;
+    let telemetry =
+        launch::telemetry("setkeeper", names, &args.telemetry, log_file.then(|| data.log_file())).map_err(failed)?;
     let shutdown = signals::shutdown_token()?;
     let mut setup = setup(args, data, token);
     let mut started = Vec::new();
     let outcome = match start_all(args, &mut setup, &mut started).await {
-        Ok(()) => run(global, args, &setup, manifest, &mut started, &shutdown).await,
+        Ok(()) => run(global, args, &setup, manifest, log_file, &mut started, &shutdown).await,
         Err(error) => Err(explain(args, error)),
     };
-    if shutdown.is_cancelled() && !setup.data.down_mark().exists() {
-        say!("\nStopping. Pods go on; `setkeeper up` finds them again. To stop them too: setkeeper down");
+    if shutdown.is_cancelled() {
+        if setup.data.down_mark().exists() {
+            say!("\nStopping, as `setkeeper down` asks.");
+        } else {
+            say!("\nStopping. Pods go on; `setkeeper up` finds them again. To end pods as well, use `setkeeper down` instead.");
+        }
     }
     end_all(started).await;
     let _gone = std::fs::remove_file(setup.data.endpoints_file());
@@ -142,23 +150,24 @@ async fn run(
     global: &Global,
     args: &UpArgs,
     setup: &Setup,
-    manifest: Option<String>,
+    manifest: Option<Manifests>,
+    log_file: bool,
     started: &mut [Started],
     shutdown: &CancellationToken,
 ) -> Outcome {
-    announce(setup, started)?;
+    announce(setup, started, log_file)?;
     let client = Client::to(Target::Unix(setup.data.socket()));
     let greeting = async {
         let shown = match manifest {
             Some(manifest) => show_manifest(&client, global, args, setup, manifest).await,
             None => {
-                say!("\nReady. In another terminal: setkeeper apply -f FILE   (stop with Ctrl-C)");
+                say!("\nReady. In another terminal: {} apply -f FILE   (stop with Ctrl-C)", own_command(global));
                 Ok(())
             }
         };
         // A manifest that is refused is no reason to end: everything else runs.
         if let Err(Failure::Said(text)) = shown {
-            eprintln!("{text}\nSetkeeper goes on; correct it and use: setkeeper apply -f FILE");
+            eprintln!("{text}\nSetkeeper goes on; correct it and use: {} apply -f FILE", own_command(global));
         }
         std::future::pending::<()>().await;
     };
@@ -181,8 +190,8 @@ async fn run(
     }
 }
 
-async fn show_manifest(client: &Client, global: &Global, args: &UpArgs, setup: &Setup, manifest: String) -> Outcome {
-    let applied = client.apply(manifest, global.namespace(), false).await.explained(client)?;
+async fn show_manifest(client: &Client, global: &Global, args: &UpArgs, setup: &Setup, manifest: Manifests) -> Outcome {
+    let applied = send(client, &manifest, global.namespace(), false).await?;
     for warning in &applied.warnings {
         eprintln!("Warning: {warning}");
     }
@@ -191,13 +200,13 @@ async fn show_manifest(client: &Client, global: &Global, args: &UpArgs, setup: &
     say!("");
     follow::until_ready(client, &objects).await?;
     if args.demo {
-        demo::show(client, setup).await?;
+        demo::show(client, setup, &own_command(global)).await?;
     }
     Ok(())
 }
 
 /// Says where everything listens, to people and, as a file, to programs.
-fn announce(setup: &Setup, started: &[Started]) -> Outcome {
+fn announce(setup: &Setup, started: &[Started], log_file: bool) -> Outcome {
     let mut endpoints = serde_json::Map::new();
     say!("Setkeeper {}, data in {}\n", env!("CARGO_PKG_VERSION"), setup.data.path().display());
     for service in Service::ALL {
@@ -211,6 +220,9 @@ fn announce(setup: &Setup, started: &[Started]) -> Outcome {
         endpoints.insert(service.name().to_owned(), json!(address));
     }
     say!("  {:<19}{}   ({})", "dns", setup.dns_address, setup.cluster_domain);
+    if log_file {
+        say!("  {:<19}{}", "log", setup.data.log_file().display());
+    }
     endpoints.insert("dns".to_owned(), json!(setup.dns_address));
     endpoints.insert("clusterDomain".to_owned(), json!(setup.cluster_domain));
     endpoints.insert("socket".to_owned(), json!(setup.data.socket()));
@@ -235,6 +247,19 @@ async fn end_all(mut started: Vec<Started>) {
             tracing::warn!(service = running.name, "did not end in time and is dropped");
             abort.abort();
         }
+    }
+}
+
+/// How to call this program from another terminal: as it was called here, on the same data.
+fn own_command(global: &Global) -> String {
+    let typed = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    let program = match typed.components().count() {
+        0 | 1 => "setkeeper".to_owned(),
+        _ => typed.display().to_string(),
+    };
+    match &global.data_dir {
+        Some(directory) => format!("{program} --data-dir {}", directory.display()),
+        None => program,
     }
 }
 

@@ -60,7 +60,7 @@ fn what_is_not_understood_is_explained() {
         (&["scale", "pod/web-0", "--replicas=1"], 1, "only sets can"),
         (&["scale", "sts/web", "--replicas=-1"], 2, "--replicas"),
         (&["delete", "pods"], 1, "--all"),
-        (&["logs", "sts/web"], 1, "only pods have"),
+        (&["logs", "svc/web"], 1, "services have no log"),
         (&["apply", "-f", "/nonexistent.yaml"], 1, "/nonexistent.yaml"),
         (&["up", "-f", "/nonexistent.yaml"], 1, "/nonexistent.yaml"),
         (&["rollout", "status", "sts/web", "--timeout=soon"], 2, "90s"),

@@ -1,13 +1,16 @@
 //! From text to JSON values, within bounds.
 
-use std::fmt;
+mod json;
+mod lines;
+
 use std::sync::{Arc, OnceLock};
 
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::Value;
 use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{Options, Spanned};
 
+use self::json::{Strict, read_json};
+use self::lines::{Source, line};
 use super::violation::{Violation, ViolationKind};
 
 /// The longest manifest, in bytes: 2,000 objects of 8 KiB.
@@ -158,40 +161,6 @@ fn read_yaml(text: &str) -> Result<Vec<(usize, Value)>, serde_saphyr::Error> {
     Ok(documents.into_iter().map(|document| (line(&document.referenced), document.value.0)).collect())
 }
 
-/// Reads a stream of JSON objects; none if it is not JSON, so that it can be read as YAML.
-fn read_json(text: &str) -> Option<Result<Vec<(usize, Value)>, Violation>> {
-    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Strict>();
-    let (mut documents, mut nodes, mut line, mut counted) = (Vec::new(), 0, 1, 0);
-    loop {
-        let start = stream.byte_offset();
-        let blank = text[start..].len() - text[start..].trim_start().len();
-        line += text[counted..start + blank].matches('\n').count();
-        counted = start + blank;
-        match stream.next() {
-            None => return Some(Ok(documents)),
-            Some(Ok(Strict(value))) => {
-                if documents.len() >= DOCUMENTS_MAX || !within_bounds(&value, 0, &mut nodes) {
-                    let message = format!(
-                        "must have at most {DOCUMENTS_MAX} objects, {NODES_MAX} values and a depth of {DEPTH_MAX}"
-                    );
-                    return Some(Err(Violation::new(ViolationKind::Syntax, "", message)));
-                }
-                documents.push((line, value));
-            }
-            Some(Err(error)) if error.is_data() => {
-                let mut violation = Violation::new(ViolationKind::Syntax, "", error.to_string());
-                violation.line = Some(error.line());
-                return Some(Err(violation));
-            }
-            Some(Err(_)) => return None,
-        }
-    }
-}
-
-fn line(location: &serde_saphyr::Location) -> usize {
-    usize::try_from(location.line()).unwrap_or_default()
-}
-
 fn syntax_violation(text: &str, error: &serde_saphyr::Error) -> Violation {
     let at = error.location().map(|location| line(&location)).filter(|line| *line > 0);
     let indented_by_tab = |line: &str| line.trim_start_matches(' ').starts_with('\t');
@@ -221,196 +190,4 @@ fn tab_violation(line: usize) -> Violation {
     let violation =
         Violation::new(ViolationKind::Syntax, "", format!("YAML forbids tabs: line {line} is indented with one"));
     Violation { line: Some(line), ..violation.hint("indent it with spaces") }
-}
-
-/// The text of a manifest, kept to tell the lines of what is wrong with it.
-#[derive(Debug)]
-struct Source {
-    text: String,
-    lines: OnceLock<Vec<Lines>>,
-}
-
-impl Source {
-    /// Read on first use: only a manifest with mistakes needs its lines.
-    fn lines(&self) -> &[Lines] {
-        self.lines.get_or_init(|| {
-            let documents = serde_saphyr::from_multiple_with_options::<Spanned<Shape>>(&self.text, options());
-            let located =
-                |document: Spanned<Shape>| Lines { line: line(&document.referenced), members: document.value.0 };
-            documents.map(|documents| documents.into_iter().map(located).collect()).unwrap_or_default()
-        })
-    }
-}
-
-/// Lines of a value and of everything in it.
-#[derive(Debug)]
-struct Lines {
-    line: usize,
-    members: Vec<(String, Lines)>,
-}
-
-impl Lines {
-    fn find(&self, path: &str) -> &Self {
-        let path = path.trim_start_matches('.');
-        // A member may have dots in its name: annotations do. Items and entries are written in brackets.
-        let inside = self.members.iter().find_map(|(name, member)| {
-            let rest = match path.strip_prefix('[') {
-                Some(bracket) => bracket.strip_prefix(name.as_str())?.strip_prefix(']')?,
-                None => path.strip_prefix(name.as_str())?,
-            };
-            (rest.is_empty() || rest.starts_with(['.', '['])).then_some((member, rest))
-        });
-        match inside {
-            Some((member, rest)) if !rest.is_empty() => member.find(rest),
-            Some((member, _)) => member,
-            None => self,
-        }
-    }
-}
-
-/// The members of a value, with their lines.
-struct Shape(Vec<(String, Lines)>);
-
-impl<'de> Deserialize<'de> for Shape {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ShapeVisitor)
-    }
-}
-
-struct ShapeVisitor;
-
-impl<'de> Visitor<'de> for ShapeVisitor {
-    type Value = Shape;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Shape, E> {
-        Ok(Shape(Vec::new()))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Shape, E> {
-        Ok(Shape(Vec::new()))
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Shape, E> {
-        Ok(Shape(Vec::new()))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Shape, E> {
-        Ok(Shape(Vec::new()))
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Shape, E> {
-        Ok(Shape(Vec::new()))
-    }
-
-    fn visit_unit<E>(self) -> Result<Shape, E> {
-        Ok(Shape(Vec::new()))
-    }
-
-    fn visit_none<E>(self) -> Result<Shape, E> {
-        Ok(Shape(Vec::new()))
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Shape, D::Error> {
-        Shape::deserialize(deserializer)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Shape, A::Error> {
-        let mut members = Vec::new();
-        while let Some(item) = items.next_element::<Spanned<Shape>>()? {
-            let line = line(&item.referenced);
-            members.push((members.len().to_string(), Lines { line, members: item.value.0 }));
-        }
-        Ok(Shape(members))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Shape, A::Error> {
-        let mut members = Vec::new();
-        while let Some(key) = map.next_key::<Spanned<String>>()? {
-            let value = map.next_value::<Spanned<Shape>>()?;
-            members.push((key.value, Lines { line: line(&key.referenced), members: value.value.0 }));
-        }
-        Ok(Shape(members))
-    }
-}
-
-/// A JSON value whose objects have no key twice.
-struct Strict(Value);
-
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Self)
-    }
-}
-
-struct StrictVisitor;
-
-impl<'de> Visitor<'de> for StrictVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_bool<E>(self, flag: bool) -> Result<Value, E> {
-        Ok(Value::Bool(flag))
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
-        Ok(Value::from(number))
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
-        Ok(Value::from(number))
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Value, E> {
-        match super::strict::whole(number) {
-            Some(integer) => Ok(Value::from(integer)),
-            None => Number::from_f64(number).map(Value::Number).ok_or_else(|| E::custom("not a number that JSON has")),
-        }
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(Value::String(text.to_owned()))
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<Value, E> {
-        Ok(Value::String(text))
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_none<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut list = Vec::new();
-        while let Some(Strict(item)) = items.next_element()? {
-            list.push(item);
-        }
-        Ok(Value::Array(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut members = Map::new();
-        while let Some(key) = map.next_key::<String>()? {
-            let Strict(value) = map.next_value()?;
-            if members.contains_key(&key) {
-                return Err(A::Error::custom(format_args!("duplicate field \"{key}\"")));
-            }
-            members.insert(key, value);
-        }
-        Ok(Value::Object(members))
-    }
 }

@@ -51,7 +51,7 @@ impl ObjectService for Front {
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
         let request = request.into_inner();
         let filter = Filter::new(kind(&request.kind)?, &request.namespace, &request.label_selector, "")?;
-        let page = page(&self.world, &filter, request.page_size, &request.page_token);
+        let page = page(&self.world, &filter, request.page_size, &request.page_token)?;
         Ok(Response::new(ListResponse {
             objects: page.objects.iter().map(|object| visible(object)).collect(),
             next_page_token: page.next,

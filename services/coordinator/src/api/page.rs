@@ -23,6 +23,7 @@ pub(super) struct Filter {
     /// Empty means all.
     pub(super) namespace: String,
     pub(super) selector: Selector,
+    labels: bool,
     /// Empty means all.
     pub(super) name: String,
 }
@@ -30,17 +31,28 @@ pub(super) struct Filter {
 impl Filter {
     /// Reads a filter off a request.
     pub(super) fn new(kind: Kind, namespace: &str, selector: &str, name: &str) -> Result<Self, Status> {
+        let labels = !selector.trim().is_empty();
         let selector = Selector::parse(selector)
             .map_err(|why| invalid_argument("INVALID_SELECTOR", &format!("label_selector: {selector:?}: {why}")))?;
-        Ok(Self { kind, namespace: namespace.to_owned(), selector, name: name.to_owned() })
+        Ok(Self { kind, namespace: namespace.to_owned(), selector, labels, name: name.to_owned() })
     }
 
     /// Whether the caller wants to see this object.
     pub(super) fn admits(&self, object: &Object) -> bool {
+        self.in_scope(object)
+            && self.selector.matches_value(object.value.pointer("/metadata/labels").unwrap_or(&serde_json::Value::Null))
+    }
+
+    /// Whether its kind, namespace and name, which never change, are those the caller wants to see.
+    pub(super) fn in_scope(&self, object: &Object) -> bool {
         object.kind() == self.kind
             && (self.namespace.is_empty() || object.key.namespace == self.namespace || !self.kind.namespaced())
             && (self.name.is_empty() || object.key.name == self.name)
-            && self.selector.matches_value(object.value.pointer("/metadata/labels").unwrap_or(&serde_json::Value::Null))
+    }
+
+    /// Whether labels decide.
+    pub(super) fn by_labels(&self) -> bool {
+        self.labels
     }
 
     fn scope(&self) -> Option<&str> {
@@ -63,22 +75,43 @@ pub(super) struct Page {
 }
 
 /// One page of a list. The token is the place of the last object seen, so that a page never repeats or skips an
-/// object that was there all the time.
-pub(super) fn page(world: &World, filter: &Filter, size: u32, token: &str) -> Page {
+/// object that was there all the time; and the revision of the first page, which every page states: a watch from there
+/// misses nothing of what changed while the pages were read.
+pub(super) fn page(world: &World, filter: &Filter, size: u32, token: &str) -> Result<Page, Status> {
     let size = match usize::try_from(size).unwrap_or(PAGE_SIZE_MAX) {
         0 => PAGE_SIZE_DEFAULT,
         size => size.min(PAGE_SIZE_MAX),
     };
-    let (revision, objects) = filter.all(world);
-    let place = |object: &Object| format!("{}/{}", object.key.namespace, object.key.name);
-    let mut rest = objects.into_iter().skip_while(|object| !token.is_empty() && !after(object, token));
+    let after = if token.is_empty() { None } else { Some(Place::parse(token)?) };
+    let (now, objects) = filter.all(world);
+    let revision = after.as_ref().map_or(now.0, |place| place.revision);
+    let mut rest = objects.into_iter().skip_while(|object| after.as_ref().is_some_and(|place| !place.before(object)));
     let objects: Vec<_> = rest.by_ref().take(size).collect();
-    let next =
-        if rest.next().is_some() { objects.last().map(|last| place(last)).unwrap_or_default() } else { String::new() };
-    Page { objects, next, revision: revision.0 }
+    let next = match (rest.next(), objects.last()) {
+        (Some(_), Some(last)) => format!("{revision}/{}/{}", last.key.namespace, last.key.name),
+        _ => String::new(),
+    };
+    Ok(Page { objects, next, revision })
 }
 
-fn after(object: &Object, token: &str) -> bool {
-    let (namespace, name) = token.split_once('/').unwrap_or(("", token));
-    (object.key.namespace.as_str(), object.key.name.as_str()) > (namespace, name)
+/// Where a page ended.
+struct Place {
+    revision: u64,
+    namespace: String,
+    name: String,
+}
+
+impl Place {
+    fn parse(token: &str) -> Result<Self, Status> {
+        let place = || {
+            let mut parts = token.splitn(3, '/');
+            let revision = parts.next()?.parse().ok()?;
+            Some(Self { revision, namespace: parts.next()?.to_owned(), name: parts.next()?.to_owned() })
+        };
+        place().ok_or_else(|| invalid_argument("INVALID_PAGE_TOKEN", "page_token: is not one that a list answered with"))
+    }
+
+    fn before(&self, object: &Object) -> bool {
+        (self.namespace.as_str(), self.name.as_str()) < (object.key.namespace.as_str(), object.key.name.as_str())
+    }
 }

@@ -66,7 +66,7 @@ impl PodService for Pods {
     async fn list(&self, request: Request<ListPodsRequest>) -> Result<Response<ListPodsResponse>, Status> {
         let request = request.into_inner();
         let filter = Filter::new(Kind::Pod, &request.namespace, &request.label_selector, "")?;
-        let page = page(&self.front.world, &filter, request.page_size, &request.page_token);
+        let page = page(&self.front.world, &filter, request.page_size, &request.page_token)?;
         Ok(Response::new(ListPodsResponse {
             pods: page.objects.iter().map(|pod| visible(pod)).collect(),
             next_page_token: page.next,

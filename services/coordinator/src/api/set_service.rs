@@ -52,7 +52,7 @@ impl StatefulSetService for Front {
     ) -> Result<Response<ListStatefulSetsResponse>, Status> {
         let request = request.into_inner();
         let filter = Filter::new(Kind::StatefulSet, &request.namespace, &request.label_selector, "")?;
-        let page = page(&self.world, &filter, request.page_size, &request.page_token);
+        let page = page(&self.world, &filter, request.page_size, &request.page_token)?;
         Ok(Response::new(ListStatefulSetsResponse {
             stateful_sets: page.objects.iter().map(|set| visible(set)).collect(),
             next_page_token: page.next,

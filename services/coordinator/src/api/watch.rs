@@ -1,5 +1,6 @@
 //! Watches: what exists, then every change, in order and without gaps.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use prost_types::Struct;
@@ -37,6 +38,7 @@ pub(super) async fn watch<T: Send + 'static>(
     let mut changes = world.store().watch(PREFIX, start).await.map_err(|error| watch_status(&error))?;
     let (feed, receiver) = mpsc::channel(FEED_BUFFERED_MAX);
     let shutdown = context.shutdown.clone();
+    let mut filter = Following::new(filter, from == 0, &existing);
     let following = async move {
         for object in existing {
             feed.send(Ok(tell(told("ADDED", &object, object.version.0)))).await.ok()?;
@@ -54,7 +56,7 @@ pub(super) async fn watch<T: Send + 'static>(
                 Err(error) => return feed.send(Err(watch_status(&error))).await.ok(),
             };
             for change in commit.changes {
-                if let Some(change) = tell_change(&filter, change, commit.revision) {
+                if let Some(change) = filter.tell(change, commit.revision) {
                     feed.send(Ok(tell(change))).await.ok()?;
                 }
             }
@@ -74,16 +76,56 @@ fn told(kind: &'static str, object: &Object, revision: u64) -> Told {
     Told { kind, object: Some(super::visible(object)), revision }
 }
 
-fn tell_change(filter: &Filter, change: Change, revision: StoreRevision) -> Option<Told> {
-    let (entry, kind) = match change {
-        Change::Put(entry) if entry.created == entry.modified => (entry, "ADDED"),
-        Change::Put(entry) => (entry, "MODIFIED"),
-        Change::Delete { last, .. } => (last, "DELETED"),
-    };
-    let key = Key::from_store(&entry.key).filter(|key| key.kind == filter.kind)?;
-    let value = serde_json::from_slice(&entry.value).ok()?;
-    let object = Object::new(key, value, entry.modified);
-    filter.admits(&object).then(|| told(kind, &object, revision.0))
+/// A filter, and which objects it let through: one that comes to match is ADDED, one that no longer does is DELETED.
+struct Following {
+    filter: Filter,
+    /// Whether each object matched when last seen. Kept only where labels decide, which change.
+    matched: HashMap<Key, bool>,
+    /// Whether objects never seen are known not to match.
+    complete: bool,
+}
+
+impl Following {
+    fn new(filter: Filter, complete: bool, existing: &[Arc<Object>]) -> Self {
+        let matched = match filter.by_labels() {
+            true => existing.iter().map(|object| (object.key.clone(), true)).collect(),
+            false => HashMap::new(),
+        };
+        Self { filter, matched, complete }
+    }
+
+    fn tell(&mut self, change: Change, revision: StoreRevision) -> Option<Told> {
+        let (entry, kind) = match change {
+            Change::Put(entry) if entry.created == entry.modified => (entry, "ADDED"),
+            Change::Put(entry) => (entry, "MODIFIED"),
+            Change::Delete { last, .. } => (last, "DELETED"),
+        };
+        let key = Key::from_store(&entry.key).filter(|key| key.kind == self.filter.kind)?;
+        let value = serde_json::from_slice(&entry.value).ok()?;
+        let object = Object::new(key, value, entry.modified);
+        if !self.filter.in_scope(&object) {
+            return None;
+        }
+        let matches = self.filter.admits(&object);
+        if !self.filter.by_labels() {
+            return matches.then(|| told(kind, &object, revision.0));
+        }
+        let before = match kind {
+            "DELETED" => self.matched.remove(&object.key),
+            _ => self.matched.insert(object.key.clone(), matches),
+        };
+        // Whether an object matched before this watch began is not known where it began in the past: then it is told
+        // as gone, which is harmless to who never saw it.
+        let before = before.or((self.complete || kind == "ADDED").then_some(false));
+        let kind = match (kind, before, matches) {
+            ("DELETED", _, matches) => matches.then_some("DELETED"),
+            (_, Some(false), true) => Some("ADDED"),
+            (kind, _, true) => Some(kind),
+            (_, Some(false), false) => None,
+            (_, _, false) => Some("DELETED"),
+        };
+        kind.map(|kind| told(kind, &object, revision.0))
+    }
 }
 
 fn watch_status(error: &StoreError) -> Status {

@@ -12,6 +12,9 @@ use api::proto::coordinator::v1::{
     ReportPodStatusRequest, ReportPodStatusResponse, Synced, WatchAssignmentsRequest, WatchAssignmentsResponse,
 };
 use domain::{Uid, is_dns_subdomain};
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use service_kit::Context;
 use tokio::sync::broadcast::error::RecvError;
@@ -22,7 +25,8 @@ use tonic::{Request, Response, Status};
 use super::assignments::{assignment, concerned};
 use super::report::{Report, Reports};
 use crate::events::{self, Event};
-use crate::objects::time_text;
+use crate::objects::{object_mut, set_condition, time_text};
+use crate::store::CommitError;
 use crate::world::{Commit, Key, Object, Transaction, World};
 
 /// Messages a slow machine may be behind before the feed waits for it.
@@ -41,6 +45,9 @@ pub(crate) struct Nodes {
     pub(crate) dns_address: String,
 }
 
+/// Tries of one registration against others of the same name.
+const TRIES_MAX: u32 = 16;
+
 type Feed = mpsc::Sender<Result<WatchAssignmentsResponse, Status>>;
 
 #[tonic::async_trait]
@@ -58,7 +65,16 @@ impl NodeService for Nodes {
             return Err(invalid("INVALID_NODE", "runtime_address: must be host:port or unix:PATH"));
         }
         let this = self.clone();
-        detached(async move { this.register(&node).await }).await?;
+        detached(async move {
+            for _ in 0..TRIES_MAX {
+                match this.register(&node).await {
+                    Err(CommitError::Conflict { .. }) => {}
+                    done => return done.map_err(crate::error::commit_status),
+                }
+            }
+            Err(crate::api::busy(&Key::new(Kind::Node, "", &node.name)))
+        })
+        .await?;
         Ok(Response::new(RegisterNodeResponse {
             store_id: self.world.store_id().to_owned(),
             cluster_domain: self.cluster_domain.clone(),
@@ -93,8 +109,7 @@ impl NodeService for Nodes {
         request: Request<ReportPodStatusRequest>,
     ) -> Result<Response<ReportPodStatusResponse>, Status> {
         let request = request.into_inner();
-        let report = Report::new(&request.namespace, &request.name, &request.uid, &request.status, request.stopped)
-            .map_err(crate::error::report_status)?;
+        let report = Report::new(&request).map_err(crate::error::report_status)?;
         let reports = self.reports.clone();
         let revision =
             detached(async move { reports.take(&report).await.map_err(crate::error::report_status) }).await?;
@@ -109,6 +124,9 @@ impl NodeService for Nodes {
         if request.reason.is_empty() || !["Normal", "Warning"].contains(&request.r#type.as_str()) {
             return Err(invalid("INVALID_EVENT", "type must be Normal or Warning, reason must not be empty"));
         }
+        for (field, text) in [("namespace", &request.namespace), ("name", &request.name)] {
+            is_dns_subdomain(text).map_err(|why| invalid("INVALID_EVENT", &format!("{field}: {text:?}: {why}")))?;
+        }
         let event = Event { warning: request.r#type == "Warning", reason: request.reason, message: request.message };
         let key = Key::new(Kind::Pod, &request.namespace, &request.name);
         let mut transaction = Transaction::default();
@@ -121,17 +139,19 @@ impl NodeService for Nodes {
 }
 
 impl Nodes {
-    async fn register(&self, node: &RegisterNodeRequest) -> Result<(), Status> {
+    async fn register(&self, node: &RegisterNodeRequest) -> Result<(), CommitError> {
         let key = Key::new(Kind::Node, "", &node.name);
         let old = self.world.get(&key);
         let text = |pointer: &str| old.as_ref().map(|old| old.text(pointer).to_owned()).filter(|text| !text.is_empty());
-        let value = json!({
+        let now = self.context.clock.now();
+        let created = || time_text(now);
+        let mut value = json!({
             "apiVersion": "v1",
             "kind": "Node",
             "metadata": {
                 "name": node.name,
                 "uid": text("/metadata/uid").unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
-                "creationTimestamp": text("/metadata/creationTimestamp").unwrap_or_else(|| time_text(self.context.clock.now())),
+                "creationTimestamp": text("/metadata/creationTimestamp").unwrap_or_else(created),
                 "labels": { "kubernetes.io/hostname": node.name },
                 "annotations": {
                     "setkeeper.dev/runtime-address": node.runtime_address,
@@ -145,6 +165,10 @@ impl Nodes {
                 { "type": "InternalIP", "address": node.host_ip },
             ]},
         });
+        let conditions = old.as_ref().and_then(|old| old.value.pointer("/status/conditions")).cloned();
+        let status = object_mut(&mut value, "status");
+        status.extend(conditions.map(|conditions| ("conditions".to_owned(), conditions)));
+        set_condition(status, "Ready", "True", ("NodeRegistered", "its runtime has registered"), now);
         let mut transaction = Transaction::default();
         match old {
             Some(old) => {
@@ -155,55 +179,65 @@ impl Nodes {
             }
             None => transaction.create(key, value),
         }
-        self.world.commit(transaction).await.map_err(crate::error::commit_status)?;
-        Ok(())
+        self.world.commit(transaction).await.map(drop)
     }
 
     /// Sends everything, then changes, until the machine hangs up.
     async fn feed(&self, node: &str, feed: &Feed) -> Option<()> {
         let mut commits = self.world.subscribe();
-        let mut sent = self.send_all(node, feed).await?;
+        let mut told = self.send_all(node, feed).await?;
         loop {
-            match commits.recv().await {
-                Ok(commit) => self.send_changes(node, feed, &commit, &mut sent).await?,
+            let commit = tokio::select! {
+                biased;
+                Some((key, uid)) = told.stopping.next() => {
+                    told.withdrawing.remove(&key);
+                    self.send_stopping(feed, &key, &uid).await?;
+                    continue;
+                }
+                commit = commits.recv() => commit,
+            };
+            match commit {
+                Ok(commit) => self.send_changes(node, feed, &commit, &mut told).await?,
                 Err(RecvError::Lagged(_)) => {
                     // What was missed may include deletions: everything anew, and what is no longer there.
                     let fresh = self.send_all(node, feed).await?;
-                    for (key, uid) in sent.iter().filter(|(key, uid)| fresh.get(key) != Some(uid)) {
+                    for (key, uid) in told.sent.iter().filter(|(key, uid)| fresh.sent.get(key) != Some(uid)) {
                         send(feed, gone(key, uid)).await?;
                     }
-                    sent = fresh;
+                    told = fresh;
                 }
                 Err(RecvError::Closed) => return None,
             }
         }
     }
 
-    async fn send_all(&self, node: &str, feed: &Feed) -> Option<HashMap<Key, Uid>> {
+    /// Sends every pod, then says so. The names of all that are to stop are waited for together and before: a machine
+    /// that is not told of a pod until then would take it for one that is gone.
+    async fn send_all(&self, node: &str, feed: &Feed) -> Option<Told> {
+        let here = |pod: &Arc<Object>| pod.text("/spec/nodeName") == node;
+        let stopping: Vec<_> = self.world.list(Kind::Pod, None).into_iter().filter(here).collect();
+        let stopping: Vec<_> = stopping.into_iter().filter(|pod| pod.deleting()).collect();
+        futures::future::join_all(stopping.iter().map(|pod| withdrawn(self.clone(), pod.clone()))).await;
         let (revision, assignments) = self.world.view(|view| {
-            let pods = view.list(Kind::Pod, None).into_iter().filter(|pod| pod.text("/spec/nodeName") == node);
+            let pods = view.list(Kind::Pod, None).into_iter().filter(here);
             let assignments: Vec<_> = pods.map(|pod| (assignment(view, &pod), pod)).collect();
             (view.revision(), assignments)
         });
-        let mut sent = HashMap::new();
+        let mut told = Told::default();
         for (assignment, pod) in assignments {
-            self.withdrawn(&pod).await;
             send(feed, Message::Assignment(assignment)).await?;
-            sent.insert(pod.key.clone(), pod.uid());
+            told.sent.insert(pod.key.clone(), pod.uid());
         }
         send(feed, Message::Synced(Synced { revision: revision.0 })).await?;
-        Some(sent)
+        Some(told)
     }
 
-    async fn send_changes(&self, node: &str, feed: &Feed, commit: &Commit, sent: &mut HashMap<Key, Uid>) -> Option<()> {
+    async fn send_changes(&self, node: &str, feed: &Feed, commit: &Commit, told: &mut Told) -> Option<()> {
         for change in &commit.changes {
             let was = change.old.as_ref().filter(|_| change.key.kind == Kind::Pod);
             let replaced = |old: &&Arc<Object>| change.new.as_ref().is_none_or(|new| new.uid() != old.uid());
-            if let Some(old) = was.filter(replaced)
-                && sent.get(&change.key) == Some(&old.uid())
-            {
-                sent.remove(&change.key);
-                send(feed, gone(&change.key, &old.uid())).await?;
+            if let Some(old) = was.filter(replaced) {
+                told.end(feed, &change.key, &old.uid()).await?;
             }
             if !matters(change) {
                 continue;
@@ -213,28 +247,82 @@ impl Nodes {
                 pods.map(|pod| (assignment(view, &pod), pod)).collect::<Vec<_>>()
             });
             for (assignment, pod) in assignments {
-                self.withdrawn(&pod).await;
-                sent.insert(pod.key.clone(), pod.uid());
-                send(feed, Message::Assignment(assignment)).await?;
+                // What is read here may be newer than this change: its predecessor ends first.
+                if let Some(before) = told.sent.get(&pod.key).filter(|before| **before != pod.uid()).cloned() {
+                    told.end(feed, &pod.key, &before).await?;
+                }
+                told.sent.insert(pod.key.clone(), pod.uid());
+                if !pod.deleting() || told.stops(self, &pod) {
+                    send(feed, Message::Assignment(assignment)).await?;
+                }
             }
         }
         Some(())
     }
 
-    /// Returns when a deleted pod's names are withdrawn, or the bounded wait for that is over.
-    async fn withdrawn(&self, pod: &Object) {
-        if !pod.deleting() || self.reports.names.wait_published(pod.version, WITHDRAW_WAIT_MAX).await {
-            return;
+    /// Tells that a pod is to stop, now that its names are withdrawn.
+    async fn send_stopping(&self, feed: &Feed, key: &Key, uid: &Uid) -> Option<()> {
+        let now = self.world.view(|view| {
+            let pod = view.get(key).filter(|pod| pod.uid() == *uid)?;
+            Some(assignment(view, &pod))
+        });
+        match now {
+            Some(assignment) => send(feed, Message::Assignment(assignment)).await,
+            // Its end is on its way.
+            None => Some(()),
         }
-        tracing::warn!(namespace = pod.key.namespace, pod = pod.key.name, "names are not withdrawn in time");
-        let message = "names were not withdrawn before the pod was stopped: identity-dns does not answer";
-        let mut transaction = Transaction::default();
-        let event = Event::warning("NamesNotWithdrawn", message);
-        let now = self.context.clock.now();
-        events::record(&mut transaction, &self.world, (&pod.key, &pod.uid().0), "coordinator", &event, now);
-        if let Err(error) = self.world.commit(transaction).await {
-            tracing::warn!(%error, "an event could not be stored");
+    }
+}
+
+type Stopping = BoxFuture<'static, (Key, Uid)>;
+
+/// What one machine was told.
+#[derive(Default)]
+struct Told {
+    sent: HashMap<Key, Uid>,
+    /// Pods whose deletion is kept back until their names are withdrawn; the others do not wait for them.
+    withdrawing: HashMap<Key, Uid>,
+    stopping: FuturesUnordered<Stopping>,
+}
+
+impl Told {
+    /// Tells that an incarnation is gone, if the machine knows it.
+    async fn end(&mut self, feed: &Feed, key: &Key, uid: &Uid) -> Option<()> {
+        if self.sent.get(key) != Some(uid) {
+            return Some(());
         }
+        self.sent.remove(key);
+        self.withdrawing.remove(key);
+        send(feed, gone(key, uid)).await
+    }
+
+    /// Whether a deleted pod may be told to stop now; if not, it will be.
+    fn stops(&mut self, nodes: &Nodes, pod: &Arc<Object>) -> bool {
+        if nodes.reports.names.is_published(pod.version) {
+            return self.withdrawing.get(&pod.key) != Some(&pod.uid());
+        }
+        if self.withdrawing.insert(pod.key.clone(), pod.uid()) != Some(pod.uid()) {
+            let waiting = withdrawn(nodes.clone(), pod.clone());
+            let which = (pod.key.clone(), pod.uid());
+            self.stopping.push(waiting.map(|()| which).boxed());
+        }
+        false
+    }
+}
+
+/// Returns when a deleted pod's names are withdrawn, or the bounded wait for that is over.
+async fn withdrawn(nodes: Nodes, pod: Arc<Object>) {
+    if nodes.reports.names.wait_published(pod.version, WITHDRAW_WAIT_MAX).await {
+        return;
+    }
+    tracing::warn!(namespace = pod.key.namespace, pod = pod.key.name, "names are not withdrawn in time");
+    let message = "names were not withdrawn before the pod was stopped: identity-dns does not answer";
+    let mut transaction = Transaction::default();
+    let event = Event::warning("NamesNotWithdrawn", message);
+    let now = nodes.context.clock.now();
+    events::record(&mut transaction, &nodes.world, (&pod.key, &pod.uid().0), "coordinator", &event, now);
+    if let Err(error) = nodes.world.commit(transaction).await {
+        tracing::warn!(%error, "an event could not be stored");
     }
 }
 
@@ -263,6 +351,10 @@ fn gone(key: &Key, uid: &Uid) -> Message {
 }
 
 /// Runs work with effects to its end even if the caller hangs up.
+///
+/// There is no record of finished operations: every call of the public API says what should be, compares it with what
+/// is, and changes nothing where they agree, so that repeating it is safe. A delete that must not hit a later
+/// incarnation carries a uid.
 pub(crate) async fn detached<T: Send + 'static>(
     work: impl Future<Output = Result<T, Status>> + Send + 'static,
 ) -> Result<T, Status> {

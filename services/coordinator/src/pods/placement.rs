@@ -1,7 +1,7 @@
 //! Which machine a pod runs on, and since when it may: its claims must be bound first.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 
 use api::manifest::Kind;
 use domain::Timestamp;
@@ -21,6 +21,8 @@ const PLACED_AT_ONCE_MAX: usize = 256;
 pub(crate) struct Placement {
     pub(crate) world: Arc<World>,
     pub(crate) context: service_kit::Context,
+    /// Pods that have no machine yet, or whose placement is not recorded: what a pass looks at, instead of all.
+    pub(crate) unplaced: Mutex<BTreeSet<Key>>,
 }
 
 /// Why a pod cannot be placed now.
@@ -146,14 +148,20 @@ impl Controller for Placement {
     type Key = ();
     const NAME: &'static str = "placement";
 
-    fn keys(&self, _: &World) -> Vec<()> {
+    fn keys(&self, world: &World) -> Vec<()> {
+        let pods = world.list(Kind::Pod, None);
+        let found = pods.iter().filter(|pod| unplaced(pod)).map(|pod| pod.key.clone());
+        // Added, not replaced: a change that was told already may be newer than this list.
+        self.unplaced.lock().expect("no holder of this lock panics").extend(found);
         vec![()]
     }
 
     fn affected(&self, _: &World, change: &Change) -> Vec<()> {
-        let unplaced = |object: &Arc<Object>| object.text("/spec/nodeName").is_empty();
+        if let Some(new) = change.new.as_ref().filter(|new| new.kind() == Kind::Pod && unplaced(new)) {
+            self.unplaced.lock().expect("no holder of this lock panics").insert(new.key.clone());
+        }
         let concerns = match change.key.kind {
-            Kind::Pod => change.new.as_ref().is_none_or(unplaced),
+            Kind::Pod => change.new.as_ref().is_none_or(|pod| unplaced(pod)),
             Kind::PersistentVolumeClaim => true,
             Kind::Node => change.old.is_none(),
             _ => false,
@@ -163,7 +171,10 @@ impl Controller for Placement {
 
     async fn pass(self: Arc<Self>, (): ()) -> Outcome {
         let now = self.context.clock.now();
-        let (transaction, more) = self.world.view(|view| plan(view, now));
+        let (transaction, more) = self.world.view(|view| {
+            let mut unplaced = self.unplaced.lock().expect("no holder of this lock panics");
+            plan(view, &mut unplaced, now)
+        });
         match self.world.commit(transaction).await {
             Ok(_) if more => Outcome::Stale,
             Ok(_) => Outcome::Settled,
@@ -173,15 +184,18 @@ impl Controller for Placement {
     }
 }
 
+/// Whether a pod still needs its machine.
+fn unplaced(pod: &Object) -> bool {
+    (pod.text("/spec/nodeName").is_empty() || condition(&pod.value, "PodScheduled").is_none()) && !pod.deleting()
+}
+
 /// Places what can be placed, and says of the rest why not. True if there is more than one commit should hold.
-fn plan(view: &View<'_>, now: Timestamp) -> (Transaction, bool) {
+fn plan(view: &View<'_>, unplaced_keys: &mut BTreeSet<Key>, now: Timestamp) -> (Transaction, bool) {
     let mut transaction = Transaction::default();
     // Claims for one pod only that this transaction gives away: the view does not show it yet.
     let mut given: BTreeMap<Key, String> = BTreeMap::new();
-    for pod in view.list(Kind::Pod, None) {
-        if !pod.text("/spec/nodeName").is_empty() && condition(&pod.value, "PodScheduled").is_some() || pod.deleting() {
-            continue;
-        }
+    unplaced_keys.retain(|key| view.get(key).is_some_and(|pod| unplaced(&pod)));
+    for pod in unplaced_keys.iter().filter_map(|key| view.get(key)) {
         if transaction.len() >= PLACED_AT_ONCE_MAX {
             return (transaction, true);
         }
@@ -263,7 +277,8 @@ mod tests {
     /// Machine of each of the pods `a` and `b`, or what their condition says.
     async fn outcome(objects: &[Value]) -> Vec<String> {
         let world = world(objects).await;
-        let (transaction, more) = world.view(|view| plan(view, Timestamp(0)));
+        let mut unplaced: BTreeSet<Key> = world.list(Kind::Pod, None).iter().map(|pod| pod.key.clone()).collect();
+        let (transaction, more) = world.view(|view| plan(view, &mut unplaced, Timestamp(0)));
         assert!(!more);
         let one = |name: &str| {
             let pod = transaction.pending(&Key::new(Kind::Pod, "default", name))?;

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::manifest::Kind;
+use api::proto::coordinator::v1::ReportPodStatusRequest;
 use domain::Uid;
 use serde_json::{Map, Value};
+use service_kit::Context;
 
+use crate::events::{self, Event};
 use crate::names::Names;
-use crate::objects::condition;
+use crate::objects::{condition, object_mut, set_condition};
 use crate::store::CommitError;
 use crate::world::{Key, Object, Transaction, World};
 
@@ -19,6 +22,9 @@ const TRIES_MAX: u32 = 16;
 
 /// How long a report waits for the names of a pod that became ready. The machine reports again after that.
 const ANNOUNCE_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Why a pod that its machine calls ready is not: its names do not lead to it yet.
+const NAMES_NOT_SERVED: &str = "NamesNotServed";
 
 /// Why a report is refused.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +40,14 @@ pub(crate) enum ReportError {
     /// The status makes no sense.
     #[error("status: {0}")]
     Invalid(String),
+    /// Another machine runs this pod.
+    #[error("pod {key} runs on machine {node:?}, not on the one that reports")]
+    OtherMachine {
+        /// Which.
+        key: Key,
+        /// Who has it.
+        node: String,
+    },
     /// The names of a ready pod could not be served in time.
     #[error("the names of {key} are not served yet: {why}")]
     NotServed {
@@ -52,11 +66,14 @@ pub(crate) enum ReportError {
 pub(crate) struct Reports {
     pub(crate) world: Arc<World>,
     pub(crate) names: Arc<Names>,
+    pub(crate) context: Context,
 }
 
 /// One report.
 #[derive(Debug, Clone)]
 pub(crate) struct Report {
+    /// Who reports.
+    pub(crate) node: String,
     /// Which pod.
     pub(crate) key: Key,
     /// Which incarnation.
@@ -69,14 +86,8 @@ pub(crate) struct Report {
 
 impl Report {
     /// Reads a report off the wire.
-    pub(crate) fn new(
-        namespace: &str,
-        name: &str,
-        uid: &str,
-        status: &[u8],
-        stopped: bool,
-    ) -> Result<Self, ReportError> {
-        let status: Value = serde_json::from_slice(status).map_err(|error| ReportError::Invalid(error.to_string()))?;
+    pub(crate) fn new(request: &ReportPodStatusRequest) -> Result<Self, ReportError> {
+        let status: Value = serde_json::from_slice(&request.status).map_err(|error| ReportError::Invalid(error.to_string()))?;
         let Value::Object(status) = status else { return Err(ReportError::Invalid("must be an object".to_owned())) };
         let phase = status.get("phase").and_then(Value::as_str).unwrap_or_default();
         if !["Pending", "Running", "Succeeded", "Failed", "Unknown"].contains(&phase) {
@@ -84,8 +95,9 @@ impl Report {
                 "phase: {phase:?} is none of Pending, Running, Succeeded, Failed"
             )));
         }
-        let key = Key::new(Kind::Pod, namespace, name);
-        Ok(Self { key, uid: Uid(uid.to_owned()), status, stopped })
+        let key = Key::new(Kind::Pod, &request.namespace, &request.name);
+        let (node, uid) = (request.node.clone(), Uid(request.uid.clone()));
+        Ok(Self { node, key, uid, status, stopped: request.stopped })
     }
 }
 
@@ -95,15 +107,27 @@ impl Reports {
         for _ in 0..TRIES_MAX {
             let gone = || ReportError::Gone { key: report.key.clone(), uid: report.uid.clone() };
             let pod = self.world.get(&report.key).filter(|pod| pod.uid() == report.uid).ok_or_else(gone)?;
+            let node = pod.text("/spec/nodeName");
+            if node != report.node {
+                return Err(ReportError::OtherMachine { key: report.key.clone(), node: node.to_owned() });
+            }
             let mut transaction = Transaction::default();
+            let mut refused = None;
             if report.stopped && pod.deleting() && pod.finalizers().next().is_none() {
                 transaction.delete(&pod);
-            } else if let Some(value) = merged(&pod, &report.status) {
-                self.announce(&pod, &value).await?;
-                transaction.update(&pod, value);
+            } else if let Some(value) = merged(&pod, &self.reported(report, &pod)) {
+                match self.announce(&pod, &value).await {
+                    Ok(()) => transaction.update(&pod, value),
+                    Err(error) => {
+                        self.not_served(&mut transaction, &pod, value, &error);
+                        refused = Some(error);
+                    }
+                }
+            } else {
+                self.names.withdraw(&pod.key);
             }
             match self.world.commit(transaction).await {
-                Ok(revision) => return Ok(revision),
+                Ok(revision) => return refused.map_or(Ok(revision), Err),
                 Err(CommitError::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -111,9 +135,41 @@ impl Reports {
         Err(ReportError::NotServed { key: report.key.clone(), why: "too many writers at once".to_owned() })
     }
 
-    /// Serves the names of a pod that becomes ready, or gets its address, before anyone can read so.
+    /// The status to store. A deleted pod that a finalizer holds has ended once its machine says so: nothing of it runs
+    /// that its removal would have to wait for.
+    fn reported(&self, report: &Report, pod: &Object) -> Map<String, Value> {
+        let mut status = report.status.clone();
+        let ended = status.get("phase").is_some_and(|phase| phase == "Succeeded" || phase == "Failed");
+        if report.stopped && pod.deleting() && !ended {
+            status.insert("phase".to_owned(), "Failed".into());
+        }
+        status
+    }
+
+    /// Stores all of a report but that the pod is ready, and why not: its names are not served. The machine reports
+    /// again, so this heals by itself.
+    fn not_served(&self, transaction: &mut Transaction, pod: &Object, mut value: Value, error: &ReportError) {
+        let now = self.context.clock.now();
+        let status = object_mut(&mut value, "status");
+        let before = condition(&pod.value, "Ready").cloned();
+        let conditions = status.get_mut("conditions").and_then(Value::as_array_mut);
+        if let Some(place) = conditions.and_then(|all| all.iter_mut().find(|one| one["type"] == "Ready")) {
+            // As it was, so that its time of transition stays.
+            *place = before.map_or_else(|| serde_json::json!({ "type": "Ready", "status": "False" }), Value::Object);
+        }
+        let message = error.to_string();
+        set_condition(status, "Ready", "False", (NAMES_NOT_SERVED, &message), now);
+        if value != pod.value {
+            let event = Event::warning(NAMES_NOT_SERVED, message);
+            events::record(transaction, &self.world, (&pod.key, &pod.uid().0), "coordinator", &event, now);
+            transaction.update(pod, value);
+        }
+    }
+
+    /// Serves the names of a pod that becomes ready, before anyone can read so.
     async fn announce(&self, pod: &Object, value: &Value) -> Result<(), ReportError> {
         if pod.deleting() || !names_appear(&pod.value, value) {
+            self.names.withdraw(&pod.key);
             return Ok(());
         }
         let after = Object::new(pod.key.clone(), value.clone(), pod.version);
@@ -127,12 +183,12 @@ impl Reports {
     }
 }
 
-/// Whether a status change may make names appear.
+/// Whether a status change makes names appear that lead to a ready pod. An address alone is published when it is stored.
 fn names_appear(before: &Value, after: &Value) -> bool {
     let ready =
         |value: &Value| condition(value, "Ready").is_some_and(|ready| ready.get("status").is_some_and(|s| s == "True"));
     let ip = |value: &Value| value.pointer("/status/podIP").cloned();
-    (ready(after) && !ready(before)) || (ip(after).is_some() && ip(after) != ip(before))
+    ready(after) && (!ready(before) || ip(after) != ip(before))
 }
 
 /// The pod with the reported status; none if that changes nothing. What the machine does not report is kept: PodScheduled

@@ -74,7 +74,7 @@ fn owned(world: &World, set: &Object) -> Vec<Arc<Object>> {
     owned.into_iter().filter(|object| object.kind() != Kind::Decision).collect()
 }
 
-fn without_owner(object: &Object, uid: &str) -> Value {
+pub(super) fn without_owner(object: &Object, uid: &str) -> Value {
     let mut value = object.value.clone();
     let metadata = object_mut(&mut value, "metadata");
     if let Some(owners) = metadata.get_mut("ownerReferences").and_then(Value::as_array_mut) {

@@ -1,7 +1,9 @@
 //! From a decision to transactions. Nothing is chosen here: the decision says all of it.
 
+use std::collections::BTreeSet;
+
 use api::manifest::{self, Kind};
-use domain::{Guard, PodCreation, PodDeletion, PodIdentity, Revision, RevisionChange, Step, Timestamp, pod_name};
+use domain::{Guard, Ordinal, PodCreation, PodDeletion, PodIdentity, Revision, RevisionChange, Step, Timestamp, pod_name};
 use serde_json::{Value, json};
 
 use super::scene::Scene;
@@ -15,6 +17,10 @@ use crate::world::{Key, Transaction, World, controller_reference};
 /// Writes of one transaction. A larger plan is committed in pieces, each resting on the set being unchanged; this keeps
 /// one commit well below the store's bound, and its fsync short.
 const WRITES_MAX: usize = 512;
+
+/// Bytes of one transaction, roughly: half of what the store takes at once, so that a large template does not make a
+/// plan that can never be committed.
+const BYTES_MAX: usize = crate::store::BATCH_BYTES_MAX / 2;
 
 /// Who says so, in events.
 const COMPONENT: &str = "statefulset-controller";
@@ -33,6 +39,8 @@ struct Writer<'a> {
     done: Vec<Transaction>,
     open: Transaction,
     steps: Vec<Step>,
+    /// Pods whose deletion is written: both planners may ask for one.
+    deleted: BTreeSet<Ordinal>,
 }
 
 /// Builds the transactions of a decision. The last one holds the status and may be empty otherwise.
@@ -42,7 +50,7 @@ pub(super) fn transactions(
     decision: &Decision,
     now: Timestamp,
 ) -> Result<Execution, String> {
-    let mut writer = Writer { world, scene, now, done: Vec::new(), open: Transaction::default(), steps: Vec::new() };
+    let mut writer = Writer { world, scene, now, done: Vec::new(), open: Transaction::default(), steps: Vec::new(), deleted: BTreeSet::new() };
     for change in &decision.update.revisions {
         writer.change_revision(change)?;
     }
@@ -76,7 +84,7 @@ impl Writer<'_> {
 
     /// Closes the open transaction if it is large. Status goes last, so the set itself is only ever guarded here.
     fn breathe(&mut self) {
-        if self.open.len() >= WRITES_MAX {
+        if self.open.len() >= WRITES_MAX || self.open.bytes() >= BYTES_MAX {
             self.open.unchanged(&self.scene.set);
             self.done.push(std::mem::take(&mut self.open));
         }
@@ -211,6 +219,9 @@ impl Writer<'_> {
             return Err(format!("a planner deletes a pod that it was not shown: ordinal {}", deletion.ordinal));
         };
         self.guard(deletion.ordinal, deletion.guard);
+        if !self.deleted.insert(deletion.ordinal) {
+            return Ok(());
+        }
         lifecycle::delete(&mut self.open, &pod, None, self.now);
         let set = &self.scene.set.key.name;
         let message = format!("Delete Pod {} in StatefulSet {set} successful", pod.key.name);
@@ -221,11 +232,11 @@ impl Writer<'_> {
     }
 
     /// Makes the transaction rest on the pods that the decision rests on.
-    fn guard(&mut self, ordinal: domain::Ordinal, guard: Guard) {
+    fn guard(&mut self, ordinal: Ordinal, guard: Guard) {
         let range = match guard {
             Guard::Pod => return,
             Guard::Predecessors => ordinal,
-            Guard::AllPods => domain::Ordinal(u32::MAX),
+            Guard::AllPods => Ordinal(u32::MAX),
         };
         for (_, pod) in self.scene.pods.iter().take_while(|(other, _)| *other < range) {
             self.open.unchanged(pod);

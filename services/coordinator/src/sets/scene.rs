@@ -28,6 +28,8 @@ pub(crate) struct Scene {
     pub(crate) pods: Vec<(Ordinal, Arc<Object>)>,
     /// Revision records that this set controls.
     pub(crate) revisions: Vec<Arc<Object>>,
+    /// Pods that this set controls although its selector, or their name, says that they are not its own.
+    pub(crate) strays: Vec<Arc<Object>>,
     /// Pods of this set's names that nobody controls.
     pub(crate) orphans: Vec<Arc<Object>>,
     /// Revision records of this set's labels that nobody controls.
@@ -60,20 +62,24 @@ impl Scene {
     fn of(view: &View<'_>, set: Arc<Object>, spec: SetSpec, draining: bool, now: Timestamp) -> Self {
         let owned = view.owned_by(&set.uid().0);
         let controlled = owned.into_iter().filter(|object| object.controller_uid() == Some(set.uid().0.as_str()));
-        let (mut pods, mut revisions) = (Vec::new(), Vec::new());
+        let selector = set.value.pointer("/spec/selector").and_then(|value| Selector::from_label_selector(value).ok());
+        let selects = |object: &Object| {
+            let labels = object.value.pointer("/metadata/labels").unwrap_or(&Value::Null);
+            selector.as_ref().is_none_or(|selector| selector.matches_value(labels))
+        };
+        let (mut pods, mut strays, mut revisions) = (Vec::new(), Vec::new(), Vec::new());
         for object in controlled {
             match object.kind() {
-                Kind::Pod => {
-                    if let Some(ordinal) = pod_ordinal(&set.key.name, &object.key.name) {
-                        pods.push((ordinal, object));
-                    }
-                }
+                Kind::Pod => match pod_ordinal(&set.key.name, &object.key.name).filter(|_| selects(&object)) {
+                    Some(ordinal) => pods.push((ordinal, object)),
+                    None => strays.push(object),
+                },
                 Kind::ControllerRevision => revisions.push(object),
                 _ => {}
             }
         }
         pods.sort_by_key(|(ordinal, _)| *ordinal);
-        let (orphans, orphan_revisions) = orphans(view, &set, &spec);
+        let (orphans, orphan_revisions) = orphans(view, &set);
         let snapshot = Snapshot {
             set: set_ref(&set),
             generation: Generation(set.value.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(1)),
@@ -84,7 +90,7 @@ impl Scene {
             spec,
             now,
         };
-        Self { set, pods, revisions, orphans, orphan_revisions, snapshot }
+        Self { set, pods, revisions, strays, orphans, orphan_revisions, snapshot }
     }
 
     /// What the update planner is asked.
@@ -126,25 +132,18 @@ fn intent(set: &Object, draining: bool) -> Intent {
 }
 
 /// Pods and revisions that were left behind when a set of this name was deleted without them.
-fn orphans(view: &View<'_>, set: &Object, spec: &SetSpec) -> (Vec<Arc<Object>>, Vec<Arc<Object>>) {
+fn orphans(view: &View<'_>, set: &Object) -> (Vec<Arc<Object>>, Vec<Arc<Object>>) {
     let none = (Vec::new(), Vec::new());
     let selector = set.value.pointer("/spec/selector").and_then(|value| Selector::from_label_selector(value).ok());
     let (Some(selector), false) = (selector, set.deleting()) else { return none };
     let matches =
         |object: &Object| selector.matches_value(object.value.pointer("/metadata/labels").unwrap_or(&Value::Null));
     let free = |object: &Arc<Object>| object.controller_uid().is_none() && !object.deleting();
-    let by_name = |ordinal| {
-        let name = domain::pod_name(&set.key.name, ordinal);
-        view.get(&Key::new(Kind::Pod, &set.key.namespace, &name)).filter(|pod| free(pod) && matches(pod))
-    };
-    // A set that has all its pods has no orphans to find; one that lacks some looks at those names only.
-    let pods = spec.ordinals().filter_map(by_name).collect::<Vec<_>>();
     let prefix = format!("{}-", set.key.name);
-    let revisions = view.list(Kind::ControllerRevision, Some(&set.key.namespace));
-    let revisions = revisions
-        .into_iter()
-        .filter(|revision| free(revision) && revision.key.name.starts_with(&prefix) && matches(revision));
-    (pods, revisions.collect())
+    let named = |kind| view.named(kind, &set.key.namespace, &prefix).into_iter().filter(|o| free(o) && matches(o));
+    // Those out of range too: they are adopted, then condemned.
+    let pods = named(Kind::Pod).filter(|pod| pod_ordinal(&set.key.name, &pod.key.name).is_some());
+    (pods.collect(), named(Kind::ControllerRevision).collect())
 }
 
 fn revision(object: &Object) -> Option<Revision> {

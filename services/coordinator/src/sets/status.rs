@@ -31,11 +31,18 @@ pub(super) fn with_status(
     fields.insert("observedGeneration".to_owned(), status.observed_generation.into());
     fields.insert("currentRevision".to_owned(), status.current_revision.0.as_str().into());
     fields.insert("updateRevision".to_owned(), status.update_revision.0.as_str().into());
-    conditions(fields, spec, status, waits, now);
+    let generation = set.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(1);
+    conditions(fields, (spec, generation), status, waits, now);
     (changed != *set).then_some(changed)
 }
 
-fn conditions(fields: &mut Map<String, Value>, spec: &SetSpec, status: &SetStatus, waits: &[Wait], now: Timestamp) {
+fn conditions(
+    fields: &mut Map<String, Value>,
+    (spec, generation): (&SetSpec, i64),
+    status: &SetStatus,
+    waits: &[Wait],
+    now: Timestamp,
+) {
     let (replicas, available) = (spec.replicas, status.available_replicas);
     let all = available >= replicas;
     let message = format!("{available} of {replicas} pods are available");
@@ -47,6 +54,7 @@ fn conditions(fields: &mut Map<String, Value>, spec: &SetSpec, status: &SetStatu
         now,
     );
     let done = all
+        && status.observed_generation == generation
         && status.replicas == replicas
         && status.updated_replicas == replicas
         && status.current_revision == status.update_revision;

@@ -7,7 +7,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::{
-    BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Batch, Change, Changes, CommitError, Entry, KEY_BYTES_MAX, Listing, Precondition,
+    BATCH_BYTES_MAX, BATCH_ITEMS_MAX, BATCH_PRECONDITIONS_MAX, Batch, Change, Changes, CommitError, Entry, KEY_BYTES_MAX, Listing, Precondition,
     StoreError, StoreRevision, VALUE_BYTES_MAX, Write,
 };
 
@@ -216,7 +216,7 @@ impl<'a> Staging<'a> {
 /// Checks what does not depend on the state, and returns the size of the batch in bytes.
 pub(super) fn validate(batch: &Batch) -> Result<usize, StoreError> {
     limit("number of writes in a batch", batch.writes.len(), BATCH_ITEMS_MAX)?;
-    limit("number of preconditions in a batch", batch.preconditions.len(), BATCH_ITEMS_MAX)?;
+    limit("number of preconditions in a batch", batch.preconditions.len(), BATCH_PRECONDITIONS_MAX)?;
     let mut bytes = 0;
     for precondition in &batch.preconditions {
         let (Precondition::Absent { key } | Precondition::ModifiedAt { key, .. }) = precondition;

@@ -27,6 +27,12 @@ impl State {
         self.objects.range(start..).take_while(|(key, _)| same(key)).map(|(_, object)| object.clone()).collect()
     }
 
+    pub(super) fn named(&self, kind: Kind, namespace: &str, prefix: &str) -> Vec<Arc<Object>> {
+        let start = Key { kind, namespace: namespace.to_owned(), name: prefix.to_owned() };
+        let same = |key: &Key| key.kind == kind && key.namespace == namespace && key.name.starts_with(prefix);
+        self.objects.range(start..).take_while(|(key, _)| same(key)).map(|(_, object)| object.clone()).collect()
+    }
+
     pub(super) fn owned_by(&self, uid: &str) -> Vec<Arc<Object>> {
         let keys = self.by_owner.get(uid).into_iter().flatten();
         keys.filter_map(|key| self.get(key)).collect()

@@ -12,6 +12,7 @@ use crate::store::{Batch, Precondition, StoreRevision, Write};
 pub struct Transaction {
     expected: BTreeMap<Key, Option<StoreRevision>>,
     writes: BTreeMap<Key, Option<Value>>,
+    bytes: usize,
 }
 
 impl Transaction {
@@ -27,6 +28,12 @@ impl Transaction {
         self.writes.len()
     }
 
+    /// How many bytes of JSON it writes, roughly; keys and preconditions not counted.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether it already writes `key`.
     #[must_use]
     pub fn touches(&self, key: &Key) -> bool {
@@ -36,13 +43,13 @@ impl Transaction {
     /// Creates an object that must not exist.
     pub fn create(&mut self, key: Key, value: Value) {
         self.expected.entry(key.clone()).or_insert(None);
-        self.writes.insert(key, Some(value));
+        self.put(key, value);
     }
 
     /// Replaces this very version of an object.
     pub fn update(&mut self, old: &Object, value: Value) {
         self.unchanged(old);
-        self.writes.insert(old.key.clone(), Some(value));
+        self.put(old.key.clone(), value);
     }
 
     /// Removes this very version of an object.
@@ -53,7 +60,15 @@ impl Transaction {
 
     /// Writes an object whatever is there. Only for records that nothing is decided from, such as events.
     pub fn record(&mut self, key: Key, value: Option<Value>) {
-        self.writes.insert(key, value);
+        match value {
+            Some(value) => self.put(key, value),
+            None => _ = self.writes.insert(key, None),
+        }
+    }
+
+    fn put(&mut self, key: Key, value: Value) {
+        self.bytes += size(&value);
+        self.writes.insert(key, Some(value));
     }
 
     /// Only if this version is still the stored one.
@@ -86,6 +101,17 @@ impl Transaction {
             None => Write::Delete { key: key.to_store() },
         });
         Some(Batch { preconditions: preconditions.collect(), writes: writes.collect() })
+    }
+}
+
+/// Bytes of a value as JSON, nearly.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 5,
+        Value::Number(_) => 8,
+        Value::String(text) => text.len() + 3,
+        Value::Array(items) => 2 + items.iter().map(size).sum::<usize>(),
+        Value::Object(fields) => 2 + fields.iter().map(|(name, value)| name.len() + 4 + size(value)).sum::<usize>(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What an image name means on a machine without images: a program of the machine, with arguments.
 //!
-//! Only for containers without a `command`. Users extend or replace entries in a YAML or JSON file:
+//! Only for containers without a `command`. Users extend or replace entries in a YAML or JSON file, which is read anew for
+//! every container, so that an entry counts as soon as it is written:
 //!
 //! ```yaml
 //! my-db:
@@ -43,19 +44,21 @@ pub struct Entry {
 
 /// Image names and what they mean.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Catalogue(BTreeMap<String, Entry>);
+pub struct Catalogue {
+    built_in: BTreeMap<String, Entry>,
+    file: Option<PathBuf>,
+}
 
-/// Why a catalogue cannot be used.
-#[derive(Debug, thiserror::Error)]
+/// Why a catalogue file cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CatalogueError {
     /// The file.
-    #[error("cannot read catalogue {path:?}")]
+    #[error("cannot read catalogue {path:?}: {why}")]
     Read {
         /// Which.
         path: PathBuf,
         /// Why.
-        #[source]
-        source: io::Error,
+        why: String,
     },
     /// What it says.
     #[error("cannot understand catalogue {path:?}: {why}")]
@@ -73,14 +76,19 @@ pub enum ImageError {
     /// Nobody knows the image.
     #[error(
         "image {image:?} is not in the catalogue: pods run programs of this machine, not images; add a `command` to the \
-         container, or {name:?} to the catalogue file"
+         container, or {name:?} to {file}"
     )]
     Unknown {
         /// As written.
         image: String,
         /// Without registry and tag.
         name: String,
+        /// Where an entry can be added.
+        file: String,
     },
+    /// The users' entries cannot be read.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
     /// The program is not there.
     #[error("image {image:?} runs {program}, which is not installed{hint}")]
     NotInstalled {
@@ -108,33 +116,44 @@ impl Catalogue {
             let entry = Entry { programs, args: strings(&["demo-workload"]), ..Entry::default() };
             entries.insert("setkeeper/demo".to_owned(), entry);
         }
-        Self(entries)
+        Self { built_in: entries, file: None }
     }
 
-    /// Adds or replaces what a file says.
+    /// The same with a file of the user's, whose entries come before those that are built in. It may be written later.
+    #[must_use]
+    pub fn with_file(self, path: Option<PathBuf>) -> Self {
+        Self { file: path, ..self }
+    }
+
+    /// What the file says now; nothing where there is none.
     ///
     /// # Errors
     /// The file cannot be read or understood.
-    pub fn extend_from(&mut self, path: &Path) -> Result<(), CatalogueError> {
-        let read = |source| CatalogueError::Read { path: path.to_owned(), source };
-        if std::fs::metadata(path).map_err(read)?.len() > FILE_SIZE_MAX {
-            return Err(read(io::Error::other(format!("larger than {FILE_SIZE_MAX} bytes"))));
-        }
-        let text = std::fs::read_to_string(path).map_err(read)?;
-        let more: BTreeMap<String, Entry> = serde_saphyr::from_str(&text)
-            .map_err(|error| CatalogueError::Parse { path: path.to_owned(), why: error.to_string() })?;
-        self.0.extend(more);
-        Ok(())
+    pub fn of_user(&self) -> Result<BTreeMap<String, Entry>, CatalogueError> {
+        let Some(path) = &self.file else { return Ok(BTreeMap::new()) };
+        let text = match read_bounded(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            Err(error) => return Err(CatalogueError::Read { path: path.clone(), why: error.to_string() }),
+        };
+        let entries = serde_saphyr::from_str::<Option<BTreeMap<String, Entry>>>(&text)
+            .map_err(|error| CatalogueError::Parse { path: path.clone(), why: error.to_string() })?;
+        Ok(entries.unwrap_or_default())
     }
 
     /// The entry of an image and the program of this machine that it means.
     ///
     /// # Errors
-    /// The image is not known, or no program of it is installed.
-    pub fn find(&self, image: &str) -> Result<(&Entry, String), ImageError> {
+    /// The image is not known, no program of it is installed, or the user's file cannot be understood.
+    pub fn find(&self, image: &str) -> Result<(Entry, String), ImageError> {
         let (long, name) = image_names(image);
-        let entry = self.0.get(long).or_else(|| self.0.get(name));
-        let entry = entry.ok_or_else(|| ImageError::Unknown { image: image.to_owned(), name: name.to_owned() })?;
+        let of_user = self.of_user()?;
+        let entry = [&of_user, &self.built_in].into_iter().find_map(|all| all.get(long).or_else(|| all.get(name)));
+        let entry = entry.cloned().ok_or_else(|| ImageError::Unknown {
+            image: image.to_owned(),
+            name: long.to_owned(),
+            file: self.file.as_ref().map_or_else(|| "the catalogue file".to_owned(), |path| path.display().to_string()),
+        })?;
         match entry.programs.iter().find_map(|program| find_program(program)) {
             Some(program) => Ok((entry, program)),
             None => Err(ImageError::NotInstalled {
@@ -147,6 +166,17 @@ impl Catalogue {
             }),
         }
     }
+}
+
+fn read_bounded(path: &Path) -> io::Result<String> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    // One byte more than allowed tells that there is more.
+    std::fs::File::open(path)?.take(FILE_SIZE_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE_SIZE_MAX {
+        return Err(io::Error::other(format!("larger than {FILE_SIZE_MAX} bytes")));
+    }
+    Ok(text)
 }
 
 /// The image without tag and digest, and its last part alone.
@@ -283,20 +313,26 @@ mod tests {
         assert_eq!(catalogue.find("setkeeper/demo").unwrap().1, "/bin/sh");
         let unknown = catalogue.find("example.org/emqx/emqx-ee:4.4.8").unwrap_err();
         assert!(unknown.to_string().contains("add a `command`"), "{unknown}");
-        let absent = Catalogue(BTreeMap::from([("x".to_owned(), entry(&["no-such-program"], "x-server", "", &[]))]));
+        let built_in = BTreeMap::from([("x".to_owned(), entry(&["no-such-program"], "x-server", "", &[]))]);
+        let absent = Catalogue { built_in, file: None };
         let error = absent.find("x:1").unwrap_err().to_string();
         assert!(error.contains("apt-get install x-server"), "{error}");
     }
 
     #[test]
-    fn a_file_extends_the_catalogue() {
+    fn the_file_counts_as_soon_as_it_is_written() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("catalogue.yaml");
-        std::fs::write(&path, "mine:\n  programs: [sh]\n  args: ['{data}']\n").unwrap();
-        let mut catalogue = Catalogue::built_in(None);
-        catalogue.extend_from(&path).unwrap();
-        assert_eq!(catalogue.find("mine:1").unwrap().0.args, ["{data}"]);
+        let path = directory.path().join("images.yaml");
+        let catalogue = Catalogue::built_in(None).with_file(Some(path.clone()));
+        let unknown = catalogue.find("example.org/mine:1").unwrap_err().to_string();
+        assert!(unknown.contains(&format!("\"example.org/mine\" to {}", path.display())), "{unknown}");
+        std::fs::write(&path, "# nothing yet\n").unwrap();
+        assert!(catalogue.find("mine:1").is_err());
+        std::fs::write(&path, "mine:\n  programs: [sh]\n  args: ['{data}']\nbusybox: {programs: [cat]}\n").unwrap();
+        assert_eq!(catalogue.find("example.org/mine:1").unwrap().0.args, ["{data}"]);
+        assert_eq!(catalogue.find("busybox").unwrap().0.programs, ["cat"]);
         std::fs::write(&path, "mine: {program: sh}\n").unwrap();
-        assert!(catalogue.extend_from(&path).unwrap_err().to_string().contains("program"));
+        let error = catalogue.find("busybox").unwrap_err().to_string();
+        assert!(error.contains("program") && error.contains("images.yaml"), "{error}");
     }
 }

@@ -18,7 +18,7 @@ pub(crate) use start::restarts;
 use super::probing::{ProbeKind, ProbeOutcome};
 use super::record::{ContainerMemory, ContainerRecord, Failure, Memory, Outcome, RECORD_VERSION, Record, Work};
 use super::status;
-use crate::backend::{ContainerState, Exit, SandboxState};
+use crate::backend::{ContainerInstance, ContainerState, Exit, SandboxState};
 use crate::spec::{Container, Pod, Role};
 
 /// First wait after something failed; doubled up to [`RETRY_MAX`].
@@ -269,8 +269,11 @@ pub fn decide(view: &View<'_>) -> Decision {
         next_wake: None,
     };
     pass.begin();
+    // A start that went well comes before what it brought about.
+    let began = |one: &&Observation| matches!(one, Observation::Started { result: Ok(()), .. });
+    view.observations.iter().filter(began).for_each(|observation| pass.absorb(observation));
     pass.absorb_world();
-    for observation in view.observations {
+    for observation in view.observations.iter().filter(|one| !began(one)) {
         pass.absorb(observation);
     }
     match view.intent {
@@ -337,8 +340,10 @@ impl<'a> Pass<'a> {
                 record.exit = None;
                 record.running_since = None;
             }
+            // A start that is under way may still fail, and leave nothing of what can be seen meanwhile.
+            let starting = self.memory.containers.get(&found.name).is_some_and(|memory| memory.start.busy);
             match &found.state {
-                ContainerState::Running { started_at, .. } if record.exit.is_none() => {
+                ContainerState::Running { started_at, .. } if record.exit.is_none() && !starting => {
                     if record.running_since.is_none() {
                         record.running_since = Some(*started_at);
                         self.tell("Started", format!("Started container {}", found.name));
@@ -350,6 +355,15 @@ impl<'a> Pass<'a> {
                         self.end_run(&found.name, exit.clone());
                     }
                 }
+            }
+        }
+        // What was seen only while its start was under way, and that start failed, never ran.
+        for (name, record) in self.record.containers.iter_mut().filter(|(_, record)| record.running()) {
+            let seen = |found: &ContainerInstance| found.name == *name && Some(found.instance) == record.instance;
+            if sandbox.alive && !sandbox.containers.iter().any(seen) {
+                record.running_since = None;
+                record.started_at = None;
+                record.ready = false;
             }
         }
         if sandbox.alive {

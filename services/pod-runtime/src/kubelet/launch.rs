@@ -11,6 +11,7 @@ use super::environment::{Environment, Facts, Machine, environment, expand, limit
 use super::names::{PodNames, hosts_file};
 use super::security::identity;
 use super::volumes::{Ready, resolve_sub_path};
+use super::zone::Zone;
 use crate::backend::{Capabilities, ContainerSpec, Mount, MountSource};
 use crate::spec::{Container, VolumeMount};
 
@@ -41,8 +42,8 @@ pub struct Launch<'a> {
     pub pod_ip: IpAddr,
     /// Its resolver configuration.
     pub resolv_conf: &'a str,
-    /// Names of others, for the hosts file.
-    pub others: &'a [(IpAddr, Vec<String>)],
+    /// Names of all pods, for the hosts file.
+    pub others: &'a Zone,
     /// What the tier can do.
     pub capabilities: &'a Capabilities,
     /// Name of the machine.

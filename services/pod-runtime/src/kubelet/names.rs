@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use domain::DNS_LABEL_LENGTH_MAX;
 
+use super::zone::Zone;
 use crate::spec::Pod;
 
 /// The longest hostname that the kernel takes, in bytes.
@@ -55,9 +56,9 @@ pub fn pod_names(pod: &Pod, cluster_domain: &str) -> Result<PodNames, String> {
     Ok(PodNames { kernel, short, full })
 }
 
-/// The hosts file. `others`: further lines `address, names` for machines without a name server.
+/// The hosts file. `others`: names of all pods, for machines without a name server.
 #[must_use]
-pub fn hosts_file(pod: &Pod, names: &PodNames, ip: IpAddr, others: &[(IpAddr, Vec<String>)]) -> String {
+pub fn hosts_file(pod: &Pod, names: &PodNames, ip: IpAddr, others: &Zone) -> String {
     let mut text = "# Managed by Setkeeper.\n\
         127.0.0.1\tlocalhost\n\
         ::1\tlocalhost ip6-localhost ip6-loopback\n\
@@ -76,11 +77,14 @@ pub fn hosts_file(pod: &Pod, names: &PodNames, ip: IpAddr, others: &[(IpAddr, Ve
     for alias in &pod.spec.host_aliases {
         text.push_str(&format!("{}\t{}\n", alias.ip, alias.hostnames.join("\t")));
     }
-    if !others.is_empty() {
-        text.push_str("\n# Names of other pods; this machine has no name server on port 53.\n");
+    if !others.records.is_empty() {
+        text.push_str("\n# Names of all pods; this machine has no name server on port 53.\n");
     }
-    for (address, names) in others {
-        text.push_str(&format!("{address}\t{}\n", names.join("\t")));
+    for (address, name) in &others.records {
+        // The pod's own name has its line above, and one address once.
+        if *address != ip || names.full.as_ref() != Some(name) {
+            text.push_str(&format!("{address}\t{}\n", others.spellings(name, &pod.metadata.namespace).join("\t")));
+        }
     }
     text
 }
@@ -208,9 +212,23 @@ mod tests {
         let pod = pod("web-0", r#"{"subdomain":"nginx","hostAliases":[{"ip":"10.0.0.9","hostnames":["a","b"]}]}"#);
         let names = pod_names(&pod, "cluster.local").unwrap();
         assert_eq!((names.kernel.as_str(), names.short.as_str()), ("web-0", "web-0"));
-        let hosts = hosts_file(&pod, &names, "10.244.0.10".parse().unwrap(), &[]);
+        let hosts = hosts_file(&pod, &names, "10.244.0.10".parse().unwrap(), &Zone::default());
         assert!(hosts.contains("\n10.244.0.10\tweb-0.nginx.default.svc.cluster.local\tweb-0\n"));
         assert!(hosts.ends_with("\n10.0.0.9\ta\tb\n"), "P-62");
+    }
+
+    #[test]
+    fn hosts_file_has_the_names_of_all_pods_where_nobody_answers() {
+        let pod = pod("web-0", r#"{"subdomain":"nginx"}"#);
+        let names = pod_names(&pod, "cluster.local").unwrap();
+        let record = |ip: &str, name: &str| (ip.parse().unwrap(), format!("{name}.default.svc.cluster.local"));
+        let records =
+            [record("127.77.0.2", "nginx"), record("127.77.0.2", "web-0.nginx"), record("127.77.0.3", "nginx")];
+        let zone = Zone { domain: "cluster.local".to_owned(), records: records.into() };
+        let hosts = hosts_file(&pod, &names, "127.77.0.2".parse().unwrap(), &zone);
+        assert_eq!(hosts.matches("\tweb-0.nginx.default.svc.cluster.local\t").count(), 1, "{hosts}");
+        let service = "nginx.default.svc.cluster.local\tnginx.default.svc\tnginx.default\tnginx\n";
+        assert!(hosts.ends_with(&format!("127.77.0.2\t{service}127.77.0.3\t{service}")), "{hosts}");
     }
 
     #[test]

@@ -6,6 +6,9 @@ use domain::Timestamp;
 
 use crate::spec::{Container, Probe};
 
+/// Wait before a container that has not passed yet is asked again; doubled up to the probe's period.
+const HURRY: Duration = Duration::from_millis(50);
+
 /// Which question a probe answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProbeKind {
@@ -56,16 +59,24 @@ pub enum ProbeOutcome {
 /// One worker of one container instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ProbeState {
-    /// When it runs next (steady time); none before it is scheduled.
-    pub next_at: Option<Timestamp>,
+    /// When it runs next by its period (steady time); none before it is scheduled.
+    next_at: Option<Timestamp>,
+    /// When it runs between two of these; none if it does not.
+    extra_at: Option<Timestamp>,
+    /// Runs in between so far.
+    extras: u32,
+    /// Whether the run under way, or the last one, is one in between.
+    extra: bool,
     /// A run is under way.
-    pub busy: bool,
+    busy: bool,
     /// Runs that counted or would have.
-    pub runs: u32,
+    runs: u32,
+    /// Whether any passed.
+    ever_passed: bool,
     /// Passes in a row.
-    pub passed: u32,
+    passed: u32,
     /// Failures in a row.
-    pub failed: u32,
+    failed: u32,
 }
 
 /// What the results so far say.
@@ -83,13 +94,41 @@ impl ProbeState {
     /// Whether to run now. Schedules the next run if so: the first at `first`, then every `period` from there.
     pub fn due(&mut self, first: Timestamp, period: Duration, now: Timestamp) -> bool {
         let next = *self.next_at.get_or_insert(first);
-        if self.busy || next > now {
+        let regular = next <= now;
+        if self.busy || !(regular || self.extra_at.is_some_and(|extra| extra <= now)) {
             return false;
         }
-        // A run that took longer than a period is not made up for.
-        self.next_at = Some(next.plus(period).max(now.plus(Duration::from_millis(1))));
+        if regular {
+            // A run that took longer than a period is not made up for.
+            self.next_at = Some(next.plus(period).max(now.plus(Duration::from_millis(1))));
+        }
+        self.extra = !regular;
+        self.extra_at = None;
         self.busy = true;
         true
+    }
+
+    /// When it runs next; none before it is scheduled.
+    #[must_use]
+    pub fn next(&self) -> Option<Timestamp> {
+        self.next_at.map(|next| self.extra_at.map_or(next, |extra| extra.min(next)))
+    }
+
+    /// Whether the run under way, or the last one, is one between those of the period.
+    #[must_use]
+    pub fn is_extra(&self) -> bool {
+        self.extra
+    }
+
+    /// Runs once more soon. Until it first passes, a container need not wait for a whole period because it was asked a
+    /// moment too early. Such runs can only pass; their failures do not count.
+    pub fn hurry(&mut self, period: Duration, now: Timestamp) {
+        let wait = HURRY * 2_u32.saturating_pow(self.extras.min(16));
+        let soon = now.plus(wait);
+        if wait < period && !self.ever_passed && self.next_at.is_some_and(|next| soon < next) {
+            self.extras += 1;
+            self.extra_at = Some(soon);
+        }
     }
 
     /// Takes a result.
@@ -99,10 +138,12 @@ impl ProbeState {
             ProbeOutcome::Impossible(_) => Verdict::Unchanged,
             ProbeOutcome::Passed(_) => {
                 self.runs = self.runs.saturating_add(1);
+                self.ever_passed = true;
                 self.failed = 0;
                 self.passed = self.passed.saturating_add(1);
                 if self.passed >= probe.successes_needed() { Verdict::Passing } else { Verdict::Unchanged }
             }
+            ProbeOutcome::Failed(_) if self.extra => Verdict::Unchanged,
             ProbeOutcome::Failed(_) => {
                 let first = self.runs == 0;
                 self.runs = self.runs.saturating_add(1);
@@ -167,6 +208,30 @@ mod tests {
         assert!(!state.due(Timestamp(5_000), period, Timestamp(15_000)), "never two at once");
         state.record(ProbeKind::Readiness, &probe(3, 1), &ProbeOutcome::Passed(String::new()));
         assert!(state.due(Timestamp(5_000), period, Timestamp(15_000)));
-        assert_eq!(state.next_at, Some(Timestamp(25_000)));
+        assert_eq!(state.next(), Some(Timestamp(25_000)));
+    }
+
+    #[test]
+    fn a_container_that_has_not_passed_is_asked_again_soon_and_ever_later() {
+        let (period, failed) = (Duration::from_secs(1), ProbeOutcome::Failed(String::new()));
+        let (mut state, mut now, mut times) = (ProbeState::default(), Timestamp(0), Vec::new());
+        let probe = probe(2, 1);
+        while now < Timestamp(4_000) {
+            assert!(state.due(Timestamp(0), period, now));
+            times.push(now.0);
+            let verdict = state.record(ProbeKind::Readiness, &probe, &failed);
+            assert_eq!(
+                verdict == Verdict::Failing,
+                now.0 % 1_000 == 0 && now.0 > 0,
+                "only regular runs count: {now:?}"
+            );
+            state.hurry(period, now);
+            now = state.next().unwrap();
+        }
+        assert_eq!(times, [0, 50, 150, 350, 750, 1_000, 1_800, 2_000, 3_000]);
+        assert!(state.due(Timestamp(0), period, now));
+        state.record(ProbeKind::Readiness, &probe, &ProbeOutcome::Passed(String::new()));
+        state.hurry(period, now);
+        assert_eq!(state.next(), Some(Timestamp(5_000)), "who has passed keeps the rhythm");
     }
 }

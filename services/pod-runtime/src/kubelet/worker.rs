@@ -3,7 +3,6 @@
 mod act;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +29,7 @@ use super::link::{NodeLink, Refusal};
 use super::names::resolv_conf;
 use super::record::{Memory, Record};
 use super::security::not_enforced;
+use super::zone::Zone;
 use crate::backend::{BackendError, Capabilities, ContainerState, PodBackend, SandboxState};
 use crate::spec::Role;
 
@@ -44,9 +44,6 @@ const REPORT_RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration
 
 /// Deadlines travel in whole seconds; a pod must not lose the part of one that was cut off.
 const DEADLINE_ROUNDING: Duration = Duration::from_secs(1);
-
-/// Lines of a hosts file: each an address and its names.
-pub type OtherNames = Vec<(IpAddr, Vec<String>)>;
 
 /// What all workers share.
 pub struct Shared {
@@ -75,7 +72,7 @@ pub struct Shared {
     /// The machine's own resolver configuration.
     pub host_resolv_conf: String,
     /// Names of all pods, where there is no name server on port 53.
-    pub others: watch::Sender<Arc<OtherNames>>,
+    pub others: watch::Sender<Arc<Zone>>,
     /// Events on their way.
     pub events: mpsc::Sender<wire::ReportEventRequest>,
     /// The end of this runtime; pods go on.

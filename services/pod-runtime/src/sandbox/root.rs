@@ -5,29 +5,30 @@
 //! it. So the tree is put together in a fresh tmpfs from bind mounts, and a directory that needs a new entry is replaced
 //! by a tmpfs with bind mounts of all it held.
 
+mod mirror;
+mod mounts;
+mod private;
+
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::pivot_root;
 
+use self::mirror::mirror;
+use self::mounts::{MACHINE, bind, change, fresh, make_read_only, mounts_below, on_machine, remount, tried};
+use self::private::{close_kernel_doors, devices, mask};
 use super::wire::InitSpec;
 use crate::backend::{ContainerSpec, Mount, MountSource};
 
 /// Top-level directories that a container gets its own of.
 const PRIVATE: [&str; 5] = ["dev", "proc", "sys", "run", "tmp"];
 
-/// Where the machine's tree is while the container's is put together.
-const MACHINE: &str = "/.machine";
-
 /// Where a replacement of a directory is put together.
 const WORK: &str = "/.work";
-
-/// Entries of a directory that can be replaced. More would make the start of a container slow: each is a bind mount.
-const MIRRORED_MAX: usize = 4096;
 
 /// Symbolic links followed on the way to a mount path, as many as the kernel follows.
 const LINKS_MAX: usize = 40;
@@ -69,11 +70,6 @@ pub(crate) fn enter(spec: &InitSpec) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Puts what was tried before what went wrong.
-fn tried(what: impl std::fmt::Display) -> impl FnOnce(io::Error) -> io::Error {
-    move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
 fn resolve_source(wanted: &Mount) -> io::Result<Option<PathBuf>> {
@@ -196,109 +192,6 @@ impl Tree {
     }
 }
 
-/// Makes `to` show every entry of `from`: links as links, everything else by a bind mount. The names in `empty` become
-/// empty directories.
-fn mirror(from: &Path, to: &Path, empty: &[&str]) -> io::Result<()> {
-    let mut count = 0;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        count += 1;
-        if count > MIRRORED_MAX {
-            return Err(io::Error::other(format!("{} has more than {MIRRORED_MAX} entries", from.display())));
-        }
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        let kind = entry.file_type()?;
-        if entry.file_name().to_str().is_some_and(|name| empty.contains(&name)) {
-            fs::create_dir(&target)?;
-            continue;
-        }
-        if kind.is_symlink() {
-            symlink(fs::read_link(&source)?, &target)?;
-            continue;
-        }
-        if kind.is_dir() {
-            fs::create_dir(&target)?;
-        } else {
-            File::create(&target)?;
-        }
-        match bind(&source, &target) {
-            // What went away meanwhile, or what the caller may not reach, is not there for the container.
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {}
-            other => other.map_err(tried(source.display()))?,
-        }
-    }
-    for name in empty {
-        match fs::create_dir(to.join(name)) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn devices() -> io::Result<()> {
-    let options = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
-    mount(Some("tmpfs"), "/dev", Some("tmpfs"), options, Some("mode=0755,size=64k"))?;
-    for name in ["null", "zero", "full", "random", "urandom", "tty"] {
-        let target = Path::new("/dev").join(name);
-        File::create(&target)?;
-        bind(&on_machine(&target), &target).map_err(tried(name))?;
-    }
-    for (name, to) in [
-        ("fd", "/proc/self/fd"),
-        ("stdin", "/proc/self/fd/0"),
-        ("stdout", "/proc/self/fd/1"),
-        ("stderr", "/proc/self/fd/2"),
-        ("ptmx", "pts/ptmx"),
-    ] {
-        symlink(to, Path::new("/dev").join(name))?;
-    }
-    for name in ["pts", "shm", "mqueue"] {
-        fs::create_dir(Path::new("/dev").join(name))?;
-    }
-    // As much shared memory as container runtimes give.
-    fresh(Path::new("/dev/shm"), "mode=1777,size=64m")?;
-    let terminal = |more: &str| {
-        let data = format!("newinstance,ptmxmode=0666,mode=0620{more}");
-        mount(Some("devpts"), "/dev/pts", Some("devpts"), options, Some(data.as_str()))
-    };
-    // Group 5 is the terminals' by convention and has no name where only one id is mapped. Few servers need one at all.
-    if terminal(",gid=5").is_err() {
-        let _ = terminal("");
-    }
-    let _ = mount(Some("mqueue"), "/dev/mqueue", Some("mqueue"), options, None::<&str>);
-    fs::set_permissions("/dev/mqueue", Permissions::from_mode(0o1777)).or(Ok(()))
-}
-
-/// Makes read-only, or hides, what in /proc acts on the machine as a whole.
-fn close_kernel_doors() -> io::Result<()> {
-    for path in ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"] {
-        let path = Path::new(path);
-        if path.exists() {
-            bind(path, path).map_err(tried(path.display()))?;
-            remount(path, MsFlags::MS_RDONLY).map_err(tried(path.display()))?;
-        }
-    }
-    for path in ["/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/sched_debug"] {
-        if Path::new(path).exists() {
-            bind(Path::new("/dev/null"), Path::new(path)).map_err(tried(path))?;
-        }
-    }
-    Ok(())
-}
-
-/// Hides a directory behind an empty one, and a file behind nothing.
-fn mask(path: &Path) -> io::Result<()> {
-    if path.is_file() {
-        return bind(Path::new("/dev/null"), path).map_err(tried(format!("hiding {}", path.display())));
-    }
-    if !path.is_dir() {
-        return Ok(());
-    }
-    fresh(path, "mode=0555,size=4k").map_err(tried(format!("hiding {}", path.display())))?;
-    remount(path, MsFlags::MS_RDONLY)
-}
-
 /// Gives a user id without a name one: many programs look themselves up and stop when they find nothing.
 fn name_user(tree: &mut Tree, container: &ContainerSpec) -> io::Result<()> {
     let Some(user) = container.user else { return Ok(()) };
@@ -316,105 +209,4 @@ fn name_user(tree: &mut Tree, container: &ContainerSpec) -> io::Result<()> {
     bind(file, &target)?;
     remount(&target, MsFlags::MS_RDONLY)?;
     fs::remove_file(file)
-}
-
-fn on_machine(path: &Path) -> PathBuf {
-    Path::new(MACHINE).join(path.strip_prefix("/").unwrap_or(path))
-}
-
-/// An empty directory in memory. Without a size it may grow to half of the machine's memory, the kernel's own bound.
-fn fresh(target: &Path, data: &str) -> io::Result<()> {
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    Ok(mount(Some("tmpfs"), target, Some("tmpfs"), flags, Some(data))?)
-}
-
-fn bind(source: &Path, target: &Path) -> io::Result<()> {
-    Ok(mount(Some(source), target, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)?)
-}
-
-fn change(target: &str, flags: MsFlags) -> io::Result<()> {
-    Ok(mount(None::<&str>, target, None::<&str>, flags, None::<&str>)?)
-}
-
-fn make_read_only(root: &Path) -> io::Result<()> {
-    for path in mounts_below(root)? {
-        if path == root {
-            continue;
-        }
-        match remount(&path, MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV) {
-            // Hidden by another mount, or out of the caller's reach: then out of the container's too.
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {}
-            other => other.map_err(tried(path.display()))?,
-        }
-    }
-    Ok(())
-}
-
-/// Adds flags to one mount. Those it has must be given again: in a user namespace they may not be taken away.
-fn remount(path: &Path, flags: MsFlags) -> io::Result<()> {
-    let existing = mount_flags(path)?;
-    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | existing | flags;
-    Ok(mount(None::<&str>, path, None::<&str>, flags, None::<&str>)?)
-}
-
-fn mount_flags(path: &Path) -> io::Result<MsFlags> {
-    use rustix::fs::StatVfsMountFlags as Flags;
-    let found = rustix::fs::statvfs(path)?.f_flag;
-    Ok([
-        (Flags::RDONLY, MsFlags::MS_RDONLY),
-        (Flags::NOSUID, MsFlags::MS_NOSUID),
-        (Flags::NODEV, MsFlags::MS_NODEV),
-        (Flags::NOEXEC, MsFlags::MS_NOEXEC),
-    ]
-    .into_iter()
-    .filter(|(flag, _)| found.contains(*flag))
-    .fold(MsFlags::empty(), |flags, (_, flag)| flags | flag))
-}
-
-/// Mount points at and below `path`, outer before inner.
-fn mounts_below(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let table = [format!("{MACHINE}/proc/self/mountinfo"), "/proc/self/mountinfo".to_owned()];
-    let text = table.iter().find_map(|table| fs::read(table).ok()).ok_or(ErrorKind::NotFound)?;
-    let mut found: Vec<PathBuf> = text
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| line.split(|byte| *byte == b' ').nth(4))
-        .map(unescape)
-        .filter(|point| point.starts_with(path))
-        .collect();
-    found.sort_by_key(|point| point.components().count());
-    found.dedup();
-    Ok(found)
-}
-
-/// Mount points are written with spaces, tabs, newlines and backslashes as three octal digits.
-fn unescape(text: &[u8]) -> PathBuf {
-    use std::os::unix::ffi::OsStringExt;
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, tail @ ..] = rest {
-        let octal = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) if *first == b'\\' => {
-                bytes.push(byte);
-                rest = &tail[3..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    PathBuf::from(std::ffi::OsString::from_vec(bytes))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mount_points_with_spaces_are_read_back() {
-        assert_eq!(unescape(br"/a\040b\134c"), Path::new(r"/a b\c"));
-        assert_eq!(unescape(br"/plain"), Path::new("/plain"));
-        assert_eq!(unescape(br"/end\04"), Path::new(r"/end\04"));
-    }
 }

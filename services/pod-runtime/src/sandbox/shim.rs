@@ -6,6 +6,8 @@
 
 mod client;
 mod job;
+mod namespaces;
+mod requests;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -17,20 +19,19 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use tokio::signal::unix::SignalKind;
 
 use self::client::Client;
-use self::job::{ContainerJob, ExecJob, Job, Kind, Placed};
+use self::job::{Job, Kind};
+use self::namespaces::{enter_sandbox, stop_ignoring_signals};
 use super::anchor::stdin_socket;
 use super::log::Stream;
 use super::record::{PodDir, SandboxRecord};
-use super::wire::{self, ShimReply, ShimRequest};
-use super::{clock, identity, network, process, record};
+use super::wire::{self, ShimReply};
+use super::{clock, process, record};
 
 /// Connections at a time: the runtime's watch, a few calls, and as many commands as probes run at once.
 const CLIENTS_MAX: usize = 256;
@@ -241,119 +242,6 @@ impl Shim {
         }
     }
 
-    fn handle(&mut self, id: u64, request: ShimRequest) {
-        let reply = match request {
-            ShimRequest::Hello => Some(hello()),
-            ShimRequest::Watch => {
-                if let Some(client) = self.clients.get_mut(&id) {
-                    client.watching = true;
-                }
-                Some(ShimReply::Done)
-            }
-            ShimRequest::Node => {
-                let descriptors: Vec<_> = self.node.iter().map(AsFd::as_fd).collect();
-                let sent = self.clients.get_mut(&id).map(|client| client.send_with(&ShimReply::Done, &descriptors));
-                if let Some(Err(error)) = sent {
-                    eprintln!("node: {error}");
-                    self.drop_client(id);
-                }
-                None
-            }
-            ShimRequest::Start { spec } => self.start(id, *spec).unwrap_or_else(|error| Some(refused(&error))),
-            ShimRequest::Signal { container, signal } => Some(self.signal(&container, signal)),
-            ShimRequest::Kill { container } => match self.running(&container) {
-                Some(job) => {
-                    self.kill_job(job, Some(id));
-                    None
-                }
-                None => Some(ShimReply::Done),
-            },
-            ShimRequest::Exec { container, command, timeout_ms } => {
-                self.exec(id, &container, command, timeout_ms).unwrap_or_else(|error| Some(refused(&error)))
-            }
-            ShimRequest::End => {
-                self.ending.get_or_insert_default().push(id);
-                for job in self.jobs.keys().copied().collect::<Vec<_>>() {
-                    self.kill_job(job, None);
-                }
-                None
-            }
-        };
-        if let Some(reply) = reply {
-            self.reply(id, &reply);
-        }
-    }
-
-    fn start(&mut self, client: u64, spec: crate::backend::ContainerSpec) -> io::Result<Option<ShimReply>> {
-        if self.ending.is_some() {
-            return Err(io::Error::new(ErrorKind::ResourceBusy, "the sandbox is ending"));
-        }
-        if let Some(id) = self.running(&spec.name) {
-            let Some(Job { kind: Kind::Container(container), .. }) = self.jobs.get_mut(&id) else { return Ok(None) };
-            if container.spec.instance != spec.instance {
-                let message = format!("instance {} of {} still runs", container.spec.instance, spec.name);
-                return Err(io::Error::new(ErrorKind::ResourceBusy, message));
-            }
-            if container.running {
-                return Ok(Some(ShimReply::Done));
-            }
-            container.start_waiters.push(client);
-            return Ok(None);
-        }
-        if self.directory.started(&spec.name, spec.instance)?.is_some() {
-            return Ok(Some(ShimReply::Done));
-        }
-        let id = self.new_id();
-        let job = ContainerJob::start(&self.directory, &self.record, spec, client)?;
-        self.jobs.insert(id, job);
-        Ok(None)
-    }
-
-    fn exec(
-        &mut self,
-        client: u64,
-        container: &str,
-        command: Vec<String>,
-        timeout_ms: u64,
-    ) -> io::Result<Option<ShimReply>> {
-        let found = self.running(container).and_then(|id| self.jobs.get(&id));
-        let Some(Job { kind: Kind::Container(target), placed: Placed { process: Some(init), .. }, .. }) = found else {
-            return Ok(Some(ShimReply::NotRunning));
-        };
-        if !target.running || self.ending.is_some() {
-            return Ok(Some(ShimReply::NotRunning));
-        }
-        let job = ExecJob::start(&self.record, &target.spec, *init, client, command, timeout_ms)?;
-        let id = self.new_id();
-        self.jobs.insert(id, job);
-        Ok(None)
-    }
-
-    fn signal(&mut self, container: &str, signal: i32) -> ShimReply {
-        let job = self.running(container).and_then(|id| self.jobs.get_mut(&id));
-        match job {
-            Some(job) => match job.signal(signal) {
-                Ok(()) => ShimReply::Done,
-                Err(error) => refused(&error),
-            },
-            None => ShimReply::NotRunning,
-        }
-    }
-
-    /// The job of a container's current instance, starting, running, or not recorded yet.
-    fn running(&self, name: &str) -> Option<u64> {
-        let is = |job: &Job| matches!(&job.kind, Kind::Container(container) if container.spec.name == name);
-        self.jobs.iter().find_map(|(id, job)| is(job).then_some(*id))
-    }
-
-    fn kill_job(&mut self, id: u64, waiter: Option<u64>) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        if let Kind::Container(container) = &mut job.kind {
-            container.kill_waiters.extend(waiter);
-        }
-        job.kill(self.record.isolation.processes);
-    }
-
     fn read_control(&mut self, id: u64) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let replies = job.read_control(&self.directory);
@@ -451,55 +339,4 @@ impl Shim {
         }
         true
     }
-}
-
-fn refused(error: &io::Error) -> ShimReply {
-    ShimReply::Error { message: error.to_string() }
-}
-
-/// Lets programs begin with every signal at its default, also where the runtime was started by a shell that ignores
-/// some for what it puts in the background. What is ignored stays so across execution; what is caught does not, so
-/// each is caught. All are blocked from here on: nothing ever runs by it.
-fn stop_ignoring_signals() -> io::Result<()> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = ignored.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or_default();
-    let wanted = Signal::iterator().filter(|signal| {
-        let bit = 1 << (*signal as u32 - 1);
-        // The standard library ignores this one for us and restores it in whatever it spawns.
-        ignored & bit != 0 && *signal != Signal::SIGPIPE
-    });
-    let wanted: Vec<Signal> = wanted.collect();
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        for signal in wanted {
-            tokio::signal::unix::signal(SignalKind::from_raw(signal as i32)).map(drop)?;
-        }
-        Ok(())
-    })
-}
-
-/// Moves into the pod's own namespaces; gives what is needed to find the node's again.
-fn enter_sandbox(record: &SandboxRecord) -> io::Result<Vec<File>> {
-    let mut node = Vec::new();
-    if record.isolation.network {
-        node.push(File::open("/proc/self/ns/net")?);
-        if record.isolation.one_uid {
-            node.push(File::open("/proc/self/ns/user")?);
-        }
-        network::run(network::set_up_pod(record))?;
-        nix::unistd::sethostname(&record.spec.hostname)?;
-        return Ok(node);
-    }
-    if record.isolation.own_user_namespace {
-        identity::enter_user_namespace(CloneFlags::CLONE_NEWUTS, 0, 0)?;
-    } else if record.isolation.mounts {
-        unshare(CloneFlags::CLONE_NEWUTS)?;
-    }
-    if record.isolation.mounts {
-        nix::unistd::sethostname(&record.spec.hostname)?;
-    }
-    Ok(node)
 }

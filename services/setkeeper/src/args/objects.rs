@@ -164,7 +164,7 @@ pub(crate) struct ScaleArgs {
 /// `logs`.
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
-    /// Pod, or pod/NAME
+    /// Pod, pod/NAME, or sts/NAME for the first pod of a set
     #[arg(value_name = "POD")]
     pub(crate) pod: String,
     /// Which container; needed where the pod has several

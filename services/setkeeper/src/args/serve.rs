@@ -139,7 +139,8 @@ pub(crate) struct TelemetryArgs {
     /// How logs look
     #[arg(long, env = "SETKEEPER_LOG_FORMAT", value_enum, default_value_t = LogFormatArg::Text)]
     pub(crate) log_format: LogFormatArg,
-    /// What is logged: a level, or levels per part, such as info,coordinator=debug
+    /// What is logged: a level, or levels per part, such as info,coordinator=debug [default: info; where `up` runs on a
+    /// terminal, warnings there and info in setkeeper.log in the data directory]
     #[arg(long, env = "SETKEEPER_LOG", value_name = "FILTER")]
     pub(crate) log: Option<String>,
 }

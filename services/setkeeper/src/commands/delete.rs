@@ -8,10 +8,10 @@ use futures::StreamExt as _;
 use serde_json::Value;
 use tonic::Code;
 
-use super::apply::read_manifests;
 use crate::args::{DeleteArgs, Global};
 use crate::client::Client;
 use crate::failure::{Explained as _, Failure, Outcome};
+use crate::manifests::Manifests;
 use crate::print;
 use crate::references::{self, Wanted};
 
@@ -64,6 +64,7 @@ pub(crate) async fn delete(client: &Client, global: &Global, args: &DeleteArgs, 
 
 async fn chosen(client: &Client, global: &Global, args: &DeleteArgs) -> Outcome<Vec<(Kind, String, String)>> {
     let mut chosen = Vec::new();
+    references::check_selector(args.selector.as_deref())?;
     for Wanted { kind, name } in references::parse(&args.what)? {
         match name {
             Some(name) => chosen.push((kind, global.namespace().to_owned(), name)),
@@ -92,10 +93,11 @@ async fn chosen(client: &Client, global: &Global, args: &DeleteArgs) -> Outcome<
 /// The server reads the manifest, without changing anything, and says which objects are in it. What holds others goes
 /// last: the order of the manifest backwards.
 async fn in_files(client: &Client, global: &Global, args: &DeleteArgs) -> Outcome<Vec<(Kind, String, String)>> {
-    let manifest = read_manifests(&args.filename, args.recursive)?;
-    let documents = api::manifest::parse(&manifest).map_err(|violations| {
+    let manifests = Manifests::read(&args.filename, args.recursive)?;
+    manifests.check_namespace(global)?;
+    let documents = api::manifest::parse(manifests.text()).map_err(|violations| {
         let lines = violations.iter().map(|violation| format!("\n  * {violation}"));
-        Failure::new(format_args!("the manifest cannot be read{}", lines.collect::<String>()))
+        Failure::new(manifests.locate(&format!("the manifest cannot be read{}", lines.collect::<String>())))
     })?;
     let objects = documents.iter().map(|document| &document.value);
     let mut named = Vec::new();

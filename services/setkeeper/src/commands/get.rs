@@ -36,6 +36,7 @@ struct Layout {
 /// Something was asked for by name and does not exist, or the server refuses.
 pub(crate) async fn get(client: &Client, global: &Global, args: &GetArgs, out: &mut impl Write) -> Outcome {
     let wanted = references::parse(&args.what)?;
+    references::check_selector(args.selector.as_deref())?;
     let by_name = wanted.iter().any(|wanted| wanted.name.is_some());
     if by_name && (args.all_namespaces || args.selector.is_some()) {
         return Err(Failure::new("objects asked for by name cannot also be selected by labels or namespaces"));
@@ -192,13 +193,9 @@ async fn find(
         }
     }
     for found in all.iter_mut().filter(|found| found.kind == Kind::Event) {
-        found.objects.sort_by(|left, right| last_seen(left).cmp(last_seen(right)));
+        print::sort_events(&mut found.objects);
     }
     Ok((all, missing))
-}
-
-fn last_seen(event: &Value) -> &str {
-    print::text(event, "/lastTimestamp")
 }
 
 fn headings(kind: Kind, layout: Layout) -> Vec<String> {

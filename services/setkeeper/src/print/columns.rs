@@ -84,7 +84,12 @@ pub(crate) fn row(kind: Kind, object: &Value, wide: bool, now: Timestamp) -> Vec
         Kind::ControllerRevision => {
             vec![name, controller(object), number(object, "/revision").to_string(), age]
         }
-        Kind::Decision => vec![name, text(object, "/set").to_owned(), age, prose(text(object, "/summary"))],
+        Kind::Decision => vec![
+            name,
+            text(object, "/set").to_owned(),
+            age,
+            prose(or(text(object, "/summary"), super::decision::SETTLED)),
+        ],
         Kind::Node => {
             let version = or(text(object, "/status/nodeInfo/kubeletVersion"), "");
             vec![name, node_status(object).to_owned(), NONE.to_owned(), age, version]
@@ -221,6 +226,12 @@ fn event(object: &Value, now: Timestamp) -> Vec<String> {
     ]
 }
 
+/// By the time of the last occurrence; within a second, as they were stored.
+pub(crate) fn sort_events(events: &mut [Value]) {
+    let version = |event: &Value| text(event, "/metadata/resourceVersion").parse().unwrap_or(0_u64);
+    events.sort_by_cached_key(|event| (text(event, "/lastTimestamp").to_owned(), version(event)));
+}
+
 fn phase(object: &Value) -> String {
     match text(object, "/metadata/deletionTimestamp") {
         "" => or(text(object, "/status/phase"), "Pending"),
@@ -296,10 +307,10 @@ fn or(text: &str, otherwise: &str) -> String {
     if text.is_empty() { otherwise.to_owned() } else { text.to_owned() }
 }
 
-fn prose(text: &str) -> String {
+fn prose(text: String) -> String {
     match text.char_indices().nth(PROSE_LENGTH_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+        None => text,
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::age::age;
 use super::columns::{access_modes, headers, pairs};
+use super::decision;
 use super::json::{as_yaml, list, name_of, number, text};
 use super::pod::summarize;
 use super::table::Table;
@@ -37,7 +38,24 @@ impl Page {
         let mut values = values.split(',').filter(|value| !value.is_empty());
         self.field(name, values.next().unwrap_or_default());
         for value in values {
-            let _ = writeln!(self.text, "{:<VALUE_COLUMN$}{value}", "");
+            self.field_more(value);
+        }
+    }
+
+    /// One more value below the last.
+    fn field_more(&mut self, value: &str) {
+        let _ = writeln!(self.text, "{:<VALUE_COLUMN$}{value}", "");
+    }
+
+    /// Lines below a heading.
+    fn list(&mut self, heading: &str, lines: &[String]) {
+        if lines.is_empty() {
+            self.field(heading, "");
+            return;
+        }
+        self.line(&format!("{heading}:"));
+        for line in lines {
+            self.line(&format!("  {line}"));
         }
     }
 
@@ -82,6 +100,8 @@ pub(crate) fn describe(
         Kind::Pod => pod(&mut page, object, now),
         Kind::PersistentVolumeClaim | Kind::PersistentVolume => storage(&mut page, kind, object),
         Kind::Secret => secret(&mut page, object),
+        Kind::Node => node(&mut page, object),
+        Kind::Decision => decided(&mut page, object),
         _ => rest(&mut page, object),
     }
     show_events(&mut page, events, now);
@@ -289,16 +309,47 @@ fn rest(page: &mut Page, object: &Value) {
     }
 }
 
+/// A machine: how pods run there, and what its kind of isolation lacks.
+fn node(page: &mut Page, object: &Value) {
+    const TIER: &str = "/metadata/annotations/setkeeper.dev~1tier";
+    const DEGRADED: &str = "/metadata/annotations/setkeeper.dev~1degraded";
+    const RUNTIME: &str = "/metadata/annotations/setkeeper.dev~1runtime-address";
+    page.fields("Labels", &pairs(object, "/metadata/labels"));
+    page.field("Tier", text(object, TIER));
+    let mut lacks = text(object, DEGRADED).split("; ").filter(|lack| !lack.is_empty());
+    page.field("Degraded", lacks.next().unwrap_or_default());
+    for lack in lacks {
+        page.field_more(lack);
+    }
+    page.field("Pod Runtime", text(object, RUNTIME));
+    page.line("Addresses:");
+    for address in list(object, "/status/addresses") {
+        page.field(&format!("  {}", text(address, "/type")), text(address, "/address"));
+    }
+    conditions(page, object);
+}
+
+fn decided(page: &mut Page, object: &Value) {
+    page.field("Set", text(object, "/set"));
+    page.field("Generation", &number(object, "/generation").to_string());
+    page.field("Trace", text(object, "/traceId"));
+    for (heading, lines) in [("Decided", decision::lines(object)), ("Waits", decision::waits(object))] {
+        page.list(heading, &lines);
+    }
+}
+
+/// Why the set is not done, and the passes before.
 fn show_decisions(page: &mut Page, decisions: &[Value], now: Timestamp) {
-    if decisions.is_empty() {
-        return;
+    let Some(newest) = decisions.last() else { return };
+    page.list("Waits", &decision::waits(newest));
+    let mut rows = vec![["AGE", "DECISION"].map(str::to_owned).to_vec()];
+    for decision in &decisions[decisions.len().saturating_sub(DECISIONS_MAX)..] {
+        let mut age = age(text(decision, "/metadata/creationTimestamp"), now);
+        for line in decision::lines(decision) {
+            rows.push(vec![std::mem::take(&mut age), line]);
+        }
     }
-    page.line("Decisions:");
-    let oldest_first = decisions.iter().rev().take(DECISIONS_MAX).rev();
-    for decision in oldest_first {
-        let age = age(text(decision, "/metadata/creationTimestamp"), now);
-        page.line(&format!("  {age} ago: {}", text(decision, "/summary")));
-    }
+    page.table("Last Decisions", &rows);
 }
 
 fn show_events(page: &mut Page, events: &[Value], now: Timestamp) {
@@ -351,7 +402,8 @@ mod tests {
         let pod = json!({ "metadata": { "name": "web-0", "creationTimestamp": "1970-01-01T00:59:00Z" },
             "spec": { "containers": [{}] }, "status": { "phase": "Pending" } });
         let decision = json!({ "metadata": { "creationTimestamp": "1970-01-01T00:59:00Z" },
-            "summary": "pod 1 waits: web-0 is not available" });
+            "steps": [], "waits": [{ "ordinal": 1, "reason": { "Pending": { "ordinal": 0 } } },
+                { "ordinal": 2, "reason": { "Pending": { "ordinal": 0 } } }] });
         let event = json!({ "type": "Normal", "reason": "SuccessfulCreate", "message": "create Pod web-0",
             "lastTimestamp": "1970-01-01T00:59:00Z", "source": { "component": "statefulset-controller" } });
         insta::assert_snapshot!(describe(Kind::StatefulSet, &set, &[pod], &[decision], &[event], NOW), @r"
@@ -386,11 +438,38 @@ mod tests {
           StorageClass:         <none>
           Capacity:             1Gi
           Access Modes:         RWO
-        Decisions:
-          60s ago: pod 1 waits: web-0 is not available
+        Waits:
+          pods 1-2: waiting for pod 0 to start its containers
+        Last Decisions:
+          AGE   DECISION
+          60s   pods 1-2: waiting for pod 0 to start its containers
         Events:
           TYPE     REASON             AGE   FROM                     MESSAGE
           Normal   SuccessfulCreate   60s   statefulset-controller   create Pod web-0
+        ");
+    }
+
+    #[test]
+    fn a_machine_tells_how_pods_run_and_what_is_degraded() {
+        let node = json!({ "metadata": { "name": "here", "annotations": { "setkeeper.dev/tier": "process",
+                "setkeeper.dev/degraded": "no mounts; memory and CPU limits are not enforced",
+                "setkeeper.dev/runtime-address": "127.0.0.1:7705" } },
+            "status": { "addresses": [{ "type": "InternalIP", "address": "10.77.0.1" }],
+                "conditions": [{ "type": "Ready", "status": "True", "reason": "RuntimeConnected" }] } });
+        insta::assert_snapshot!(describe(Kind::Node, &node, &[], &[], &[], NOW), @r"
+        Name:                   here
+        CreationTimestamp:      <none>
+        Labels:                 <none>
+        Tier:                   process
+        Degraded:               no mounts
+                                memory and CPU limits are not enforced
+        Pod Runtime:            127.0.0.1:7705
+        Addresses:
+          InternalIP:           10.77.0.1
+        Conditions:
+          TYPE    STATUS   REASON             MESSAGE
+          Ready   True     RuntimeConnected
+        Events:                 <none>
         ");
     }
 

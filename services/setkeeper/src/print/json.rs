@@ -25,6 +25,18 @@ pub(crate) fn name_of(value: &Value) -> &str {
     text(value, "/metadata/name")
 }
 
+/// Whether the object belongs to what has this uid.
+#[must_use]
+pub(crate) fn is_owned(object: &Value, uid: &str) -> bool {
+    list(object, "/metadata/ownerReferences").iter().any(|owner| text(owner, "/uid") == uid)
+}
+
+/// Ordinal at the end of a pod's name; what has none comes last.
+#[must_use]
+pub(crate) fn ordinal(name: &str) -> u64 {
+    name.rsplit_once('-').and_then(|(_, ordinal)| ordinal.parse().ok()).unwrap_or(u64::MAX)
+}
+
 /// Kind with its group, as kubectl names it: `statefulset.apps`, `pod`.
 #[must_use]
 pub(crate) fn resource_name(kind: Kind) -> String {

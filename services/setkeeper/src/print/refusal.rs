@@ -8,17 +8,25 @@ use tonic_types::StatusExt as _;
 pub(crate) fn explain(status: &Status) -> String {
     let details = status.get_error_details();
     let violations = details.bad_request().map(|request| request.field_violations.as_slice()).unwrap_or_default();
+    let preconditions = details.precondition_failure().map(|failure| failure.violations.as_slice()).unwrap_or_default();
     // A message that only sums up the violations says them twice.
     let sums_up = violations.first().is_some_and(|first| status.message().starts_with(&first.description));
-    let message = if sums_up { "nothing was changed:" } else { status.message() };
+    let alone = match (violations, preconditions) {
+        ([one], []) => status.message() == one.description && one.description.contains(&one.field),
+        ([], [one]) => status.message() == one.description,
+        _ => false,
+    };
+    let message = if sums_up && !alone { "nothing was changed:" } else { status.message() };
     let mut text = match heading(status.code()) {
         "" => format!("error: {message}"),
         heading => format!("Error from server ({heading}): {message}"),
     };
+    if alone {
+        return text;
+    }
     for violation in violations {
         text.push_str(&bullet(&violation.field, &violation.description));
     }
-    let preconditions = details.precondition_failure().map(|failure| failure.violations.as_slice()).unwrap_or_default();
     for violation in preconditions {
         text.push_str(&bullet(&violation.subject, &violation.description));
     }
@@ -97,6 +105,14 @@ mod tests {
         Error from server (Invalid): nothing was changed:
           * line 4: StatefulSet "web": spec.replicas: must not be negative
         "#);
+    }
+
+    #[test]
+    fn one_violation_is_one_line() {
+        let said = "a container name must be specified for pod two, choose one of: a, b";
+        let status =
+            StatusBuilder::new("pod-runtime", Code::InvalidArgument, "X", said).violation("container", said).build();
+        assert_eq!(explain(&status), format!("Error from server (Invalid): {said}"));
     }
 
     #[test]

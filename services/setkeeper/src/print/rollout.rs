@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::json::{number, text};
+use super::json::{list, number, text};
 
 /// How far it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,36 @@ pub(crate) fn rollout(set: &Value) -> Rollout {
     Rollout::Done(format!("statefulset rolling update complete {at_current} pods at revision {current}..."))
 }
 
+/// How far it is, for a line that lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Pods that the rollout is done with.
+    pub(crate) done: u64,
+    /// Pods that the set wants.
+    pub(crate) wanted: u64,
+    /// Counts, and why it goes no further.
+    pub(crate) text: String,
+    /// Why it goes no further; empty where nothing waits.
+    pub(crate) why: String,
+}
+
+/// Counts of a set, and what it waits for: the message of its condition Progressing.
+#[must_use]
+pub(crate) fn progress(set: &Value) -> Progress {
+    let count = |pointer: &str| u64::try_from(number(set, pointer)).unwrap_or_default();
+    let wanted = set.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
+    let (ready, updated) = (count("/status/readyReplicas"), count("/status/updatedReplicas"));
+    let conditions = list(set, "/status/conditions");
+    let progressing = conditions.iter().find(|condition| text(condition, "/type") == "Progressing");
+    let why = progressing.map_or("", |condition| text(condition, "/message")).to_owned();
+    let mut text = format!("{updated}/{wanted} new, {ready}/{wanted} ready");
+    if !why.is_empty() {
+        text.push_str("; ");
+        text.push_str(&why);
+    }
+    Progress { done: ready.min(updated).min(wanted), wanted, text, why }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -59,6 +89,16 @@ mod tests {
 
     fn set(strategy: &Value, status: &Value) -> Value {
         json!({ "metadata": { "generation": 2 }, "spec": { "replicas": 3, "updateStrategy": strategy }, "status": status })
+    }
+
+    #[test]
+    fn progress_says_what_is_waited_for() {
+        let strategy = json!({ "type": "RollingUpdate" });
+        let status = json!({ "readyReplicas": 2, "updatedReplicas": 1, "conditions": [
+            { "type": "Progressing", "status": "True", "message": "waiting for pod 2 to become ready" }] });
+        let progress = progress(&set(&strategy, &status));
+        assert_eq!((progress.done, progress.wanted), (1, 3));
+        assert_eq!(progress.text, "1/3 new, 2/3 ready; waiting for pod 2 to become ready");
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(super) const MANIFEST: &str = include_str!("../../../../deploy/examples/demo
 const FIRST_POD: &str = "web-0.web.default.svc";
 
 /// Shows the pods, resolves a name, and says what to try.
-pub(super) async fn show(client: &Client, setup: &Setup) -> Outcome {
+pub(super) async fn show(client: &Client, setup: &Setup, program: &str) -> Outcome {
     let pods = client.list(Kind::Pod, "default", "app=web").await.explained(client)?.objects;
     let mut rows = vec![print::headers(Kind::Pod, true)];
     rows.extend(pods.iter().map(|pod| print::row(Kind::Pod, pod, true, SystemClock.now())));
@@ -37,16 +37,19 @@ pub(super) async fn show(client: &Client, setup: &Setup) -> Outcome {
         }
     }
     say!("In another terminal, try:");
-    for (command, what) in [
-        ("setkeeper port-forward web-0 8080", "and then: curl http://127.0.0.1:8080"),
-        ("setkeeper get pods -w", "watch what happens"),
-        ("setkeeper delete pod web-1", "it comes back with its name, its volume and its count of starts"),
-        ("setkeeper scale sts web --replicas=5", "two more, in order"),
-        ("setkeeper logs web-0 -f", "what a pod says"),
-        ("setkeeper describe sts web", "everything about the set, and what it waits for"),
-        ("setkeeper down", "stop the pods in order, then Setkeeper"),
-    ] {
-        say!("  {command:<38}# {what}");
+    let commands = [
+        ("port-forward web-0 8080", "and then: curl http://127.0.0.1:8080"),
+        ("get pods -w", "watch what happens"),
+        ("delete pod web-1", "it comes back with its name, its volume and its count of starts"),
+        ("scale sts web --replicas=5", "two more, in order"),
+        ("logs web-0 -f", "what a pod says"),
+        ("describe sts web", "everything about the set, and what it waits for"),
+        ("down", "stop the pods in order, then Setkeeper"),
+    ];
+    let width =
+        program.chars().count() + commands.iter().map(|(command, _)| command.len()).max().unwrap_or_default() + 3;
+    for (command, what) in commands {
+        say!("  {:<width$}# {what}", format!("{program} {command}"));
     }
     say!("\nCtrl-C stops Setkeeper and leaves the pods running.");
     Ok(())

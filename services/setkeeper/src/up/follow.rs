@@ -30,7 +30,7 @@ async fn follow(client: &Client, set: &Value) -> Outcome {
         let Some(change) = changes.next().await else { return Err(Failure::new("the server ended the watch")) };
         let change = change.explained(client)?;
         let pod = &change.object;
-        if !is_owned(pod, uid) {
+        if !print::is_owned(pod, uid) {
             continue;
         }
         let name = print::name_of(pod).to_owned();
@@ -68,9 +68,4 @@ fn why(pod: &Value) -> Option<&str> {
     let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array)?;
     let waiting = statuses.iter().map(|status| print::text(status, "/state/waiting/message"));
     waiting.chain([print::text(pod, "/status/message")]).find(|message| !message.is_empty())
-}
-
-fn is_owned(pod: &Value, uid: &str) -> bool {
-    let owners = pod.pointer("/metadata/ownerReferences").and_then(Value::as_array);
-    owners.into_iter().flatten().any(|owner| print::text(owner, "/uid") == uid)
 }

@@ -9,7 +9,7 @@ use domain::volume::{
 };
 use proptest::prelude::*;
 
-use super::tests::{World, class, pv, pvc, user, world};
+use super::tests::world::{World, class, pv, pvc, user, world};
 use super::*;
 
 const SIZES: [&str; 3] = ["1Gi", "2Gi", "5Gi"];

@@ -6,6 +6,8 @@ mod creation;
 mod history;
 mod mends;
 mod min_ready;
+mod on_delete;
+mod partition;
 mod properties;
 mod rollback;
 mod rolling;

@@ -37,7 +37,7 @@ spec:
     log
 }
 
-async fn forms_a_quorum(product: &Product) {
+pub(super) async fn forms_a_quorum(product: &Product) {
     let applied = product.run_with(&["apply", "-f", "-"], &example("etcd.yaml")).await;
     assert_eq!(applied.code, 0, "{applied:?}");
     product.ready(&MEMBERS).await;

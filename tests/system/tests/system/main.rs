@@ -8,6 +8,7 @@ mod forward;
 mod keeping;
 mod names;
 mod redis;
+mod tiers;
 mod up;
 
 use support::{Layout, Options, Product, User};

@@ -2,14 +2,26 @@
 
 use super::*;
 
+mod objects;
+mod pods;
+
 /// One edit of the standard set, and the start of each violation it gives, in order.
 fn check(pointer: &str, to: Value, expected: &[&str]) {
     let mut object = standard();
     edit(&mut object, pointer, to.clone());
+    compare(&format!("{pointer} = {to}"), object, expected);
+}
+
+/// One object, and the start of each violation.
+fn check_object(object: Value, expected: &[&str]) {
+    compare(&object.to_string(), object, expected);
+}
+
+fn compare(what: &str, object: Value, expected: &[&str]) {
     let found = refusals(object);
     let same =
         found.len() == expected.len() && found.iter().zip(expected).all(|(found, start)| found.starts_with(start));
-    assert!(same, "{pointer} = {to}:\nexpected {expected:#?}\nfound {found:#?}");
+    assert!(same, "{what}:\nexpected {expected:#?}\nfound {found:#?}");
 }
 
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start \
@@ -312,242 +324,6 @@ fn suspicious_sets_are_admitted_with_warnings() {
     edit(&mut bare, "/spec/volumeClaimTemplates", Value::Null);
     edit(&mut bare, "/spec/template/spec/containers/0/volumeMounts", Value::Null);
     assert!(admit(bare).expect("admitted").1[0].contains("what the pods write is lost with them"));
-}
-
-/// One object, and the start of each violation.
-fn check_object(object: Value, expected: &[&str]) {
-    let found = refusals(object.clone());
-    let same =
-        found.len() == expected.len() && found.iter().zip(expected).all(|(found, start)| found.starts_with(start));
-    assert!(same, "{object}:\nexpected {expected:#?}\nfound {found:#?}");
-}
-
-#[test]
-fn services_follow_the_dns_rules() {
-    let service =
-        |spec: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "1a"}, "spec": spec});
-    for (spec, expected) in [
-        (json!({"clusterIP": "None"}), &[][..]),
-        (json!({}), &["spec.ports: Required value"]),
-        (json!({"ports": [{"port": 80}]}), &[]),
-        (json!({"ports": [{"port": 80}, {"port": 81, "name": "b"}]}), &["spec.ports[0].name: Required value"]),
-        (
-            json!({"ports": [{"port": 80, "name": "a"}, {"port": 81, "name": "a"}]}),
-            &["spec.ports[1].name: Duplicate value: \"a\""],
-        ),
-        (
-            json!({"ports": [{"port": 80, "name": "a"}, {"port": 80, "name": "b"}]}),
-            &["spec.ports[1]: Duplicate value: {"],
-        ),
-        (json!({"ports": [{"port": 80, "name": "a"}, {"port": 80, "name": "b", "protocol": "UDP"}]}), &[]),
-        (
-            json!({"ports": [{"port": 0}]}),
-            &["spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive"],
-        ),
-        (json!({"ports": [{"port": 80, "protocol": "tcp"}]}), &["spec.ports[0].protocol: Unsupported value: \"tcp\""]),
-        (json!({"ports": [{"port": 80, "targetPort": "a_b"}]}), &["spec.ports[0].targetPort: Invalid value"]),
-        (
-            json!({"type": "NodePort", "clusterIP": "None", "ports": [{"port": 80}]}),
-            &["spec.clusterIP: Invalid value: \"None\": may not be set to 'None' for NodePort services"],
-        ),
-        (json!({"clusterIPs": ["None", "10.0.0.1"]}), &["spec.clusterIPs: Invalid value"]),
-        (json!({"type": "ExternalName"}), &["spec.externalName: Required value"]),
-        (json!({"type": "ExternalName", "externalName": "db.example.com."}), &[]),
-        (
-            json!({"type": "ExternalName", "externalName": "10.0.0.1"}),
-            &[
-                "spec.externalName: Invalid value: \"10.0.0.1\": is an address, and a name of digits answers nobody; use a headless Service",
-            ],
-        ),
-        (
-            json!({"clusterIP": "None", "selector": {"app": "a b"}}),
-            &["spec.selector: Invalid value: \"a b\": a valid label"],
-        ),
-    ] {
-        check_object(service(spec), expected);
-    }
-}
-
-#[test]
-fn volumes_claims_and_classes_follow_the_volume_rules() {
-    let object = |kind: &str, name: &str, value: Value| {
-        let kind = Kind::from_text(kind).expect("a kind");
-        let mut object = json!({"apiVersion": kind.api_version(), "kind": kind.name(), "metadata": {"name": "x"}});
-        if name.is_empty() {
-            object.as_object_mut().expect("an object").extend(value.as_object().expect("an object").clone());
-        } else {
-            object[name] = value;
-        }
-        object
-    };
-    let volume = |edits: Value| {
-        let mut spec =
-            json!({"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/x"}});
-        for (name, value) in edits.as_object().expect("an object") {
-            edit(&mut spec, &format!("/{name}"), value.clone());
-        }
-        object("pv", "spec", spec)
-    };
-    check_object(volume(json!({})), &[]);
-    check_object(volume(json!({"capacity": null})), &["spec.capacity: Required value"]);
-    check_object(
-        volume(json!({"capacity": {"storage": "1", "cpu": "1"}})),
-        &["spec.capacity: Unsupported value: \"cpu\""],
-    );
-    check_object(volume(json!({"accessModes": []})), &["spec.accessModes: Required value"]);
-    check_object(volume(json!({"hostPath": null})), &["spec: Required value: must specify a volume type"]);
-    check_object(
-        volume(json!({"hostPath": {"path": "/a/../b"}})),
-        &["spec.hostPath.path: Invalid value: \"/a/../b\": must not contain '..'"],
-    );
-    check_object(
-        volume(json!({"nfs": {"server": "s", "path": "/"}})),
-        &["spec.nfs: Forbidden: may not specify more than 1 volume type"],
-    );
-    check_object(volume(json!({"hostPath": null, "local": {"path": "/x"}})), &["spec.nodeAffinity: Required value"]);
-    check_object(
-        volume(json!({"persistentVolumeReclaimPolicy": "Keep"})),
-        &["spec.persistentVolumeReclaimPolicy: Unsupported value"],
-    );
-    check_object(
-        volume(json!({"hostPath": {"path": "/"}, "persistentVolumeReclaimPolicy": "Recycle"})),
-        &["spec.persistentVolumeReclaimPolicy: Forbidden"],
-    );
-    check_object(volume(json!({"hostPath": null, "csi": {"driver": "d"}})), &["spec.csi.volumeHandle: Required value"]);
-    check_object(volume(json!({"claimRef": {"name": "c"}})), &["spec.claimRef.namespace: Required value"]);
-    let class = |value: Value| object("sc", "", value);
-    check_object(class(json!({"provisioner": "rancher.io/local-path"})), &[]);
-    check_object(class(json!({})), &["provisioner: Required value"]);
-    check_object(
-        class(json!({"provisioner": "a/b", "reclaimPolicy": "Recycle"})),
-        &["reclaimPolicy: Unsupported value"],
-    );
-    check_object(
-        class(json!({"provisioner": "a/b", "volumeBindingMode": "Late"})),
-        &["volumeBindingMode: Unsupported value"],
-    );
-    check_object(object("cm", "data", json!({"a/b": "x"})), &["data[a/b]: Invalid value: \"a/b\": a valid config key"]);
-    check_object(object("secret", "data", json!({"a": "not base64!"})), &["data.a: "]);
-}
-
-#[test]
-fn pods_follow_the_pod_rules() {
-    let pod = |spec: Value| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec});
-    let container = |extra: Value| {
-        let mut container = json!({"name": "a", "image": "i"});
-        container.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
-        pod(json!({"containers": [container]}))
-    };
-    let tcp = json!({"port": 80});
-    for (object, expected) in [
-        (
-            container(json!({"ports": [{"containerPort": 0}]})),
-            &["spec.containers[0].ports[0].containerPort: Required value"][..],
-        ),
-        (
-            container(json!({"ports": [{"containerPort": 70_000}]})),
-            &[
-                "spec.containers[0].ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive",
-            ],
-        ),
-        (container(json!({"ports": [{"containerPort": 1, "name": "a-name-of-16-ch"}]})), &[]),
-        (
-            container(json!({"ports": [{"containerPort": 1, "name": "a-name-of-16-chs"}]})),
-            &["spec.containers[0].ports[0].name: Invalid value"],
-        ),
-        (container(json!({"env": [{"name": "A=B"}]})), &["spec.containers[0].env[0].name: Invalid value"]),
-        (
-            container(
-                json!({"env": [{"name": "A", "value": "x", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}),
-            ),
-            &[
-                "spec.containers[0].env[0].valueFrom: Invalid value: \"\": may not be specified when `value` is not empty",
-            ],
-        ),
-        (
-            container(
-                json!({"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['a/b']"}}}]}),
-            ),
-            &[],
-        ),
-        (
-            container(json!({"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "spec.hostname"}}}]})),
-            &["spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Unsupported value"],
-        ),
-        (
-            container(json!({"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1500m"}}})),
-            &[
-                "spec.containers[0].resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1500m",
-            ],
-        ),
-        (
-            container(json!({"readinessProbe": {}})),
-            &["spec.containers[0].readinessProbe: Required value: must specify a handler type"],
-        ),
-        (
-            container(json!({"livenessProbe": {"tcpSocket": tcp, "successThreshold": 2}})),
-            &["spec.containers[0].livenessProbe.successThreshold: Invalid value: 2: must be 1"],
-        ),
-        (
-            container(json!({"readinessProbe": {"tcpSocket": tcp, "terminationGracePeriodSeconds": 2}})),
-            &[
-                "spec.containers[0].readinessProbe.terminationGracePeriodSeconds: Invalid value: 2: must not be set for readinessProbes",
-            ],
-        ),
-        (
-            container(json!({"livenessProbe": {"tcpSocket": tcp, "httpGet": {"port": 1}}})),
-            &["spec.containers[0].livenessProbe.tcpSocket: Forbidden: may not specify more than 1 handler type"],
-        ),
-        (
-            container(json!({"livenessProbe": {"tcpSocket": tcp, "periodSeconds": -1}})),
-            &["spec.containers[0].livenessProbe.periodSeconds: Invalid value: -1: must be greater than or equal to 0"],
-        ),
-        (
-            pod(
-                json!({"containers": [{"name": "a", "image": "i"}], "initContainers": [{"name": "b", "image": "i", "livenessProbe": {"tcpSocket": tcp}}]}),
-            ),
-            &["spec.initContainers[0].livenessProbe: Forbidden"],
-        ),
-        (
-            pod(json!({"containers": [{"name": "a", "image": "i"}], "initContainers": [{"name": "a", "image": "i"}]})),
-            &["spec.containers[0].name: Duplicate value: \"a\""],
-        ),
-        (
-            pod(
-                json!({"containers": [{"name": "a", "image": "i"}], "volumes": [{"name": "v", "emptyDir": {}, "hostPath": {"path": "/x"}}]}),
-            ),
-            &["spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type"],
-        ),
-        (
-            pod(
-                json!({"containers": [{"name": "a", "image": "i"}], "volumes": [{"name": "v", "persistentVolumeClaim": {}}]}),
-            ),
-            &["spec.volumes[0].persistentVolumeClaim.claimName: Required value"],
-        ),
-        (
-            container(json!({"volumeMounts": [{"name": "v", "mountPath": "/x"}]})),
-            &["spec.containers[0].volumeMounts[0].name: Not found: \"v\""],
-        ),
-        (
-            pod(
-                json!({"containers": [{"name": "a", "image": "i", "volumeMounts": [{"name": "v", "mountPath": "/x", "subPath": "../y"}, {"name": "v", "mountPath": "/x"}]}], "volumes": [{"name": "v"}]}),
-            ),
-            &[
-                "spec.containers[0].volumeMounts[0].subPath: Invalid value: \"../y\": must not contain '..'",
-                "spec.containers[0].volumeMounts[1].mountPath: Invalid value: \"/x\": must be unique",
-            ],
-        ),
-        (
-            pod(json!({"containers": [{"name": "a", "image": "i"}], "hostname": "A"})),
-            &["spec.hostname: Invalid value: \"A\": a lowercase"],
-        ),
-        (
-            pod(json!({"containers": [{"name": "a", "image": "i"}], "dnsPolicy": "None"})),
-            &["spec.dnsConfig.nameservers: Required value"],
-        ),
-    ] {
-        check_object(object, expected);
-    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::super::embedded::Limits;
 use super::super::medium::Directory;
 use super::super::state::{HistoryLimits, STORE_BYTES_MAX};
 use super::super::{
-    BATCH_ITEMS_MAX, Change, EmbeddedStore, Entry, KEY_BYTES_MAX, MemoryStore, StateStore, VALUE_BYTES_MAX,
+    BATCH_ITEMS_MAX, BATCH_PRECONDITIONS_MAX, Change, EmbeddedStore, Entry, KEY_BYTES_MAX, MemoryStore, StateStore, VALUE_BYTES_MAX,
 };
 use super::*;
 
@@ -131,7 +131,7 @@ fn bounds_are_refused_with_the_limit() {
         let long = "k".repeat(KEY_BYTES_MAX + 1);
         let large = vec![0; VALUE_BYTES_MAX + 1];
         let too_many: Vec<Write> = (0..=BATCH_ITEMS_MAX).map(|key| put(&key.to_string(), "")).collect();
-        let checks = Batch { preconditions: vec![absent("a"); BATCH_ITEMS_MAX + 1], writes: vec![] };
+        let checks = Batch { preconditions: vec![absent("a"); BATCH_PRECONDITIONS_MAX + 1], writes: vec![] };
         let heavy: Vec<Write> = (0..6).map(|key| put(&key.to_string(), vec![0; VALUE_BYTES_MAX])).collect();
         for batch in [writes([put(&long, "")]), writes([put("a", large)]), writes(too_many), checks, writes(heavy)] {
             let error = store_error(store.commit(batch).await);

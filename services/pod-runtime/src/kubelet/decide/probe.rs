@@ -9,6 +9,9 @@ use crate::kubelet::probing::{ProbeKind, ProbeOutcome, Verdict};
 use crate::kubelet::record::Stop;
 use crate::spec::{Container, Probe, Role, positive_grace};
 
+/// A container that is not ready this soon after its start is no reason for a warning.
+const BEGINNING: Duration = Duration::from_secs(1);
+
 impl<'a> Pass<'a> {
     /// Starts what is due, and brings readiness up to date.
     pub(super) fn probe(&mut self) {
@@ -52,7 +55,7 @@ impl<'a> Pass<'a> {
         let instance = record.instance.unwrap_or(0);
         let state = &mut memory.probes[kind as usize];
         let due = state.due(first, probe.period(), now);
-        let next = state.next_at;
+        let next = state.next();
         if due {
             self.actions.push(Action::Probe { container: container.name.clone(), instance, kind });
         }
@@ -65,7 +68,7 @@ impl<'a> Pass<'a> {
     /// After the runtime itself has started, first probes of pods found running are spread over a period, always the
     /// same way.
     fn spread(&self, container: &Container, kind: ProbeKind, probe: &Probe) -> Option<Timestamp> {
-        let fresh = self.memory_of(container).probes[kind as usize].next_at.is_none();
+        let fresh = self.memory_of(container).probes[kind as usize].next().is_none();
         if !self.memory.adopted || !fresh {
             return None;
         }
@@ -83,7 +86,14 @@ impl<'a> Pass<'a> {
         let Some(probe) = kind.of(container) else { return };
         let now = self.now();
         let Some((record, memory)) = self.run_of(name, instance).filter(|(record, _)| record.running()) else { return };
-        let verdict = memory.probes[kind as usize].record(kind, probe, outcome);
+        let state = &mut memory.probes[kind as usize];
+        let extra = state.is_extra();
+        let verdict = state.record(kind, probe, outcome);
+        let age = record.running_since.map_or(Duration::ZERO, |since| now.since(since));
+        let begins = kind != ProbeKind::Liveness && !record.ready && age < BEGINNING;
+        if kind != ProbeKind::Liveness && !record.ready && matches!(outcome, ProbeOutcome::Failed(_)) {
+            state.hurry(probe.period(), now);
+        }
         match (kind, verdict) {
             (_, Verdict::Unchanged) => {}
             (ProbeKind::Readiness, Verdict::Passing) => record.ready = true,
@@ -97,6 +107,8 @@ impl<'a> Pass<'a> {
         match outcome {
             ProbeOutcome::Passed(warning) if warning.is_empty() => {}
             ProbeOutcome::Passed(warning) => self.warn("ProbeWarning", format!("{} probe: {warning}", kind.title())),
+            // That a server does not listen in its first moments is no news.
+            ProbeOutcome::Failed(_) if extra || begins => {}
             ProbeOutcome::Failed(why) => self.warn("Unhealthy", format!("{} probe failed: {why}", kind.title())),
             ProbeOutcome::Impossible(why) => {
                 self.warn("Unhealthy", format!("{} probe could not be run: {why}", kind.title()));

@@ -44,7 +44,7 @@ impl Fixture {
             names: &names,
             pod_ip: "10.77.0.9".parse().unwrap(),
             resolv_conf: "",
-            others: &[],
+            others: &crate::kubelet::zone::Zone::default(),
             capabilities: &capabilities,
             node_name: "here",
             catalogue: &Catalogue::built_in(Some(Path::new("/bin/sh"))),

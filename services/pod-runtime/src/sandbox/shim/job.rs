@@ -1,26 +1,24 @@
 //! What a shim runs: containers, and commands inside them. Both come into being through `container-launch` and are
 //! over when their process has been reaped.
 
+mod container;
+mod exec;
+
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use domain::Timestamp;
 use nix::sys::signal::{Signal, kill, killpg};
 use rustix::fs::OFlags;
 
-use crate::backend::{ContainerSpec, Exit};
-use crate::sandbox::clock;
+pub(super) use self::container::ContainerJob;
+pub(super) use self::exec::ExecJob;
 use crate::sandbox::init::Placement;
-use crate::sandbox::log::{Log, Stream};
-use crate::sandbox::process::{self, POD_MARK, ProcessId};
-use crate::sandbox::record::{PodDir, SandboxRecord, StartedRecord};
-use crate::sandbox::wire::{self, Filled, InitOrder, InitSpec, Lines, ProgramSpec, ShimReply, StageEvent};
-
-/// Bytes of a command's output that are kept: the first 10 KiB, as kubelets keep of a probe's.
-const EXEC_OUTPUT_MAX: usize = 10 * 1024;
+use crate::sandbox::log::Stream;
+use crate::sandbox::process;
+use crate::sandbox::record::PodDir;
+use crate::sandbox::wire::{self, Filled, InitOrder, Lines, ShimReply, StageEvent};
 
 /// Bytes read from one output per turn, so that a flood in one container does not starve the others.
 const READ_MAX: usize = 64 * 1024;
@@ -68,129 +66,6 @@ pub(super) enum Kind {
     Container(Box<ContainerJob>),
     /// A command.
     Exec(ExecJob),
-}
-
-/// A container instance.
-#[derive(Debug)]
-pub(super) struct ContainerJob {
-    /// What was asked for.
-    pub(super) spec: ContainerSpec,
-    /// Whether the program has been executed.
-    pub(super) running: bool,
-    /// Who waits for that.
-    pub(super) start_waiters: Vec<u64>,
-    /// Who waits for its recorded end.
-    pub(super) kill_waiters: Vec<u64>,
-    /// An end that could not be written down yet.
-    pub(super) unrecorded: Option<Exit>,
-    started: StartedRecord,
-    exited: Option<(i32, Option<i32>)>,
-    log: Log,
-}
-
-/// A command.
-#[derive(Debug)]
-pub(super) struct ExecJob {
-    /// Who asked.
-    pub(super) client: u64,
-    /// When it is killed, on the shim's monotonic clock.
-    pub(super) deadline: Duration,
-    /// Whether it was.
-    pub(super) timed_out: bool,
-    output: Vec<u8>,
-}
-
-impl ContainerJob {
-    /// Records that the instance begins, then begins it.
-    pub(super) fn start(
-        directory: &PodDir,
-        sandbox: &SandboxRecord,
-        mut spec: ContainerSpec,
-        client: u64,
-    ) -> io::Result<Job> {
-        if !sandbox.isolation.processes {
-            spec.env.push((POD_MARK.into(), directory.path().display().to_string()));
-        }
-        let started = StartedRecord { started_at: clock::now(), boot_id: process::boot_id(), init: None, main: None };
-        directory.write_started(&spec.name, spec.instance, &started)?;
-        directory.prune(&spec.name, spec.instance.saturating_sub(1));
-        let order = InitOrder::Run(Box::new(InitSpec {
-            container: spec.clone(),
-            isolation: sandbox.isolation,
-            root: directory.root(),
-            program: sandbox.program.clone(),
-            masked: sandbox.masked.clone(),
-        }));
-        let placement = if sandbox.isolation.processes { Placement::New } else { Placement::Plain };
-        let log = Log::open(&spec.log_path);
-        let (name, instance) = (spec.name.clone(), spec.instance);
-        let kind = Kind::Container(Box::new(Self {
-            spec,
-            running: false,
-            start_waiters: vec![client],
-            kill_waiters: Vec::new(),
-            unrecorded: None,
-            started,
-            exited: None,
-            log,
-        }));
-        Job::launch(placement, &order, kind).inspect_err(|_| {
-            // Nothing ran; the caller may try the same instance again.
-            let _ = directory.forget_started(&name, instance);
-        })
-    }
-
-    /// Writes down where the processes are. Not forced to disk: after a power loss the numbers mean nothing.
-    fn note_processes(&mut self, directory: &PodDir, init: u32) {
-        self.started.init = ProcessId::of(init).ok();
-        self.started.main = process::children(init).first().and_then(|main| ProcessId::of(*main).ok());
-        if let Err(error) = directory.write_started(&self.spec.name, self.spec.instance, &self.started) {
-            eprintln!("container {}: record of its processes: {error}", self.spec.name);
-        }
-    }
-
-    fn exit(&self, status: (i32, Option<i32>), now: Timestamp) -> Exit {
-        let (exit_code, signal) = status;
-        Exit {
-            exit_code,
-            signal,
-            reason: if exit_code == 0 { "Completed".into() } else { "Error".into() },
-            message: String::new(),
-            started_at: self.started.started_at,
-            finished_at: now,
-        }
-    }
-
-    fn waiters(&mut self) -> impl Iterator<Item = u64> + use<> {
-        std::mem::take(&mut self.start_waiters).into_iter().chain(std::mem::take(&mut self.kill_waiters))
-    }
-}
-
-impl ExecJob {
-    /// Begins a command in a container whose first process is `init`.
-    pub(super) fn start(
-        sandbox: &SandboxRecord,
-        target: &ContainerSpec,
-        init: u32,
-        client: u64,
-        command: Vec<String>,
-        timeout_ms: u64,
-    ) -> io::Result<Job> {
-        let order = ProgramSpec {
-            command,
-            env: target.env.clone(),
-            working_dir: target.working_dir.clone().unwrap_or_else(|| "/".into()),
-            user: target.user,
-            group: target.group,
-            supplemental_groups: target.supplemental_groups.clone(),
-            one_uid: sandbox.isolation.one_uid,
-            join_mounts_of: sandbox.isolation.mounts.then_some(init),
-        };
-        let placement = if sandbox.isolation.processes { Placement::Join(init) } else { Placement::PlainCommand };
-        let deadline = clock::monotonic().saturating_add(Duration::from_millis(timeout_ms));
-        let kind = Kind::Exec(Self { client, deadline, timed_out: false, output: Vec::new() });
-        Job::launch(placement, &order, kind)
-    }
 }
 
 impl Job {
@@ -365,10 +240,7 @@ impl Job {
             Ok(count) => {
                 match &mut self.kind {
                     Kind::Container(container) => container.log.write(stream, &buffer[..count]),
-                    Kind::Exec(exec) => {
-                        let room = EXEC_OUTPUT_MAX.saturating_sub(exec.output.len()).min(count);
-                        exec.output.extend_from_slice(&buffer[..room]);
-                    }
+                    Kind::Exec(exec) => exec.keep(&buffer[..count]),
                 }
                 true
             }
@@ -389,41 +261,11 @@ impl Job {
         for stream in [Stream::Stdout, Stream::Stderr] {
             while self.read_output(stream) {}
         }
-        let status = self.placed.ended.unwrap_or_default();
+        let ended = self.placed.ended.unwrap_or_default();
         let failure = self.failure.clone();
         match &mut self.kind {
-            Kind::Exec(exec) => {
-                let reply = if exec.timed_out {
-                    ShimReply::TimedOut
-                } else if let Some((reason, message)) = failure {
-                    ShimReply::CannotRun { reason, message }
-                } else {
-                    let output = String::from_utf8_lossy(&exec.output).into_owned();
-                    ShimReply::Executed { exit_code: status.0, output }
-                };
-                Some(vec![(exec.client, reply)])
-            }
-            Kind::Container(container) => {
-                container.log.finish();
-                if let (Some((reason, message)), false) = (failure, container.running) {
-                    // It never ran: the instance may be tried again.
-                    if let Err(error) = directory.forget_started(&container.spec.name, container.spec.instance) {
-                        eprintln!("container {}: {error}", container.spec.name);
-                    }
-                    let reply = ShimReply::CannotRun { reason, message };
-                    return Some(container.waiters().map(|waiter| (waiter, reply.clone())).collect());
-                }
-                let exit = match container.unrecorded.take() {
-                    Some(exit) => exit,
-                    None => container.exit(container.exited.unwrap_or(status), clock::now()),
-                };
-                if let Err(error) = directory.write_exit(&container.spec.name, container.spec.instance, &exit) {
-                    eprintln!("container {}: record of its exit: {error}", container.spec.name);
-                    container.unrecorded = Some(exit);
-                    return None;
-                }
-                Some(container.waiters().map(|waiter| (waiter, ShimReply::Done)).collect())
-            }
+            Kind::Exec(exec) => Some(vec![exec.finish(ended.0, failure)]),
+            Kind::Container(container) => container.finish(ended, failure, directory),
         }
     }
 }

@@ -98,6 +98,18 @@ fn p38_while_a_pod_ends_only_readiness_is_asked() {
 }
 
 #[test]
+fn who_listens_a_moment_late_is_ready_a_moment_late_and_nobody_is_warned() {
+    let spec = probed(json!({"readinessProbe": {"exec": {}}}));
+    let mut world = World::new(spec).with("c", life(|_, t| Some(t >= 0.3)));
+    world.until(0.3);
+    assert!(!world.ready());
+    world.until(0.36);
+    assert_eq!((world.ready(), world.told("Unhealthy").len()), (true, 0));
+    world.until(20.0);
+    assert_eq!(world.times("Readiness c"), [0.0, 0.05, 0.15, 0.35, 10.0, 20.0]);
+}
+
+#[test]
 fn initial_delays_count_from_the_containers_start() {
     let spec = probed(json!({"readinessProbe": {"exec": {}, "initialDelaySeconds": 7, "periodSeconds": 3}}));
     let mut world = World::new(spec);

@@ -290,3 +290,15 @@ fn an_active_deadline_fails_the_pod() {
     world.until(11.0);
     assert_eq!((world.phase(), world.status["reason"].as_str()), ("Failed", Some("DeadlineExceeded")));
 }
+
+#[test]
+fn what_was_seen_of_a_start_that_failed_never_ran() {
+    let mut world = World::new(one());
+    world.until(1.0);
+    assert!(world.ready());
+    world.restart_runtime();
+    world.sandbox.as_mut().expect("there is one").containers.clear();
+    world.until(2.0);
+    assert_eq!((world.times("start c").len(), world.ready()), (2, true));
+    assert_eq!(world.container("c")["restartCount"], 0, "it is the same run");
+}
