@@ -7,10 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use service_kit::signals;
@@ -28,6 +28,9 @@ const DATA_DIR_DEFAULT: &str = "/data";
 
 /// Connections at the same time. It is an example, not a server.
 const CONNECTIONS_MAX: usize = 64;
+
+/// The body of an answer.
+type Answer = Either<Full<Bytes>, Incoming>;
 
 /// What the pod tells its program.
 struct Settings {
@@ -96,13 +99,17 @@ pub(crate) async fn run() -> Outcome {
     Ok(())
 }
 
-async fn respond(answer: Arc<Value>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+/// What is sent to it, it sends back as it comes; everything else it answers with who it is.
+async fn respond(answer: Arc<Value>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+    if request.method() == Method::POST {
+        return Ok(Response::new(Either::Right(request.into_body())));
+    }
     let mut body = match request.uri().path() {
         "/healthz" => "ok".to_owned(),
         _ => answer.to_string(),
     };
     body.push('\n');
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let mut response = Response::new(Either::Left(Full::new(Bytes::from(body))));
     let kind = hyper::header::HeaderValue::from_static("application/json");
     response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
     Ok(response)

@@ -193,6 +193,17 @@ impl Product {
         }
     }
 
+    /// Starts a command of the product that goes on by itself, with its outputs to read. Dropping it ends it.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn begin(&self, arguments: &[&str]) -> tokio::process::Child {
+        let mut command = tokio::process::Command::from(self.command(arguments));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command.spawn().expect("the product's binary can be run")
+    }
+
     /// Runs a command that must succeed, and gives what it printed.
     ///
     /// # Panics

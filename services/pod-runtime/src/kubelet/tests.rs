@@ -1,6 +1,7 @@
 //! The loop over real files and channels, with a machine and a coordinator that are scripts.
 
 pub(crate) mod fake;
+mod forward;
 
 use std::time::Duration;
 

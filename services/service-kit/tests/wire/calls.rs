@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use api::proto::pod_runtime::v1 as proto;
-use service_kit::{Target, connect, limits, status};
+use service_kit::{Target, Token, connect, limits, status};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -67,6 +67,34 @@ async fn a_stream_outlives_the_deadline_of_its_call() {
     let still_open = tokio::time::timeout_at(begun + 3 * granted, logs.message()).await;
     assert!(still_open.is_err(), "cut after {:?}: {still_open:?}", begun.elapsed());
     drop(logs);
+    served.stop().await;
+}
+
+/// Both sides stream at once, each holds back the other, and no deadline cuts them.
+#[tokio::test]
+async fn both_sides_of_a_call_stream() {
+    const PIECES: usize = 200;
+    let token = Token::random();
+    let served = Served::start(&over_tcp(Some(&token))).await;
+    let (sender, requests) = tokio::sync::mpsc::channel(1);
+    let mut call = Request::new(tokio_stream::wrappers::ReceiverStream::new(requests));
+    let granted = Duration::from_millis(300);
+    call.set_timeout(granted);
+    let begun = Instant::now();
+    let mut responses = client(served.channel(Some(&token))).port_forward(call).await.expect("begins").into_inner();
+    tokio::time::sleep_until(begun + 2 * granted).await;
+    let sending = tokio::spawn(async move {
+        for number in 0..PIECES {
+            let data = vec![number as u8; 64 << 10].into();
+            sender.send(proto::PortForwardRequest { data, ..Default::default() }).await.expect("is read");
+        }
+    });
+    for number in 0..PIECES {
+        let piece = tokio::time::timeout(PATIENCE, responses.message()).await.expect("in time").expect("goes on");
+        assert_eq!(piece.expect("one for each").data[0], number as u8);
+    }
+    sending.await.expect("all was sent");
+    assert_eq!(responses.message().await.expect("ends well"), None);
     served.stop().await;
 }
 

@@ -72,7 +72,7 @@ async fn forward(client: &Client, global: &Global, args: &PortForwardArgs, out: 
                 }
             }
             Some(broken) = accepting.join_next() => {
-                return Err(Failure::new(broken.map_or_else(|panic| panic.to_string(), |error: String| error)));
+                return Err(Failure::new(broken.unwrap_or_else(|panic| panic.to_string())));
             }
             Some((stream, local, place)) = accepted.recv(), if connections.len() < CONNECTIONS_MAX => {
                 writeln!(out, "Handling connection for {}", local.port())?;
@@ -161,6 +161,10 @@ async fn find(client: &Client, namespace: &str, target: &str) -> Outcome<(Value,
         Some((kind, name)) => (references::kind(kind)?, name),
         None => (Kind::Pod, target),
     };
+    if !matches!(kind, Kind::Pod | Kind::StatefulSet | Kind::Service) {
+        let text = format!("{} have no ports to forward to; name a pod, a set or a Service", kind.plural());
+        return Err(Failure::new(text));
+    }
     let object = match client.get(kind, namespace, name).await {
         Err(status) if status.code() == tonic::Code::NotFound => {
             let (text, plural) = (client.explain(&status), kind.plural());
@@ -170,16 +174,12 @@ async fn find(client: &Client, namespace: &str, target: &str) -> Outcome<(Value,
     };
     let selector = match kind {
         Kind::Pod => return Ok((object, None)),
-        Kind::StatefulSet => String::new(),
         Kind::Service => place::selector(&object).ok_or_else(|| {
             Failure::new(format_args!(
                 "Service {name:?} selects no pods; name a pod: setkeeper get pods -n {namespace}"
             ))
         })?,
-        _ => {
-            let text = format!("{} have no ports to forward to; name a pod, a set or a Service", kind.plural());
-            return Err(Failure::new(text));
-        }
+        _ => String::new(),
     };
     let mut pods = client.list(Kind::Pod, namespace, &selector).await.explained(client)?.objects;
     if kind == Kind::StatefulSet {

@@ -4,6 +4,7 @@ mod bounds;
 mod doors;
 mod etcd;
 mod examples;
+mod forward;
 mod keepalive;
 mod keeping;
 mod names;
