@@ -72,7 +72,7 @@ async fn forward(client: &Client, global: &Global, args: &PortForwardArgs, out: 
                 }
             }
             Some(broken) = accepting.join_next() => {
-                return Err(Failure::new(broken.map_or_else(|panic| panic.to_string(), |error: String| error)));
+                return Err(Failure::new(broken.unwrap_or_else(|panic| panic.to_string())));
             }
             Some((stream, local, place)) = accepted.recv(), if connections.len() < CONNECTIONS_MAX => {
                 writeln!(out, "Handling connection for {}", local.port())?;
