@@ -13,6 +13,7 @@ mod transaction;
 
 use std::fmt;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -30,6 +31,9 @@ pub use transaction::Transaction;
 /// Commits that a slow subscriber may be behind before it must look at everything anew. Each holds two pointers an
 /// object; 4096 cover a scale-up of a thousand pods.
 const CHANGES_BUFFERED_MAX: usize = 4096;
+
+/// How long a conflict waits to be seen: many times what a commit takes.
+const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 
 /// One object before and after a commit.
 #[derive(Debug, Clone)]
@@ -233,6 +237,8 @@ impl World {
         tokio::select! {
             biased;
             _ = seen.wait_for(caught_up) => {}
+            // What was in the way may itself have failed to become durable: then it never shows.
+            () = tokio::time::sleep(CATCH_UP_MAX) => {}
             () = self.ended.cancelled() => {}
         }
     }

@@ -5,14 +5,15 @@ use api::proto::coordinator::v1::system_service_client::SystemServiceClient;
 use api::proto::coordinator::v1::{DrainRequest, ReportEventRequest};
 use api::proto::pod_runtime::v1::pod_runtime_service_server::{PodRuntimeService, PodRuntimeServiceServer};
 use api::proto::pod_runtime::v1::{
-    ListPodsRequest, ListPodsResponse, LogsRequest, LogsResponse, StopAllRequest, StopAllResponse,
+    ListPodsRequest, ListPodsResponse, LogsRequest, LogsResponse, PortForwardRequest, PortForwardResponse,
+    StopAllRequest, StopAllResponse,
 };
 use serde_json::json;
 use service_kit::{Context, Server, ServerConfig};
 use support::until;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::machine::NODE;
 use crate::{Machine, Plane, reason, set};
@@ -103,6 +104,15 @@ impl PodRuntimeService for Runtime {
 
     async fn logs(&self, _: Request<LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
         Err(Status::not_found("no logs here"))
+    }
+
+    type PortForwardStream = ReceiverStream<Result<PortForwardResponse, Status>>;
+
+    async fn port_forward(
+        &self,
+        _: Request<Streaming<PortForwardRequest>>,
+    ) -> Result<Response<Self::PortForwardStream>, Status> {
+        Err(Status::not_found("no pods here"))
     }
 
     async fn stop_all(&self, _: Request<StopAllRequest>) -> Result<Response<StopAllResponse>, Status> {

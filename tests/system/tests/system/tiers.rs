@@ -2,7 +2,7 @@
 
 use support::{Options, Product, User, available, until};
 
-use super::{BINARY, example};
+use super::BINARY;
 
 /// In the process tier, as an ordinary user: no port 53, so names come from hosts files.
 async fn plain() -> Product {
