@@ -82,7 +82,8 @@ pub async fn health(channel: Channel) -> Result<bool, Status> {
     Ok(answer.status() == ServingStatus::Serving)
 }
 
-fn endpoint(uri: Uri) -> Endpoint {
+/// What every connection has in common.
+pub(crate) fn endpoint(uri: Uri) -> Endpoint {
     Endpoint::from(uri)
         .connect_timeout(CONNECT_DEADLINE)
         .tcp_nodelay(true)

@@ -23,7 +23,7 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
 use tracing::level_filters::LevelFilter;
 use tracing::{Metadata, Subscriber};
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -55,7 +55,10 @@ const NEVER_EXPORTED: [&str; 5] = ["h2", "hyper", "opentelemetry", "tonic", "tow
 
 /// What is logged where nobody says otherwise.
 const DEFAULT_FILTER: &str = "info,h2=warn,hyper=warn,hyper_util=warn,opentelemetry=warn,opentelemetry_sdk=warn,\
-                              opentelemetry-otlp=warn,tonic=warn,tower=warn,netlink_proto=warn";
+                              tonic=warn,tower=warn,netlink_proto=warn";
+
+/// The exporter complains of every attempt, several times a second. [`PerService`] says it once.
+const REPEATS_ITSELF: &str = "opentelemetry-otlp";
 
 /// How logs look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -176,7 +179,7 @@ impl fmt::Debug for Guard {
 /// With an endpoint, outside a tokio runtime.
 pub fn init(options: &Options) -> Result<Guard, TelemetryError> {
     let filter = options.filter.as_deref().unwrap_or(DEFAULT_FILTER);
-    let filter = EnvFilter::try_new(filter).map_err(|_| TelemetryError::Filter { filter: filter.to_owned() })?;
+    let filter = log_filter(filter).map_err(|_| TelemetryError::Filter { filter: filter.to_owned() })?;
     let provider = match &options.otlp_endpoint {
         Some(endpoint) => Some(tracer_provider(options, endpoint)?),
         None => None,
@@ -202,6 +205,13 @@ pub fn init(options: &Options) -> Result<Guard, TelemetryError> {
     Registry::default().with(traces).with(logs).with(file).try_init().map_err(|_| TelemetryError::Twice)?;
     log_panics();
     Ok(Guard { provider })
+}
+
+fn log_filter(filter: &str) -> Result<EnvFilter, ParseError> {
+    if filter.contains(REPEATS_ITSELF) {
+        return EnvFilter::try_new(filter);
+    }
+    Ok(EnvFilter::try_new(filter)?.add_directive(format!("{REPEATS_ITSELF}=off").parse()?))
 }
 
 fn is_exported(metadata: &Metadata<'_>) -> bool {

@@ -1,18 +1,21 @@
 //! Sends spans, each under the name of its service.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::future::join_all;
+use http::Uri;
 use opentelemetry::KeyValue;
 use opentelemetry_otlp::{WithExportConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
-use tonic::transport::Endpoint;
 use uuid::Uuid;
 
 use super::TelemetryError;
 use super::sampler::SERVICE_KEY;
+use crate::client;
 
 /// How long one request to the collector may take.
 const EXPORT_DEADLINE: Duration = Duration::from_secs(5);
@@ -22,6 +25,9 @@ const EXPORT_DEADLINE: Duration = Duration::from_secs(5);
 pub(super) struct PerService {
     process: &'static str,
     exporters: BTreeMap<&'static str, opentelemetry_otlp::SpanExporter>,
+    endpoint: String,
+    /// Whether the last spans could not be sent.
+    failing: AtomicBool,
 }
 
 impl PerService {
@@ -34,7 +40,9 @@ impl PerService {
         if !endpoint.starts_with("http://") {
             return Err(invalid());
         }
-        let channel = Endpoint::from_shared(endpoint.to_owned()).map_err(|_| invalid())?.connect_lazy();
+        let uri: Uri = endpoint.parse().map_err(|_| invalid())?;
+        // The exporter's own time does not hold for a channel that it is given.
+        let channel = client::endpoint(uri).timeout(EXPORT_DEADLINE).connect_lazy();
         let instance = Uuid::new_v4();
         let mut exporters = BTreeMap::new();
         for name in services.iter().copied().chain([process]) {
@@ -46,7 +54,7 @@ impl PerService {
             exporter.set_resource(&resource(name, instance));
             exporters.insert(name, exporter);
         }
-        Ok(Self { process, exporters })
+        Ok(Self { process, exporters, endpoint: endpoint.to_owned(), failing: AtomicBool::new(false) })
     }
 
     fn service(&self, span: &SpanData) -> &'static str {
@@ -67,18 +75,30 @@ fn resource(service: &'static str, instance: Uuid) -> Resource {
         .build()
 }
 
+impl PerService {
+    /// Says that the collector is lost, and that it is back.
+    fn tell(&self, error: Option<&OTelSdkError>) {
+        let endpoint = &self.endpoint;
+        match (error, self.failing.swap(error.is_some(), Ordering::Relaxed)) {
+            (Some(error), false) => tracing::warn!(endpoint, %error, "spans cannot be sent and are lost"),
+            (None, true) => tracing::info!(endpoint, "spans are sent again"),
+            _ => {}
+        }
+    }
+}
+
 impl SpanExporter for PerService {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let mut by_service: BTreeMap<&'static str, Vec<SpanData>> = BTreeMap::new();
         for span in batch {
             by_service.entry(self.service(&span)).or_default().push(span);
         }
-        let mut result = Ok(());
-        for (service, spans) in by_service {
-            let exported = self.exporters[service].export(spans).await;
-            result = result.and(exported);
-        }
-        result
+        // At once: what one waits for, all wait for.
+        let exports = by_service.into_iter().map(|(service, spans)| self.exporters[service].export(spans));
+        let result = join_all(exports).await.into_iter().fold(Ok(()), Result::and);
+        self.tell(result.as_ref().err());
+        // Told above, once; the SDK would repeat it for each batch.
+        Ok(())
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {

@@ -214,9 +214,16 @@ async fn a_collector_that_does_not_answer_holds_nothing_up() {
         let applied = product.run_with(&["apply", "-f", "-"], &sleepers(&mark("silent"), 1, "OrderedReady")).await;
         assert_eq!(applied.code, 0, "{applied:?}");
         product.ready(&["sleepers-0"]).await;
+        until("the loss is told", || async {
+            let log = product.log_tail();
+            if log.contains("spans cannot be sent") { Ok(()) } else { Err(log) }
+        })
+        .await;
         let ended = tokio::time::timeout(END_MAX, product.interrupt()).await;
         assert_eq!(ended, Ok(0), "{}", product.log_tail());
-        assert!(!product.log_tail().contains("panicked"), "{}", product.log_tail());
+        let log = product.log_tail();
+        assert_eq!(log.matches("spans cannot be sent").count(), 1, "it is told once: {log}");
+        assert!(!log.contains("panicked") && !log.contains("opentelemetry-otlp"), "{log}");
     }
 }
 
