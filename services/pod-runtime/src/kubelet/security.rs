@@ -123,6 +123,11 @@ pub fn not_enforced(pod: &Pod, machine: &Capabilities) -> Vec<String> {
         if own.read_only_root_filesystem == Some(true) && !machine.mounts {
             note(format!("readOnlyRootFilesystem of container {name}"));
         }
+        // Another user than 0 has no capabilities to begin with; user 0 keeps a fixed, harmless set.
+        let root = own.run_as_user.or(all.run_as_user).unwrap_or(0) == 0;
+        if root && !own.capabilities.drop.is_empty() {
+            note(format!("capabilities.drop of container {name} (set runAsUser to another user than 0 to have none)"));
+        }
         let profile = own.seccomp_profile.as_ref().or(all.seccomp_profile.as_ref());
         if profile.is_some_and(|profile| profile["type"] == "RuntimeDefault") {
             note("seccompProfile RuntimeDefault".to_owned());
@@ -195,5 +200,10 @@ mod tests {
             "securityContext":{"readOnlyRootFilesystem":true}}]}}"#;
         let list = not_enforced(&Pod::from_json(json).unwrap(), &machine(Some(1)));
         assert_eq!(list, ["readOnlyRootFilesystem of container c", "memory limits are not enforced"]);
+        let json = br#"{"spec":{"containers":[{"name":"c","securityContext":{"capabilities":{"drop":["ALL"]}}}]}}"#;
+        let list = not_enforced(&Pod::from_json(json).unwrap(), &machine(None));
+        assert!(list.len() == 1 && list[0].starts_with("capabilities.drop of container c"), "{list:?}");
+        let json = br#"{"spec":{"containers":[{"name":"c","securityContext":{"runAsUser":9,"capabilities":{"drop":["ALL"]}}}]}}"#;
+        assert!(not_enforced(&Pod::from_json(json).unwrap(), &machine(None)).is_empty());
     }
 }
