@@ -52,17 +52,26 @@ pub(super) async fn act(context: Context, action: Action) -> Observation {
         Action::Signal { container, instance } => {
             let signal = context.stop_signal(&container);
             let result = context.shared.backend.signal(&context.uid, &container, signal).await;
-            Observation::Struck { container, instance, kill: false, result: gone_is_fine(result) }
+            Observation::Struck { container, instance, kill: false, result: dead_is_fine(result) }
         }
         Action::Kill { container, instance } => {
             let result = context.shared.backend.kill(&context.uid, &container).await;
-            Observation::Struck { container, instance, kill: true, result: gone_is_fine(result) }
+            Observation::Struck { container, instance, kill: true, result: dead_is_fine(result) }
         }
         Action::Probe { container, instance, kind } => {
             let outcome = context.probe(&container, kind).await;
             Observation::Probed { container, instance, kind, outcome }
         }
         Action::RemoveSandbox => Observation::Removed(gone_is_fine(context.shared.backend.remove(&context.uid).await)),
+    }
+}
+
+/// What should die and has nobody left to ask is fine: a shim's socket goes when its pod ends. Should anything live
+/// still, the next look says so, and it is struck again.
+fn dead_is_fine(result: Result<(), BackendError>) -> Result<(), String> {
+    match result {
+        Err(BackendError::Machine { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        result => gone_is_fine(result),
     }
 }
 
