@@ -66,11 +66,7 @@ async fn forward(client: &Client, global: &Global, args: &PortForwardArgs, out: 
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            Some(ended) = connections.join_next(), if !connections.is_empty() => {
-                if let Ok(Err(text)) = ended {
-                    eprintln!("error: {text}");
-                }
-            }
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
             Some(broken) = accepting.join_next() => {
                 return Err(Failure::new(broken.unwrap_or_else(|panic| panic.to_string())));
             }
@@ -85,11 +81,13 @@ async fn forward(client: &Client, global: &Global, args: &PortForwardArgs, out: 
     }
 }
 
-async fn carry(client: Client, stream: TcpStream, local: SocketAddr, place: Place) -> Result<(), String> {
-    match relay::carry(&client, &place, stream).await {
-        Ok(()) | Err(Cut::LocalLeft) => Ok(()),
-        Err(Cut::Refused(why)) => Err(format!("forwarding {} -> {}: {why}", local.port(), place.port)),
+/// Says why a connection is cut before it is: whoever sees it break finds the reason.
+async fn carry(client: Client, mut stream: TcpStream, local: SocketAddr, place: Place) {
+    match relay::carry(&client, &place, &mut stream).await {
+        Ok(()) | Err(Cut::LocalLeft) => {}
+        Err(Cut::Refused(why)) => eprintln!("error: forwarding {} -> {}: {why}", local.port(), place.port),
     }
+    drop(stream);
 }
 
 /// Accepts until the listener breaks; says why it did.

@@ -34,12 +34,12 @@ pub(super) enum Cut {
     Refused(String),
 }
 
-/// Carries both directions until both have ended. Where one breaks, whoever connected here sees a reset, never half of
-/// something as the whole.
-pub(super) async fn carry(client: &Client, place: &Place, mut local: TcpStream) -> Result<(), Cut> {
+/// Carries both directions until both have ended. Where one breaks, whoever connected here sees a reset once `local` is
+/// dropped, never half of something as the whole.
+pub(super) async fn carry(client: &Client, place: &Place, local: &mut TcpStream) -> Result<(), Cut> {
     // Pieces come as their writers wrote them; waiting for more would only be late.
     let _ = local.set_nodelay(true);
-    let ended = exchange(client, place, &mut local).await;
+    let ended = exchange(client, place, local).await;
     if ended.is_err() {
         let _ = local.set_zero_linger();
     }
