@@ -58,6 +58,8 @@ async fn start(subject: &Subject<'_>, home: &Path) -> anyhow::Result<(Duration, 
     anyhow::ensure!(!serves(subject.target).await, "something else already serves at {}", subject.target);
     let mut command = Command::new(subject.program);
     command.args(subject.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // Root's data is not below its home: without this, root's own pods and objects would be measured.
+    command.env("SETKEEPER_DATA_DIR", home.join("data"));
     command.env("HOME", home).env_remove("XDG_STATE_HOME").env_remove("XDG_DATA_HOME").env_remove("XDG_RUNTIME_DIR");
     let start = now();
     let child = command.spawn().with_context(|| format!("cannot start {}", subject.program.display()))?;
