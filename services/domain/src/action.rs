@@ -105,6 +105,15 @@ pub enum WaitReason {
     },
     /// Under OnDelete a pod is updated when somebody deletes it.
     OnDelete,
+    /// Updates of the set stand still.
+    Paused,
+    /// Pods of this ordinal have ended again and again; the next one waits a while.
+    BackOff {
+        /// Which.
+        ordinal: Ordinal,
+        /// When it is created.
+        until: Timestamp,
+    },
     /// A claim of the ordinal is being deleted; a new one can only be made when it is gone.
     ClaimTerminating {
         /// The claim's name.
@@ -153,6 +162,10 @@ impl fmt::Display for WaitReason {
             }
             Self::Partition { partition } => write!(f, "held back by partition {partition}"),
             Self::OnDelete => f.write_str("strategy OnDelete: delete the pod to update it"),
+            Self::Paused => f.write_str("updates are paused: resume the rollout"),
+            Self::BackOff { ordinal, .. } => {
+                write!(f, "pods of ordinal {ordinal} have ended again and again: waiting before the next one")
+            }
             Self::ClaimTerminating { claim } => write!(f, "waiting for claim {claim}, which is being deleted"),
             Self::ClaimStale { claim } => write!(f, "waiting for claim {claim} of an earlier pod to be collected"),
             Self::ClaimForeign { claim, owner } => {

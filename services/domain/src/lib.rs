@@ -8,6 +8,7 @@
 
 mod action;
 mod decision;
+mod failures;
 mod identity;
 mod name;
 mod pod;
@@ -24,20 +25,22 @@ pub mod zone;
 
 pub use action::{Guard, PodCreation, PodDeletion, Wait, WaitReason};
 pub use decision::{DecisionRecord, Step};
+pub use failures::Failures;
 pub use identity::{PodIdentity, claim_name, pod_name, pod_ordinal};
 pub use name::{
     DNS_LABEL_LENGTH_MAX, Generation, InvalidName, ObjectRef, Ordinal, RevisionName, SetRef, Uid, is_dns_label,
     is_dns_subdomain,
 };
-pub use pod::{Phase, Pod};
-pub use profile::Switches;
+pub use pod::{Cause, Phase, Pod};
+pub use profile::{Profile, Switches, UnknownProfile};
 pub use quantity::{InvalidQuantity, Quantity, canonical_quantity, quantity_nanos};
 pub use revision::{Revision, revision_hash, revision_name};
 pub use set::{
-    IntOrPercent, PodManagementPolicy, RetentionPolicy, RetentionRule, RollingUpdate, SetSpec, UpdateStrategy,
+    DeadlinePolicy, IntOrPercent, PROGRESS_DEADLINE_SECONDS_DEFAULT, PodManagementPolicy, RetentionPolicy,
+    RetentionRule, RollingUpdate, SetSpec, UpdateStrategy,
 };
 pub use snapshot::{
-    Intent, OrdinalPlan, OrdinalRequest, RevisionChange, Snapshot, TargetRange, UpdatePlan, UpdateRequest,
+    Intent, OrdinalPlan, OrdinalRequest, RevisionChange, Snapshot, Stuck, TargetRange, UpdatePlan, UpdateRequest,
 };
 pub use status::SetStatus;
 pub use time::Timestamp;

@@ -1,6 +1,9 @@
 //! A pod as the planners see it, and the predicates about it (StatefulSet rules, section 6).
 
+use std::fmt;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::{Ordinal, RevisionName, Timestamp, Uid};
 
@@ -28,6 +31,45 @@ impl Phase {
     }
 }
 
+/// What keeps a pod from becoming available, as a class; the pod's own status has the words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Cause {
+    /// No machine takes it.
+    Placement,
+    /// A volume is not bound or cannot be mounted.
+    Volume,
+    /// An image is not to be had.
+    Image,
+    /// A container cannot be set up as its spec says, such as for a ConfigMap that does not exist.
+    Configuration,
+    /// A lifecycle hook fails.
+    Hook,
+    /// A container ends again and again.
+    CrashLoop,
+    /// It runs, and a probe says that it is not ready.
+    Readiness,
+    /// It would be ready, and its names cannot be served.
+    Dns,
+    /// It has been asked to stop and does not.
+    Termination,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Placement => "no machine takes it",
+            Self::Volume => "a volume is missing",
+            Self::Image => "an image is missing",
+            Self::Configuration => "a container cannot be set up",
+            Self::Hook => "a lifecycle hook fails",
+            Self::CrashLoop => "a container ends again and again",
+            Self::Readiness => "it runs and is not ready",
+            Self::Dns => "its names cannot be served",
+            Self::Termination => "it does not stop",
+        })
+    }
+}
+
 /// One incarnation of one ordinal, as stored at the snapshot's revision.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pod {
@@ -47,6 +89,10 @@ pub struct Pod {
     pub terminating: bool,
     /// Label `controller-revision-hash`; none means "old".
     pub revision: Option<RevisionName>,
+    /// When the object was made.
+    pub created_at: Timestamp,
+    /// What keeps it from becoming available, as far as its machine says.
+    pub cause: Option<Cause>,
 }
 
 impl Pod {

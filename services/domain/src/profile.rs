@@ -1,41 +1,121 @@
 //! Where Setkeeper does better than Kubernetes, as switches. A rule asks one switch, never for a profile's name.
 
-/// One switch per deviation (StatefulSet rules, section 18).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Switches {
+use std::fmt;
+use std::str::FromStr;
+
+/// Defines the switches and both profiles: in `kubernetes` all are off, in `setkeeper` all are on.
+macro_rules! switches {
+    ($($(#[$doc:meta])+ $name:ident,)+) => {
+        /// One switch per deviation (StatefulSet rules, section 18).
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub struct Switches {
+            $($(#[$doc])+ pub $name: bool,)+
+        }
+
+        impl Switches {
+            /// Kubernetes 1.37 exactly, known defects included.
+            pub const KUBERNETES: Self = Self { $($name: false,)+ };
+
+            /// Every mend. The default.
+            pub const SETKEEPER: Self = Self { $($name: true,)+ };
+
+            /// Every switch with its name, in a fixed order.
+            #[must_use]
+            pub fn named(&self) -> Vec<(&'static str, bool)> {
+                vec![$((stringify!($name), self.$name),)+]
+            }
+        }
+    };
+}
+
+switches! {
     /// Replace pods of an outdated revision that are not healthy before waiting for them (section 17).
-    pub heal_broken_pods: bool,
-    /// An update is complete only when its pods are available, not merely ready.
-    pub promote_when_available: bool,
-    /// Scaling to 0 with a partition keeps the current revision.
-    pub keep_current_at_zero: bool,
+    heal_broken_pods,
+    /// An update is complete only when its pods are available, not merely ready (section 10.3).
+    promote_when_available,
+    /// Scaling to 0 with a partition keeps the current revision (section 10.3).
+    keep_current_at_zero,
     /// `currentReplicas` counts pods at the current revision, where Kubernetes subtracts one for every pod that an
     /// update deletes, whatever its revision (section 10.4).
-    pub count_observed_pods: bool,
+    count_observed_pods,
     /// Where the status names no stored revision, the one that most pods carry is the current one, so that a set that
     /// is created again around running pods keeps its partition (section 5.3).
-    pub current_from_pods: bool,
+    current_from_pods,
+    /// A pod out of range that is not healthy holds up no scale-down (section 7, rule C2: Kubernetes cannot scale a
+    /// set whose pods crash to zero).
+    remove_broken_condemned,
+    /// The pod of an ordinal whose pods end again and again comes back after a growing delay (section 7.1).
+    back_off_failed_pods,
+    /// After a total outage the pods of a set that was complete before start together.
+    break_cold_start,
+    /// Without a `rollingUpdate` block a lost pod that an update would delete at once is created at the update revision,
+    /// where Kubernetes creates and deletes it (section 8.4).
+    skip_doomed_pods,
+    /// A pod that is not available before its progress deadline is told, and reverts the update if the set says so.
+    watch_progress,
+    /// A pod whose name is no canonical number, such as `web-01`, is not of the set (section 3.1).
+    require_canonical_ordinals,
+    /// A claim that carries the labels of another set is not used (section 3.1).
+    refuse_foreign_claims,
+    /// A claim's reference to its condemned pod is withdrawn as soon as the pod is wanted again (section 11.3).
+    withdraw_claim_references,
+    /// A claim that is going, or waits to be collected, is a reason to wait and wakes its set, where Kubernetes fails or
+    /// forgets (sections 7 and 15).
+    wait_for_claims,
+    /// The status has conditions, and keeps those of others (section 10.2).
+    publish_conditions,
+    /// A revision that is current, wanted or carried by a pod cannot be deleted by hand (section 5.3).
+    protect_revisions,
+    /// A name that no pod of the set could carry is refused (section 3.5).
+    refuse_long_names,
 }
 
-impl Switches {
+/// A set of switches with a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Profile {
     /// Kubernetes 1.37 exactly, known defects included.
-    pub const KUBERNETES: Self = Self {
-        heal_broken_pods: false,
-        promote_when_available: false,
-        keep_current_at_zero: false,
-        count_observed_pods: false,
-        current_from_pods: false,
-    };
-
-    /// Every mend. The default.
-    pub const SETKEEPER: Self = Self {
-        heal_broken_pods: true,
-        promote_when_available: true,
-        keep_current_at_zero: true,
-        count_observed_pods: true,
-        current_from_pods: true,
-    };
+    Kubernetes,
+    /// Every mend.
+    #[default]
+    Setkeeper,
 }
+
+impl Profile {
+    /// What it switches on.
+    #[must_use]
+    pub fn switches(self) -> Switches {
+        match self {
+            Self::Kubernetes => Switches::KUBERNETES,
+            Self::Setkeeper => Switches::SETKEEPER,
+        }
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kubernetes => "kubernetes",
+            Self::Setkeeper => "setkeeper",
+        })
+    }
+}
+
+impl FromStr for Profile {
+    type Err = UnknownProfile;
+
+    fn from_str(text: &str) -> Result<Self, UnknownProfile> {
+        match text {
+            "kubernetes" => Ok(Self::Kubernetes),
+            "setkeeper" => Ok(Self::Setkeeper),
+            _ => Err(UnknownProfile(text.to_owned())),
+        }
+    }
+}
+
+/// There is no such profile.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown profile {0:?}: write kubernetes or setkeeper")]
+pub struct UnknownProfile(String);
 
 impl Default for Switches {
     fn default() -> Self {

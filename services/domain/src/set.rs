@@ -77,8 +77,21 @@ pub struct RetentionPolicy {
     pub when_scaled: RetentionRule,
 }
 
+/// What happens when a rollout makes no progress before its deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum DeadlinePolicy {
+    /// It is said, and the set stays as it is.
+    #[default]
+    Hold,
+    /// The template goes back to the one of the current revision.
+    Revert,
+}
+
+/// How long an ordinal may take, where the manifest does not say; the default of a Deployment. Seconds.
+pub const PROGRESS_DEADLINE_SECONDS_DEFAULT: u32 = 600;
+
 /// The part of a spec that the planners decide by.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetSpec {
     /// Number of pods; 0 to 2^31 - 1.
     pub replicas: u32,
@@ -94,15 +107,47 @@ pub struct SetSpec {
     pub revision_history_limit: i32,
     /// What becomes of claims.
     pub retention: RetentionPolicy,
+    /// Ordinals that are left out, ascending, each once. The range grows by as many as lie in it, so that the set has
+    /// its number of pods and no other ordinal moves. Ours.
+    pub reserved: Vec<Ordinal>,
+    /// Whether updates stand still. Ours.
+    pub paused: bool,
+    /// Seconds an ordinal may take to become available; 0 for no deadline. Ours.
+    pub progress_deadline_seconds: u32,
+    /// What happens after them. Ours.
+    pub progress_deadline_policy: DeadlinePolicy,
+}
+
+impl Default for SetSpec {
+    fn default() -> Self {
+        Self {
+            replicas: 0,
+            start: Ordinal::default(),
+            policy: PodManagementPolicy::default(),
+            strategy: UpdateStrategy::default(),
+            min_ready_seconds: 0,
+            revision_history_limit: 0,
+            retention: RetentionPolicy::default(),
+            reserved: Vec::new(),
+            paused: false,
+            progress_deadline_seconds: PROGRESS_DEADLINE_SECONDS_DEFAULT,
+            progress_deadline_policy: DeadlinePolicy::default(),
+        }
+    }
 }
 
 impl SetSpec {
     /// The ordinals the set should have, ascending. Ends at [`Ordinal::MAX`].
-    pub fn ordinals(&self) -> impl DoubleEndedIterator<Item = Ordinal> + Clone + use<> {
-        let end = u64::from(self.start.0) + u64::from(self.replicas);
-        let end = end.min(u64::from(Ordinal::MAX.0) + 1);
+    pub fn ordinals(&self) -> impl DoubleEndedIterator<Item = Ordinal> + Clone {
+        let end = self.end().min(u64::from(Ordinal::MAX.0) + 1);
         let end = u32::try_from(end).expect("at most 2^31");
-        (self.start.0..end).map(Ordinal)
+        (self.start.0..end).map(Ordinal).filter(|ordinal| !self.is_reserved(*ordinal))
+    }
+
+    /// How many ordinals the set should have: `replicas`, or fewer where the range would go beyond [`Ordinal::MAX`].
+    #[must_use]
+    pub fn size(&self) -> u32 {
+        self.last().map_or(0, |last| self.index(last) + 1)
     }
 
     /// The last ordinal the set should have; none without replicas.
@@ -114,13 +159,39 @@ impl SetSpec {
     /// Whether the set should have this ordinal.
     #[must_use]
     pub fn contains(&self, ordinal: Ordinal) -> bool {
-        ordinal >= self.start && u64::from(ordinal.0) < u64::from(self.start.0) + u64::from(self.replicas)
+        ordinal >= self.start && u64::from(ordinal.0) < self.end() && !self.is_reserved(ordinal)
     }
 
-    /// Position in the range: ordinal - start. Partitions count in it.
+    /// Position in the range: how many ordinals of the set are lower. Without reserved ones it is ordinal - start.
+    /// Partitions count in it.
     #[must_use]
     pub fn index(&self, ordinal: Ordinal) -> u32 {
-        ordinal.0.saturating_sub(self.start.0)
+        let below = |bound: Ordinal| self.reserved.partition_point(|reserved| *reserved < bound);
+        let left_out = below(ordinal).saturating_sub(below(self.start));
+        ordinal.0.saturating_sub(self.start.0).saturating_sub(u32::try_from(left_out).unwrap_or(u32::MAX))
+    }
+
+    /// The ordinal at a position, whether the set has so many or not; may be beyond [`Ordinal::MAX`].
+    #[must_use]
+    pub fn ordinal_at(&self, index: u32) -> u64 {
+        let place = u64::from(self.start.0) + u64::from(index);
+        self.reserved_from_start().fold(place, |place, reserved| place + u64::from(u64::from(reserved.0) <= place))
+    }
+
+    /// Whether the ordinal is left out.
+    #[must_use]
+    pub fn is_reserved(&self, ordinal: Ordinal) -> bool {
+        self.reserved.binary_search(&ordinal).is_ok()
+    }
+
+    /// The first ordinal above the range.
+    fn end(&self) -> u64 {
+        let end = u64::from(self.start.0) + u64::from(self.replicas);
+        self.reserved_from_start().fold(end, |end, reserved| end + u64::from(u64::from(reserved.0) < end))
+    }
+
+    fn reserved_from_start(&self) -> impl Iterator<Item = Ordinal> {
+        self.reserved.iter().copied().filter(|reserved| *reserved >= self.start)
     }
 
     /// How many of the lowest indices a rolling update leaves alone; 0 without a block, or under OnDelete.
@@ -162,5 +233,34 @@ mod tests {
         assert_eq!(spec.ordinals().collect::<Vec<_>>(), [Ordinal(5), Ordinal(6), Ordinal(7)]);
         let far = SetSpec { replicas: u32::MAX, start: Ordinal::MAX, ..SetSpec::default() };
         assert_eq!(far.ordinals().count(), 1);
+        assert_eq!((far.size(), far.last()), (1, Some(Ordinal::MAX)));
+    }
+
+    #[test]
+    fn reserved_ordinals_are_left_out_and_move_nobody() {
+        let of = |replicas, start, reserved: &[u32]| {
+            let reserved = reserved.iter().copied().map(Ordinal).collect();
+            SetSpec { replicas, start: Ordinal(start), reserved, ..SetSpec::default() }
+        };
+        for (replicas, start, reserved, expected) in [
+            (3, 0, &[][..], &[0, 1, 2][..]),
+            (3, 0, &[1], &[0, 2, 3]),
+            (3, 0, &[0, 1, 2], &[3, 4, 5]),
+            (3, 0, &[3], &[0, 1, 2]),
+            (2, 0, &[1, 2], &[0, 3]),
+            (3, 5, &[0, 1, 6], &[5, 7, 8]),
+            (0, 0, &[0], &[]),
+        ] {
+            let spec = of(replicas, start, reserved);
+            let ordinals: Vec<u32> = spec.ordinals().map(|ordinal| ordinal.0).collect();
+            assert_eq!(ordinals, expected, "{replicas} from {start} without {reserved:?}");
+            assert_eq!(spec.size(), replicas);
+            assert_eq!(spec.last().map(|last| last.0), expected.last().copied());
+            for (index, ordinal) in (0..).zip(expected) {
+                assert_eq!((spec.index(Ordinal(*ordinal)), spec.ordinal_at(index)), (index, u64::from(*ordinal)));
+            }
+            let contained: Vec<u32> = (0..20).filter(|ordinal| spec.contains(Ordinal(*ordinal))).collect();
+            assert_eq!(contained, expected);
+        }
     }
 }

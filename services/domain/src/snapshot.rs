@@ -4,8 +4,8 @@
 //! the revisions it chose.
 
 use crate::{
-    Generation, Ordinal, Phase, Pod, PodCreation, PodDeletion, Revision, RevisionName, SetRef, SetSpec, SetStatus,
-    Switches, Timestamp, Wait, WaitReason,
+    Cause, Failures, Generation, Ordinal, Phase, Pod, PodCreation, PodDeletion, Revision, RevisionName, SetRef,
+    SetSpec, SetStatus, Switches, Timestamp, Wait, WaitReason,
 };
 
 /// What is to become of the set as a whole.
@@ -35,6 +35,12 @@ pub struct Snapshot {
     pub status: SetStatus,
     /// Its pods, ascending by ordinal, at most one per ordinal.
     pub pods: Vec<Pod>,
+    /// Ordinals whose pods have ended lately, ascending, each once; from the pass before.
+    pub failures: Vec<Failures>,
+    /// Whether every pod of the set has been available at one time: its members know each other.
+    pub formed: bool,
+    /// Whether the pass before found that the set must be started as a whole.
+    pub cold_start: bool,
     /// Which mends of Kubernetes' behaviour apply.
     pub switches: Switches,
     /// The time of this pass.
@@ -166,6 +172,23 @@ pub struct UpdatePlan {
     pub waits: Vec<Wait>,
     /// Status computed from the snapshot.
     pub status: SetStatus,
+    /// Pods that have had their time and are not available, ascending by ordinal.
+    pub stuck: Vec<Stuck>,
+    /// The revision whose template the set is to have again, because the update does not get on.
+    pub revert: Option<RevisionName>,
+    /// When the mere passing of time may change this answer; none where it cannot.
+    pub look_again_at: Option<Timestamp>,
+}
+
+/// A pod that was not available before its progress deadline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stuck {
+    /// Which.
+    pub ordinal: Ordinal,
+    /// Since when it has not been available.
+    pub since: Timestamp,
+    /// What keeps it, as far as its machine says.
+    pub cause: Option<Cause>,
 }
 
 impl UpdatePlan {
@@ -202,6 +225,12 @@ pub struct OrdinalPlan {
     pub delete: Vec<PodDeletion>,
     /// Why the others wait.
     pub waits: Vec<Wait>,
+    /// Ordinals whose pods have ended lately, those that this plan replaces included; to be kept for the next pass.
+    pub failures: Vec<Failures>,
+    /// Whether the set must be started as a whole: its pods, all of them down, may need each other to become ready.
+    pub cold_start: bool,
+    /// When the mere passing of time may change this answer; none where it cannot.
+    pub look_again_at: Option<Timestamp>,
 }
 
 fn target_of(targets: &[TargetRange], ordinal: Ordinal) -> Option<&RevisionName> {

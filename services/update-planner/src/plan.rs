@@ -43,5 +43,6 @@ fn update(request: &UpdateRequest) -> UpdatePlan {
     let status = status::of(snapshot, &choice, &replace);
     let targets = targets::of(snapshot, &choice.revisions);
     let pruned = history::prune(request, &choice.revisions);
-    UpdatePlan { revisions: choice.change.into_iter().chain(pruned).collect(), targets, replace, waits, status }
+    let revisions = choice.change.into_iter().chain(pruned).collect();
+    UpdatePlan { revisions, targets, replace, waits, status, ..UpdatePlan::default() }
 }

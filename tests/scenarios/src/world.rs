@@ -91,6 +91,9 @@ impl World {
             intent: self.intent,
             status: self.status.clone(),
             pods: self.pods.values().cloned().collect(),
+            failures: Vec::new(),
+            formed: false,
+            cold_start: false,
             switches: self.switches,
             now: self.now,
         };

@@ -2,8 +2,8 @@
 
 use domain::{Intent, OrdinalPlan, OrdinalRequest, Snapshot, TargetRange};
 
-use super::Violations;
 use super::planning::check_targets;
+use super::{Violations, to_timestamp};
 use crate::proto::ordinal_scheduler::v1 as proto;
 
 impl From<OrdinalRequest> for proto::PlanRequest {
@@ -41,6 +41,9 @@ impl From<OrdinalPlan> for proto::PlanResponse {
             create: plan.create.into_iter().map(Into::into).collect(),
             delete: plan.delete.into_iter().map(Into::into).collect(),
             waits: plan.waits.into_iter().map(Into::into).collect(),
+            failures: plan.failures.into_iter().map(Into::into).collect(),
+            cold_start: plan.cold_start,
+            look_again_at: plan.look_again_at.map(to_timestamp),
         }
     }
 }
@@ -53,6 +56,9 @@ impl TryFrom<proto::PlanResponse> for OrdinalPlan {
         let create = violations.list("create", plan.create);
         let delete = violations.list("delete", plan.delete);
         let waits = violations.list("waits", plan.waits);
-        violations.finish(Some(Self { create, delete, waits }))
+        let failures = violations.list("failures", plan.failures);
+        let look_again_at = violations.timestamp("look_again_at", plan.look_again_at);
+        let cold_start = plan.cold_start;
+        violations.finish(Some(Self { create, delete, waits, failures, cold_start, look_again_at }))
     }
 }

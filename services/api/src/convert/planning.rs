@@ -5,7 +5,10 @@ mod spec;
 #[cfg(test)]
 mod tests;
 
-use domain::{Intent, Ordinal, Phase, Pod, RevisionName, SetRef, SetStatus, Snapshot, Switches, TargetRange, Uid};
+use domain::{
+    Cause, Failures, Intent, Ordinal, Phase, Pod, RevisionName, SetRef, SetStatus, Snapshot, Stuck, Switches,
+    TargetRange, Uid,
+};
 
 use super::{Violations, to_timestamp};
 use crate::proto::planning::v1 as proto;
@@ -149,6 +152,8 @@ impl From<Pod> for proto::Pod {
             ready_since: pod.ready_since.map(to_timestamp),
             terminating: pod.terminating,
             revision: pod.revision.map(|revision| revision.0).unwrap_or_default(),
+            created_at: Some(to_timestamp(pod.created_at)),
+            cause: cause(pod.cause),
         }
     }
 }
@@ -163,35 +168,119 @@ impl TryFrom<proto::Pod> for Pod {
         let phase = violations.enumeration::<proto::Phase, _>("phase", pod.phase);
         let ready_since = violations.timestamp("ready_since", pod.ready_since);
         let revision = (!pod.revision.is_empty()).then_some(RevisionName(pod.revision));
+        let created_at = violations.timestamp("created_at", pod.created_at).unwrap_or_default();
+        let cause = from_cause(pod.cause);
         let (version, ready, terminating) = (pod.version, pod.ready, pod.terminating);
-        let decode = |phase| Self { ordinal, uid, version, phase, ready, ready_since, terminating, revision };
-        violations.finish(phase.map(decode))
+        violations.finish(phase.map(|phase| Self {
+            ordinal,
+            uid,
+            version,
+            phase,
+            ready,
+            ready_since,
+            terminating,
+            revision,
+            created_at,
+            cause,
+        }))
     }
 }
 
-impl From<Switches> for proto::Switches {
-    fn from(switches: Switches) -> Self {
-        Self {
-            heal_broken_pods: switches.heal_broken_pods,
-            promote_when_available: switches.promote_when_available,
-            keep_current_at_zero: switches.keep_current_at_zero,
-            count_observed_pods: switches.count_observed_pods,
-            current_from_pods: switches.current_from_pods,
+/// Both directions of a message whose fields have the same names and types on both sides.
+macro_rules! same_fields {
+    ($type:ident: $($field:ident)+) => {
+        impl From<$type> for proto::$type {
+            fn from(value: $type) -> Self {
+                Self { $($field: value.$field,)+ }
+            }
         }
+
+        impl From<proto::$type> for $type {
+            fn from(value: proto::$type) -> Self {
+                Self { $($field: value.$field,)+ }
+            }
+        }
+    };
+}
+
+same_fields! { Switches:
+    heal_broken_pods
+    promote_when_available
+    keep_current_at_zero
+    count_observed_pods
+    current_from_pods
+    remove_broken_condemned
+    back_off_failed_pods
+    break_cold_start
+    skip_doomed_pods
+    watch_progress
+    require_canonical_ordinals
+    refuse_foreign_claims
+    withdraw_claim_references
+    wait_for_claims
+    publish_conditions
+    protect_revisions
+    refuse_long_names
+}
+
+impl From<Failures> for proto::Failures {
+    fn from(failures: Failures) -> Self {
+        Self { ordinal: failures.ordinal.0, count: failures.count, last_at: Some(to_timestamp(failures.last_at)) }
     }
 }
 
-impl From<proto::Switches> for Switches {
-    fn from(switches: proto::Switches) -> Self {
-        Self {
-            heal_broken_pods: switches.heal_broken_pods,
-            promote_when_available: switches.promote_when_available,
-            keep_current_at_zero: switches.keep_current_at_zero,
-            count_observed_pods: switches.count_observed_pods,
-            current_from_pods: switches.current_from_pods,
-        }
+impl TryFrom<proto::Failures> for Failures {
+    type Error = Violations;
+
+    fn try_from(failures: proto::Failures) -> Result<Self, Violations> {
+        let mut violations = Violations::default();
+        let ordinal = ordinal(&mut violations, "ordinal", failures.ordinal);
+        violations.require(failures.count >= 1, "count", "must be at least 1");
+        violations.require(failures.last_at.is_some(), "last_at", "is required");
+        let last_at = violations.timestamp("last_at", failures.last_at);
+        violations.finish(last_at.map(|last_at| Self { ordinal, count: failures.count, last_at }))
     }
 }
+
+impl From<Stuck> for proto::Stuck {
+    fn from(stuck: Stuck) -> Self {
+        Self { ordinal: stuck.ordinal.0, since: Some(to_timestamp(stuck.since)), cause: cause(stuck.cause) }
+    }
+}
+
+impl TryFrom<proto::Stuck> for Stuck {
+    type Error = Violations;
+
+    fn try_from(stuck: proto::Stuck) -> Result<Self, Violations> {
+        let mut violations = Violations::default();
+        let ordinal = ordinal(&mut violations, "ordinal", stuck.ordinal);
+        violations.require(stuck.since.is_some(), "since", "is required");
+        let since = violations.timestamp("since", stuck.since);
+        violations.finish(since.map(|since| Self { ordinal, since, cause: from_cause(stuck.cause) }))
+    }
+}
+
+/// Both directions of the class of cause. One that only a later version knows is no cause.
+macro_rules! causes {
+    ($($cause:ident)+) => {
+        fn cause(cause: Option<Cause>) -> i32 {
+            let cause = match cause {
+                None => proto::Cause::Unspecified,
+                $(Some(Cause::$cause) => proto::Cause::$cause,)+
+            };
+            cause.into()
+        }
+
+        fn from_cause(number: i32) -> Option<Cause> {
+            match proto::Cause::try_from(number) {
+                Err(_) | Ok(proto::Cause::Unspecified) => None,
+                $(Ok(proto::Cause::$cause) => Some(Cause::$cause),)+
+            }
+        }
+    };
+}
+
+causes! { Placement Volume Image Configuration Hook CrashLoop Readiness Dns Termination }
 
 impl From<Snapshot> for proto::Snapshot {
     fn from(snapshot: Snapshot) -> Self {
@@ -204,6 +293,9 @@ impl From<Snapshot> for proto::Snapshot {
             pods: snapshot.pods.into_iter().map(Into::into).collect(),
             switches: Some(snapshot.switches.into()),
             now: Some(to_timestamp(snapshot.now)),
+            failures: snapshot.failures.into_iter().map(Into::into).collect(),
+            formed: snapshot.formed,
+            cold_start: snapshot.cold_start,
         }
     }
 }
@@ -223,6 +315,8 @@ impl TryFrom<proto::Snapshot> for Snapshot {
             violations.add(format!("pods[{}].ordinal", place + 1), "must be above the ordinal before");
         }
         let pods = violations.list("pods", snapshot.pods);
+        let failures = violations.list("failures", snapshot.failures);
+        let (formed, cold_start) = (snapshot.formed, snapshot.cold_start);
         let switches = snapshot.switches.map(Into::into).unwrap_or_default();
         violations.require(snapshot.now.is_some(), "now", "is required");
         let now = violations.timestamp("now", snapshot.now);
@@ -235,6 +329,9 @@ impl TryFrom<proto::Snapshot> for Snapshot {
             intent,
             status,
             pods,
+            failures,
+            formed,
+            cold_start,
             switches,
             now,
         }))

@@ -106,6 +106,9 @@ impl From<UpdatePlan> for proto::PlanResponse {
             replace: plan.replace.into_iter().map(Into::into).collect(),
             waits: plan.waits.into_iter().map(Into::into).collect(),
             status: Some(plan.status.into()),
+            stuck: plan.stuck.into_iter().map(Into::into).collect(),
+            revert: plan.revert.map(|name| name.0).unwrap_or_default(),
+            look_again_at: plan.look_again_at.map(to_timestamp),
         }
     }
 }
@@ -121,6 +124,18 @@ impl TryFrom<proto::PlanResponse> for UpdatePlan {
         let replace = violations.list("replace", plan.replace);
         let waits = violations.list("waits", plan.waits);
         let status = violations.required("status", plan.status);
-        violations.finish(status.map(|status| Self { revisions, targets, replace, waits, status }))
+        let stuck = violations.list("stuck", plan.stuck);
+        let revert = (!plan.revert.is_empty()).then_some(RevisionName(plan.revert));
+        let look_again_at = violations.timestamp("look_again_at", plan.look_again_at);
+        violations.finish(status.map(|status| Self {
+            revisions,
+            targets,
+            replace,
+            waits,
+            status,
+            stuck,
+            revert,
+            look_again_at,
+        }))
     }
 }

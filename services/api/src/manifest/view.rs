@@ -59,6 +59,7 @@ pub fn set_spec(value: &Value) -> Result<SetSpec, Vec<Violation>> {
         min_ready_seconds,
         revision_history_limit: i32::try_from(limit).unwrap_or(i32::MAX),
         retention: RetentionPolicy { when_deleted: rule("whenDeleted"), when_scaled: rule("whenScaled") },
+        ..SetSpec::default()
     };
     if report.violations.is_empty() { Ok(spec) } else { Err(report.violations) }
 }
@@ -122,6 +123,7 @@ mod tests {
             min_ready_seconds: 7,
             revision_history_limit: -1,
             retention: RetentionPolicy { when_deleted: RetentionRule::Delete, when_scaled: RetentionRule::Retain },
+            ..SetSpec::default()
         };
         assert_eq!(set_spec(&value), Ok(expected));
         let bare = set_spec(&json!({"spec": {"updateStrategy": {"type": "RollingUpdate"}}})).unwrap();

@@ -86,6 +86,9 @@ impl Scene {
             intent: intent(&set, draining),
             status: status(&set.value),
             pods: pods.iter().map(|(ordinal, pod)| pod_view(*ordinal, pod)).collect(),
+            failures: Vec::new(),
+            formed: false,
+            cold_start: false,
             switches: Switches::SETKEEPER,
             spec,
             now,
@@ -167,6 +170,8 @@ fn pod_view(ordinal: Ordinal, pod: &Object) -> Pod {
         ready_since: field("lastTransitionTime").and_then(time),
         terminating: pod.deleting(),
         revision: pod.label(REVISION_LABEL).map(|name| RevisionName(name.to_owned())),
+        created_at: time(pod.text("/metadata/creationTimestamp")).unwrap_or_default(),
+        cause: None,
     }
 }
 

@@ -116,6 +116,10 @@ impl From<WaitReason> for Reason {
             }
             WaitReason::Partition { partition } => Self::Partition(partition),
             WaitReason::OnDelete => Self::OnDelete(true),
+            WaitReason::Paused => Self::Paused(true),
+            WaitReason::BackOff { ordinal, until } => {
+                Self::BackOff(proto::BackOff { ordinal: ordinal.0, until: Some(to_timestamp(until)) })
+            }
             WaitReason::ClaimTerminating { claim } => Self::ClaimTerminating(claim),
             WaitReason::ClaimStale { claim } => Self::ClaimStale(claim),
             WaitReason::ClaimForeign { claim, owner } => Self::ClaimForeign(proto::ClaimForeign { claim, owner }),
@@ -149,6 +153,11 @@ impl TryFrom<Reason> for WaitReason {
             }
             Reason::Partition(partition) => Self::Partition { partition },
             Reason::OnDelete(_) => Self::OnDelete,
+            Reason::Paused(_) => Self::Paused,
+            Reason::BackOff(of) => Self::BackOff {
+                ordinal: who("back_off", of.ordinal),
+                until: violations.timestamp("back_off.until", of.until).unwrap_or_default(),
+            },
             Reason::ClaimTerminating(claim) => Self::ClaimTerminating { claim },
             Reason::ClaimStale(claim) => Self::ClaimStale { claim },
             Reason::ClaimForeign(of) => Self::ClaimForeign { claim: of.claim, owner: of.owner },

@@ -1,9 +1,11 @@
 //! The spec.
 
 use domain::{
-    IntOrPercent, Ordinal, PodManagementPolicy, RetentionPolicy, RetentionRule, RollingUpdate, SetSpec, UpdateStrategy,
+    DeadlinePolicy, IntOrPercent, Ordinal, PodManagementPolicy, RetentionPolicy, RetentionRule, RollingUpdate, SetSpec,
+    UpdateStrategy,
 };
 
+use super::ordinal;
 use crate::convert::Violations;
 use crate::proto::planning::v1 as proto;
 use crate::proto::planning::v1::rolling_update::MaxUnavailable;
@@ -58,6 +60,27 @@ impl TryFrom<proto::RetentionRule> for RetentionRule {
     }
 }
 
+impl From<DeadlinePolicy> for proto::DeadlinePolicy {
+    fn from(policy: DeadlinePolicy) -> Self {
+        match policy {
+            DeadlinePolicy::Hold => Self::Hold,
+            DeadlinePolicy::Revert => Self::Revert,
+        }
+    }
+}
+
+impl TryFrom<proto::DeadlinePolicy> for DeadlinePolicy {
+    type Error = Violations;
+
+    fn try_from(policy: proto::DeadlinePolicy) -> Result<Self, Violations> {
+        match policy {
+            proto::DeadlinePolicy::Unspecified => Err(Violations::of("", "is required")),
+            proto::DeadlinePolicy::Hold => Ok(Self::Hold),
+            proto::DeadlinePolicy::Revert => Ok(Self::Revert),
+        }
+    }
+}
+
 impl From<RollingUpdate> for proto::RollingUpdate {
     fn from(block: RollingUpdate) -> Self {
         let max_unavailable = block.max_unavailable.map(|value| match value {
@@ -101,6 +124,10 @@ impl From<SetSpec> for proto::SetSpec {
             revision_history_limit: spec.revision_history_limit,
             when_deleted: proto::RetentionRule::from(spec.retention.when_deleted).into(),
             when_scaled: proto::RetentionRule::from(spec.retention.when_scaled).into(),
+            reserved: spec.reserved.into_iter().map(|ordinal| ordinal.0).collect(),
+            paused: spec.paused,
+            progress_deadline_seconds: spec.progress_deadline_seconds,
+            progress_deadline_policy: proto::DeadlinePolicy::from(spec.progress_deadline_policy).into(),
         }
     }
 }
@@ -116,8 +143,14 @@ impl TryFrom<proto::SetSpec> for SetSpec {
         let strategy = strategy(&mut violations, spec.strategy, spec.rolling_update);
         let when_deleted = violations.enumeration::<proto::RetentionRule, _>("when_deleted", spec.when_deleted);
         let when_scaled = violations.enumeration::<proto::RetentionRule, _>("when_scaled", spec.when_scaled);
-        let whole = policy.zip(strategy).zip(when_deleted.zip(when_scaled));
-        violations.finish(whole.map(|((policy, strategy), (when_deleted, when_scaled))| Self {
+        let ascending = spec.reserved.is_sorted_by(|a, b| a < b);
+        violations.require(ascending, "reserved", "must ascend, each ordinal once");
+        let reserved = spec.reserved.iter().map(|number| ordinal(&mut violations, "reserved", *number)).collect();
+        let deadline_policy = spec.progress_deadline_policy;
+        let deadline_policy =
+            violations.enumeration::<proto::DeadlinePolicy, _>("progress_deadline_policy", deadline_policy);
+        let whole = policy.zip(strategy).zip(when_deleted.zip(when_scaled)).zip(deadline_policy);
+        violations.finish(whole.map(|(((policy, strategy), (when_deleted, when_scaled)), deadline_policy)| Self {
             replicas,
             start,
             policy,
@@ -125,6 +158,10 @@ impl TryFrom<proto::SetSpec> for SetSpec {
             min_ready_seconds: spec.min_ready_seconds,
             revision_history_limit: spec.revision_history_limit,
             retention: RetentionPolicy { when_deleted, when_scaled },
+            reserved,
+            paused: spec.paused,
+            progress_deadline_seconds: spec.progress_deadline_seconds,
+            progress_deadline_policy: deadline_policy,
         }))
     }
 }

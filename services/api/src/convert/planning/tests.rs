@@ -1,7 +1,7 @@
 //! What goes out comes back, and what is wrong is said whole.
 
 use domain::*;
-use proptest::collection::vec;
+use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 
@@ -53,17 +53,31 @@ fn strategy() -> impl Strategy<Value = UpdateStrategy> {
 fn spec() -> impl Strategy<Value = SetSpec> {
     let policy = prop_oneof![Just(PodManagementPolicy::OrderedReady), Just(PodManagementPolicy::Parallel)];
     let rule = || prop_oneof![Just(RetentionRule::Retain), Just(RetentionRule::Delete)];
-    (1..=i32::MAX as u32, ordinal(), policy, strategy(), any::<u32>(), any::<i32>(), rule(), rule()).prop_map(
-        |(replicas, start, policy, strategy, seconds, limit, when_deleted, when_scaled)| SetSpec {
+    let range = (1..=i32::MAX as u32, 0..1_000_u32, btree_set(ordinal(), 0..4));
+    (range, policy, strategy(), any::<u32>(), any::<i32>(), rule(), rule(), own()).prop_map(
+        |((replicas, start, reserved), policy, strategy, seconds, limit, when_deleted, when_scaled, own)| SetSpec {
             replicas,
-            start,
+            start: Ordinal(start),
             policy,
             strategy,
             min_ready_seconds: seconds,
             revision_history_limit: limit,
             retention: RetentionPolicy { when_deleted, when_scaled },
+            reserved: reserved.into_iter().collect(),
+            ..own
         },
     )
+}
+
+/// The fields that only our own group has.
+fn own() -> impl Strategy<Value = SetSpec> {
+    let policy = prop_oneof![Just(DeadlinePolicy::Hold), Just(DeadlinePolicy::Revert)];
+    (any::<bool>(), any::<u32>(), policy).prop_map(|(paused, seconds, policy)| SetSpec {
+        paused,
+        progress_deadline_seconds: seconds,
+        progress_deadline_policy: policy,
+        ..SetSpec::default()
+    })
 }
 
 fn status() -> impl Strategy<Value = SetStatus> {
@@ -81,8 +95,10 @@ fn status() -> impl Strategy<Value = SetStatus> {
 }
 
 fn pod() -> impl Strategy<Value = Pod> {
-    (ordinal(), text(), any::<u64>(), phase(), any::<bool>(), option::of(time()), any::<bool>(), option::of(name()))
-        .prop_map(|(ordinal, uid, version, phase, ready, ready_since, terminating, revision)| Pod {
+    let identity = (ordinal(), text(), any::<u64>(), time());
+    let readiness = (phase(), any::<bool>(), option::of(time()), option::of(cause()));
+    (identity, readiness, any::<bool>(), option::of(name())).prop_map(
+        |((ordinal, uid, version, created_at), (phase, ready, ready_since, cause), terminating, revision)| Pod {
             ordinal,
             uid: Uid(uid),
             version,
@@ -91,27 +107,60 @@ fn pod() -> impl Strategy<Value = Pod> {
             ready_since,
             terminating,
             revision,
-        })
+            created_at,
+            cause,
+        },
+    )
 }
 
+fn cause() -> impl Strategy<Value = Cause> {
+    prop_oneof![
+        Just(Cause::Placement),
+        Just(Cause::Volume),
+        Just(Cause::Image),
+        Just(Cause::Configuration),
+        Just(Cause::Hook),
+        Just(Cause::CrashLoop),
+        Just(Cause::Readiness),
+        Just(Cause::Dns),
+        Just(Cause::Termination),
+    ]
+}
+
+fn failures() -> impl Strategy<Value = Failures> {
+    (ordinal(), 1..=u32::MAX, time()).prop_map(|(ordinal, count, last_at)| Failures { ordinal, count, last_at })
+}
+
+fn stuck() -> impl Strategy<Value = Stuck> {
+    (ordinal(), time(), option::of(cause())).prop_map(|(ordinal, since, cause)| Stuck { ordinal, since, cause })
+}
+
+/// Each switch by itself, so that none is taken for another.
 fn switches() -> impl Strategy<Value = Switches> {
-    any::<[bool; 5]>().prop_map(|[heal, promote, keep, count, current]| Switches {
-        heal_broken_pods: heal,
-        promote_when_available: promote,
-        keep_current_at_zero: keep,
-        count_observed_pods: count,
-        current_from_pods: current,
-    })
+    let own = Switches::KUBERNETES;
+    prop_oneof![
+        Just(Switches::SETKEEPER),
+        Just(Switches { heal_broken_pods: true, ..own }),
+        Just(Switches { promote_when_available: true, ..own }),
+        Just(Switches { keep_current_at_zero: true, ..own }),
+        Just(Switches { count_observed_pods: true, ..own }),
+        Just(Switches { current_from_pods: true, ..own }),
+        Just(Switches { remove_broken_condemned: true, ..own }),
+        Just(Switches { back_off_failed_pods: true, ..own }),
+        Just(Switches { break_cold_start: true, ..own }),
+    ]
 }
 
 fn snapshot() -> impl Strategy<Value = Snapshot> {
     let intent = prop_oneof![Just(Intent::Keep), Just(Intent::Drain), Just(Intent::Delete)];
     let set = (label(), label(), text()).prop_map(|(namespace, name, uid)| SetRef { namespace, name, uid: Uid(uid) });
-    (set, 0..i64::MAX, spec(), intent, status(), vec(pod(), 0..6), switches(), time()).prop_map(
-        |(set, generation, spec, intent, status, mut pods, switches, now)| {
+    let memory = (vec(failures(), 0..3), any::<bool>(), any::<bool>());
+    (set, 0..i64::MAX, spec(), intent, status(), vec(pod(), 0..6), memory, (switches(), time())).prop_map(
+        |(set, generation, spec, intent, status, mut pods, (failures, formed, cold_start), (switches, now))| {
             pods.sort_by_key(|pod| pod.ordinal);
             pods.dedup_by_key(|pod| pod.ordinal);
-            Snapshot { set, generation: Generation(generation), spec, intent, status, pods, switches, now }
+            let generation = Generation(generation);
+            Snapshot { set, generation, spec, intent, status, pods, failures, formed, cold_start, switches, now }
         },
     )
 }
@@ -180,7 +229,8 @@ fn reason() -> impl Strategy<Value = WaitReason> {
         1 => WaitReason::Partition { partition: a },
         _ => WaitReason::OnDelete,
     });
-    prop_oneof![of_ordinal, of_words, of_numbers]
+    let back_off = (ordinal(), time()).prop_map(|(ordinal, until)| WaitReason::BackOff { ordinal, until });
+    prop_oneof![of_ordinal, of_words, of_numbers, Just(WaitReason::Paused), back_off]
 }
 
 fn wait() -> impl Strategy<Value = Wait> {
@@ -208,9 +258,10 @@ proptest! {
     #[test]
     fn update_plans_survive_the_wire(
         revisions in vec(change(), 0..4), targets in targets(), replace in vec(deletion(), 0..4),
-        waits in vec(wait(), 0..8), status in status()
+        waits in vec(wait(), 0..8), status in status(), stuck in vec(stuck(), 0..3),
+        (revert, look_again_at) in (option::of(name()), option::of(time()))
     ) {
-        let plan = UpdatePlan { revisions, targets, replace, waits, status };
+        let plan = UpdatePlan { revisions, targets, replace, waits, status, stuck, revert, look_again_at };
         let wire = update_planner::v1::PlanResponse::from(plan.clone());
         prop_assert_eq!(UpdatePlan::try_from(wire), Ok(plan));
     }
@@ -225,9 +276,10 @@ proptest! {
 
     #[test]
     fn ordinal_plans_survive_the_wire(
-        create in vec(creation(), 0..4), delete in vec(deletion(), 0..4), waits in vec(wait(), 0..8)
+        create in vec(creation(), 0..4), delete in vec(deletion(), 0..4), waits in vec(wait(), 0..8),
+        failures in vec(failures(), 0..3), cold_start in any::<bool>(), look_again_at in option::of(time())
     ) {
-        let plan = OrdinalPlan { create, delete, waits };
+        let plan = OrdinalPlan { create, delete, waits, failures, cold_start, look_again_at };
         let wire = ordinal_scheduler::v1::PlanResponse::from(plan.clone());
         prop_assert_eq!(OrdinalPlan::try_from(wire), Ok(plan));
     }
@@ -263,6 +315,7 @@ fn every_violation_is_named_at_once() {
             "snapshot.spec.rolling_update",
             "snapshot.spec.when_deleted",
             "snapshot.spec.when_scaled",
+            "snapshot.spec.progress_deadline_policy",
             "snapshot.intent",
             "snapshot.pods[1].ordinal",
             "snapshot.pods[0].ordinal",
