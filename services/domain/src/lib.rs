@@ -15,6 +15,7 @@ mod pod;
 mod profile;
 mod quantity;
 mod revision;
+pub mod safety;
 mod set;
 mod snapshot;
 mod status;

@@ -48,9 +48,6 @@ switches! {
     back_off_failed_pods,
     /// After a total outage the pods of a set that was complete before start together.
     break_cold_start,
-    /// Without a `rollingUpdate` block a lost pod that an update would delete at once is created at the update revision,
-    /// where Kubernetes creates and deletes it (section 8.4).
-    skip_doomed_pods,
     /// A pod that is not available before its progress deadline is told, and reverts the update if the set says so.
     watch_progress,
     /// A pod whose name is no canonical number, such as `web-01`, is not of the set (section 3.1).

@@ -37,8 +37,9 @@ pub struct Snapshot {
     pub pods: Vec<Pod>,
     /// Ordinals whose pods have ended lately, ascending, each once; from the pass before.
     pub failures: Vec<Failures>,
-    /// Whether every pod of the set has been available at one time: its members know each other.
-    pub formed: bool,
+    /// The highest ordinal up to which every pod of the set has been available at one time: those members know each
+    /// other. None before that.
+    pub formed: Option<Ordinal>,
     /// Whether the pass before found that the set must be started as a whole.
     pub cold_start: bool,
     /// Which mends of Kubernetes' behaviour apply.
@@ -75,6 +76,27 @@ impl Snapshot {
     #[must_use]
     pub fn unavailable(&self, pod: &Pod) -> bool {
         pod.unavailable(self.spec.min_ready_seconds, self.now)
+    }
+
+    /// The ordinal up to which the set is known to have been complete, this moment included.
+    #[must_use]
+    pub fn formed_by_now(&self) -> Option<Ordinal> {
+        let complete = self.spec.replicas > 0 && self.first_unhealthy().is_none();
+        if complete { self.spec.last() } else { self.formed }
+    }
+
+    /// Since when the pod has not been ready: since it was made, or since it was ready last. None while it is ready.
+    #[must_use]
+    pub fn unready_since(&self, pod: &Pod) -> Option<Timestamp> {
+        let lost = pod.ready_since.unwrap_or(pod.created_at);
+        (!pod.is_ready()).then(|| lost.max(pod.created_at))
+    }
+
+    /// The next moment at which a pod becomes available if its readiness does not change before.
+    #[must_use]
+    pub fn next_availability(&self) -> Option<Timestamp> {
+        let moments = self.pods.iter().filter_map(|pod| pod.available_at(self.spec.min_ready_seconds));
+        moments.filter(|moment| *moment > self.now).min()
     }
 
     /// What keeps the pod from being healthy; none if it is.

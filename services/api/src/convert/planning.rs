@@ -212,7 +212,6 @@ same_fields! { Switches:
     remove_broken_condemned
     back_off_failed_pods
     break_cold_start
-    skip_doomed_pods
     watch_progress
     require_canonical_ordinals
     refuse_foreign_claims
@@ -294,7 +293,7 @@ impl From<Snapshot> for proto::Snapshot {
             switches: Some(snapshot.switches.into()),
             now: Some(to_timestamp(snapshot.now)),
             failures: snapshot.failures.into_iter().map(Into::into).collect(),
-            formed: snapshot.formed,
+            formed: snapshot.formed.map(|ordinal| ordinal.0),
             cold_start: snapshot.cold_start,
         }
     }
@@ -316,7 +315,8 @@ impl TryFrom<proto::Snapshot> for Snapshot {
         }
         let pods = violations.list("pods", snapshot.pods);
         let failures = violations.list("failures", snapshot.failures);
-        let (formed, cold_start) = (snapshot.formed, snapshot.cold_start);
+        let formed = snapshot.formed.map(|number| ordinal(&mut violations, "formed", number));
+        let cold_start = snapshot.cold_start;
         let switches = snapshot.switches.map(Into::into).unwrap_or_default();
         violations.require(snapshot.now.is_some(), "now", "is required");
         let now = violations.timestamp("now", snapshot.now);

@@ -154,7 +154,7 @@ fn switches() -> impl Strategy<Value = Switches> {
 fn snapshot() -> impl Strategy<Value = Snapshot> {
     let intent = prop_oneof![Just(Intent::Keep), Just(Intent::Drain), Just(Intent::Delete)];
     let set = (label(), label(), text()).prop_map(|(namespace, name, uid)| SetRef { namespace, name, uid: Uid(uid) });
-    let memory = (vec(failures(), 0..3), any::<bool>(), any::<bool>());
+    let memory = (vec(failures(), 0..3), option::of(ordinal()), any::<bool>());
     (set, 0..i64::MAX, spec(), intent, status(), vec(pod(), 0..6), memory, (switches(), time())).prop_map(
         |(set, generation, spec, intent, status, mut pods, (failures, formed, cold_start), (switches, now))| {
             pods.sort_by_key(|pod| pod.ordinal);

@@ -1,0 +1,220 @@
+//! What no plan may do, whoever made it: the safety predicates as functions.
+//!
+//! The executor asks them before each commit, in every build; since a commit rests on the very objects of the snapshot,
+//! what holds of the snapshot holds of the store at that moment. They are written without a look at how the planners
+//! decide, so that one mistake is not made twice. Tests use them as oracles. The numbers are those of the reliability
+//! rules, section (b).
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::{Ordinal, OrdinalPlan, Pod, PodManagementPolicy, Snapshot, UpdatePlan, UpdateStrategy};
+
+/// A plan breaks a predicate.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Breach {
+    /// Number of the predicate, such as `S3`.
+    pub predicate: &'static str,
+    /// At which ordinal.
+    pub ordinal: Ordinal,
+    /// What is wrong, in words.
+    pub why: String,
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is broken at ordinal {}: {}", self.predicate, self.ordinal, self.why)
+    }
+}
+
+/// Both plans of one pass over one snapshot.
+#[derive(Debug, Clone, Copy)]
+pub struct Plans<'a> {
+    /// What both planners saw.
+    pub snapshot: &'a Snapshot,
+    /// What the update planner said.
+    pub update: &'a UpdatePlan,
+    /// What the ordinal scheduler said, as far as it is carried out.
+    pub order: &'a OrdinalPlan,
+}
+
+impl Plans<'_> {
+    /// Every predicate that a pass can break.
+    ///
+    /// # Errors
+    /// The first breach.
+    pub fn check(&self) -> Result<(), Breach> {
+        self.s1_at_most_one()?;
+        self.s3_ordered_create()?;
+        self.s4_ordered_scale_down()?;
+        self.s5_update_order()?;
+        self.s6_partition()?;
+        self.s7_on_delete()?;
+        self.s8_budget()
+    }
+
+    /// S1, as far as records go: a pod is created only where none exists, at an ordinal that the set should have; and
+    /// every deletion names the incarnation that the snapshot shows.
+    ///
+    /// # Errors
+    /// The first breach.
+    pub fn s1_at_most_one(&self) -> Result<(), Breach> {
+        let mut created = BTreeSet::new();
+        for creation in &self.order.create {
+            let ordinal = creation.ordinal;
+            let free = self.snapshot.pod(ordinal).is_none() && created.insert(ordinal);
+            require("S1", ordinal, free, || "a pod exists already".to_owned())?;
+            require("S1", ordinal, self.snapshot.spec.contains(ordinal), || "it is out of range".to_owned())?;
+        }
+        for deletion in self.order.delete.iter().chain(&self.update.replace) {
+            let shown = self.snapshot.pod(deletion.ordinal).is_some_and(|pod| pod.uid == deletion.uid);
+            require("S1", deletion.ordinal, shown, || format!("no pod with uid {} was shown", deletion.uid))?;
+        }
+        Ok(())
+    }
+
+    /// S3: under OrderedReady a pod is created only when every lower ordinal in range has a healthy pod; or, where a set
+    /// that was complete once is started again as a whole, when no pod is healthy.
+    ///
+    /// # Errors
+    /// The first breach.
+    pub fn s3_ordered_create(&self) -> Result<(), Breach> {
+        if self.order.create.is_empty() || !self.ordered() {
+            return Ok(());
+        }
+        let blocked = self.snapshot.first_unhealthy();
+        for creation in &self.order.create {
+            let ordinal = creation.ordinal;
+            let in_order = blocked.as_ref().is_none_or(|(lowest, _)| *lowest >= ordinal);
+            let together = self.order.cold_start && self.total_outage() && self.was_member(ordinal);
+            require("S3", ordinal, in_order || together, || match &blocked {
+                Some((lowest, reason)) => format!("ordinal {lowest} is not healthy: {reason}"),
+                None => String::new(),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// S4: under OrderedReady a pod is removed for a scale-down only when every higher one is gone and every pod in range
+    /// is healthy; and under any policy a pod in range is removed by the order of the set only when it has ended.
+    ///
+    /// # Errors
+    /// The first breach.
+    pub fn s4_ordered_scale_down(&self) -> Result<(), Breach> {
+        if self.snapshot.intent != crate::Intent::Keep {
+            return Ok(());
+        }
+        for deletion in &self.order.delete {
+            let ordinal = deletion.ordinal;
+            if self.snapshot.spec.contains(ordinal) {
+                let ended = self.snapshot.pod(ordinal).is_some_and(|pod| pod.phase.terminal());
+                require("S4", ordinal, ended, || "it is in range and has not ended".to_owned())?;
+            } else if self.ordered() {
+                let highest = self.snapshot.condemned().next_back().is_none_or(|pod| pod.ordinal == ordinal);
+                require("S4", ordinal, highest, || "a higher one is not gone".to_owned())?;
+                let blocked = self.snapshot.first_unhealthy();
+                require("S4", ordinal, blocked.is_none(), || format!("not all in range are healthy: {blocked:?}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// S5: an available pod is taken down for an update only if it is outdated, the partition lets it go, and no higher
+    /// one of that kind stays. One that is not available may go before its turn, if it comes back changed.
+    ///
+    /// # Errors
+    /// The first breach.
+    pub fn s5_update_order(&self) -> Result<(), Breach> {
+        let replaced: BTreeSet<Ordinal> = self.update.replace.iter().map(|deletion| deletion.ordinal).collect();
+        let candidate = |pod: &Pod| self.outdated(pod) && self.updatable(pod) && !self.snapshot.unavailable(pod);
+        let highest_kept = self.snapshot.members().rev().find(|pod| candidate(pod) && !replaced.contains(&pod.ordinal));
+        for ordinal in &replaced {
+            let Some(pod) = self.snapshot.pod(*ordinal) else { continue };
+            require("S5", *ordinal, self.snapshot.spec.contains(*ordinal), || "it is out of range".to_owned())?;
+            require("S5", *ordinal, !pod.terminating, || "it terminates already".to_owned())?;
+            if self.snapshot.unavailable(pod) {
+                let target = self.update.target(*ordinal);
+                let changes = target.is_some_and(|target| !pod.at(target)) || self.updatable(pod);
+                require("S5", *ordinal, changes, || "it would come back at the revision that it has".to_owned())?;
+            } else {
+                require("S5", *ordinal, candidate(pod), || "it is not due".to_owned())?;
+                let in_turn = highest_kept.is_none_or(|kept| kept.ordinal < *ordinal);
+                require("S5", *ordinal, in_turn, || "a higher one is not updated".to_owned())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// S6: under RollingUpdate with a block, a pod above the partition is created at the update revision, one below it at
+    /// the current one.
+    ///
+    /// # Errors
+    /// The first breach.
+    pub fn s6_partition(&self) -> Result<(), Breach> {
+        let spec = &self.snapshot.spec;
+        let UpdateStrategy::RollingUpdate(Some(block)) = &spec.strategy else { return Ok(()) };
+        let status = &self.update.status;
+        for creation in self.order.create.iter().filter(|_| !spec.paused) {
+            let protected = spec.index(creation.ordinal) < block.partition;
+            let expected = if protected { &status.current_revision } else { &status.update_revision };
+            let right = creation.revision == *expected;
+            require("S6", creation.ordinal, right, || format!("created at {}, not {expected}", creation.revision))?;
+        }
+        Ok(())
+    }
+
+    /// S7: under OnDelete, and while a set is paused, no pod is deleted for its revision.
+    ///
+    /// # Errors
+    /// The first breach.
+    pub fn s7_on_delete(&self) -> Result<(), Breach> {
+        let spec = &self.snapshot.spec;
+        let held = spec.paused || spec.strategy == UpdateStrategy::OnDelete;
+        match self.update.replace.first() {
+            Some(deletion) => require("S7", deletion.ordinal, !held, || "updates are not to be rolled out".to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    /// S8: the available pods that an update takes down, with those in range that are unavailable already, are at most
+    /// `maxUnavailable`. Replacing a pod that is not available costs nothing.
+    ///
+    /// # Errors
+    /// The first breach.
+    pub fn s8_budget(&self) -> Result<(), Breach> {
+        let snapshot = self.snapshot;
+        let replaced = self.update.replace.iter().filter_map(|deletion| snapshot.pod(deletion.ordinal));
+        let taken: Vec<&Pod> = replaced.filter(|pod| !snapshot.unavailable(pod)).collect();
+        let Some(first) = taken.first() else { return Ok(()) };
+        let available = snapshot.members().filter(|pod| !snapshot.unavailable(pod)).count();
+        let down = (snapshot.spec.size() as usize).saturating_sub(available) + taken.len();
+        let budget = snapshot.spec.max_unavailable();
+        require("S8", first.ordinal, down <= budget as usize, || {
+            format!("{down} would be down, at most {budget} may be")
+        })
+    }
+
+    fn ordered(&self) -> bool {
+        self.snapshot.spec.policy == PodManagementPolicy::OrderedReady
+    }
+
+    fn total_outage(&self) -> bool {
+        !self.snapshot.members().any(|pod| self.snapshot.healthy(pod))
+    }
+
+    fn was_member(&self, ordinal: Ordinal) -> bool {
+        self.snapshot.formed.is_some_and(|formed| ordinal <= formed)
+    }
+
+    fn outdated(&self, pod: &Pod) -> bool {
+        !pod.at(&self.update.status.update_revision)
+    }
+
+    fn updatable(&self, pod: &Pod) -> bool {
+        self.snapshot.spec.index(pod.ordinal) >= self.snapshot.spec.partition()
+    }
+}
+
+fn require(predicate: &'static str, ordinal: Ordinal, fact: bool, why: impl FnOnce() -> String) -> Result<(), Breach> {
+    if fact { Ok(()) } else { Err(Breach { predicate, ordinal, why: why() }) }
+}
