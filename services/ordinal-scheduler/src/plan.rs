@@ -3,6 +3,8 @@
 //! Pure: the same request gives the same plan. Steps C and E of the reconcile procedure (StatefulSet rules, section 7);
 //! what is deleted for an update, or healed, is the update planner's part.
 
+mod cold_start;
+mod failures;
 mod ordered;
 mod parallel;
 mod stop;
@@ -14,6 +16,10 @@ use domain::{
     Snapshot, WaitReason, Waits,
 };
 
+/// How many pods one plan creates; the next pass continues. Bounds the size of an answer, some hundred bytes per pod,
+/// below the message limit of gRPC, and the memory that a mistyped `replicas: 2000000000` costs.
+const CREATIONS_MAX: usize = 10_000;
+
 /// Moves the set one safe step towards its spec, or towards nothing where it is to stop.
 ///
 /// Every ordinal that is not as it should be is either acted on or has a wait.
@@ -21,15 +27,33 @@ use domain::{
 pub fn plan(request: &OrdinalRequest) -> OrdinalPlan {
     let snapshot = &request.snapshot;
     match (snapshot.intent, snapshot.spec.policy) {
-        (Intent::Keep, PodManagementPolicy::OrderedReady) => ordered::plan(request),
-        (Intent::Keep, PodManagementPolicy::Parallel) => parallel::plan(request),
+        (Intent::Keep, _) => keep(request),
         (Intent::Drain | Intent::Delete, PodManagementPolicy::OrderedReady) => stop::one_by_one(snapshot),
         (Intent::Drain | Intent::Delete, PodManagementPolicy::Parallel) => stop::all_at_once(snapshot),
     }
 }
 
-/// The creation of an ordinal's pod; why not, where nobody has chosen its revision.
+fn keep(request: &OrdinalRequest) -> OrdinalPlan {
+    let snapshot = &request.snapshot;
+    let cold_start = cold_start::of(snapshot);
+    let mut plan = match snapshot.spec.policy {
+        PodManagementPolicy::OrderedReady if cold_start.together() => cold_start::create_all(request),
+        PodManagementPolicy::OrderedReady => ordered::plan(request),
+        PodManagementPolicy::Parallel => parallel::plan(request),
+    };
+    plan.failures = failures::after(snapshot, &plan.delete);
+    plan.cold_start = cold_start.is_on();
+    let retries = failures::next_retry(snapshot);
+    let moments = [cold_start.begins_at(), retries, snapshot.next_availability()];
+    plan.look_again_at = moments.into_iter().flatten().min();
+    plan
+}
+
+/// The creation of an ordinal's pod; why not, where nobody has chosen its revision, or its pods have ended too often.
 fn creation(request: &OrdinalRequest, ordinal: Ordinal, guard: Guard) -> Result<PodCreation, WaitReason> {
+    if let Some(until) = failures::retry_at(&request.snapshot, ordinal) {
+        return Err(WaitReason::BackOff { ordinal, until });
+    }
     let revision = request.target(ordinal).cloned();
     let no_target = || WaitReason::Other { message: format!("no revision has been chosen for pod {ordinal}") };
     revision.map(|revision| PodCreation { ordinal, revision, guard }).ok_or_else(no_target)
@@ -43,10 +67,11 @@ fn replacement_of_ended(pod: &Pod) -> PodDeletion {
 
 /// The deletion of a pod outside the range.
 fn scale_down(spec: &SetSpec, pod: &Pod, guard: Guard) -> PodDeletion {
-    let why = match spec.last() {
-        Some(last) if last == spec.start => format!("scaling down: the set keeps only ordinal {last}"),
-        Some(last) => format!("scaling down: the set keeps ordinals {} to {last}", spec.start),
-        None => "scaling down: the set keeps no pods".to_owned(),
+    let why = match (spec.ordinals().next(), spec.last()) {
+        _ if spec.is_reserved(pod.ordinal) => format!("ordinal {} is reserved", pod.ordinal),
+        (Some(first), Some(last)) if last == first => format!("scaling down: the set keeps only ordinal {last}"),
+        (Some(first), Some(last)) => format!("scaling down: the set keeps ordinals {first} to {last}"),
+        _ => "scaling down: the set keeps no pods".to_owned(),
     };
     PodDeletion { ordinal: pod.ordinal, uid: pod.uid.clone(), why, guard }
 }
@@ -59,9 +84,14 @@ fn is_ended(pod: &Pod) -> bool {
 /// The runs of ordinals in range from `from` on that have no pod, first and last included, ascending.
 fn gaps(snapshot: &Snapshot, from: Ordinal) -> impl Iterator<Item = (Ordinal, Ordinal)> {
     let end = snapshot.spec.last().map_or(0, |last| u64::from(last.0) + 1);
-    let pods = snapshot.members().map(|pod| u64::from(pod.ordinal.0)).filter(move |pod| *pod >= u64::from(from.0));
+    let mut stops: Vec<u64> = snapshot.members().map(|pod| u64::from(pod.ordinal.0)).collect();
+    if !snapshot.spec.reserved.is_empty() {
+        stops.extend(snapshot.spec.reserved.iter().map(|reserved| u64::from(reserved.0)).filter(|stop| *stop < end));
+        stops.sort_unstable();
+    }
     let mut next = u64::from(from.0);
-    pods.chain([end]).filter_map(move |stop| {
+    let stops = stops.into_iter().filter(move |stop| *stop >= u64::from(from.0));
+    stops.chain([end]).filter_map(move |stop| {
         let first = std::mem::replace(&mut next, stop + 1);
         let ordinal = |number: u64| Ordinal(u32::try_from(number).expect("within the range"));
         (first < stop).then(|| (ordinal(first), ordinal(stop - 1)))

@@ -1,9 +1,10 @@
 //! Revisions, replacement and status of one set.
 //!
 //! Pure: the same request gives the same plan. Steps 3, 4, F and G of the reconcile procedure (StatefulSet rules,
-//! section 7), and the healing of section 17.
+//! section 7), the healing of section 17, and the progress deadline.
 
 mod history;
+mod progress;
 mod replacement;
 mod revisions;
 mod status;
@@ -13,6 +14,7 @@ mod tests;
 
 use domain::{Intent, RevisionName, Snapshot, UpdatePlan, UpdateRequest};
 
+use progress::Progress;
 use replacement::Replacement;
 
 /// The two revisions between which a set moves; the same one when it rests.
@@ -43,6 +45,8 @@ fn update(request: &UpdateRequest) -> UpdatePlan {
     let status = status::of(snapshot, &choice, &replace);
     let targets = targets::of(snapshot, &choice.revisions);
     let pruned = history::prune(request, &choice.revisions);
+    let Progress { stuck, revert, next_deadline } = progress::of(request, &choice.revisions);
+    let look_again_at = next_deadline.into_iter().chain(snapshot.next_availability()).min();
     let revisions = choice.change.into_iter().chain(pruned).collect();
-    UpdatePlan { revisions, targets, replace, waits, status, ..UpdatePlan::default() }
+    UpdatePlan { revisions, targets, replace, waits, status, stuck, revert, look_again_at }
 }

@@ -137,6 +137,8 @@ fn set(world: &mut World, field: &str, value: &str) {
         "start" => world.change(|spec| spec.start = Ordinal(number(value))),
         "min" => world.change(|spec| spec.min_ready_seconds = number(value)),
         "limit" => world.change(|spec| spec.revision_history_limit = value.parse().expect("a limit")),
+        "reserve" => world.change(|spec| spec.reserved = value.split(',').map(|text| Ordinal(number(text))).collect()),
+        "deadline" => world.change(|spec| spec.progress_deadline_seconds = number(value)),
         "partition" => world.change_block(|block| block.partition = number(value)),
         "mu" => {
             let percent = value.strip_suffix('%').map(|share| IntOrPercent::Percent(number(share)));
@@ -157,6 +159,9 @@ fn command(world: &mut World, word: &str) {
             let block = RollingUpdate { partition: 0, max_unavailable: Some(IntOrPercent::Int(1)) };
             world.change(|spec| spec.strategy = UpdateStrategy::RollingUpdate(Some(block)));
         }
+        "paused" => world.change(|spec| spec.paused = true),
+        "resumed" => world.change(|spec| spec.paused = false),
+        "OrderedReady" => world.change(|spec| spec.policy = PodManagementPolicy::OrderedReady),
         "no-block" => world.change(|spec| spec.strategy = UpdateStrategy::RollingUpdate(None)),
         "drained" => world.intent = Intent::Drain,
         "deleted" => world.intent = Intent::Delete,

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use domain::safety::Plans;
 use domain::{
-    Generation, IntOrPercent, Intent, Ordinal, OrdinalPlan, OrdinalRequest, Phase, Pod, PodManagementPolicy, Revision,
-    RevisionChange, RevisionName, RollingUpdate, SetRef, SetSpec, SetStatus, Snapshot, Switches, Timestamp, Uid,
-    UpdatePlan, UpdateRequest, UpdateStrategy,
+    Failures, Generation, IntOrPercent, Intent, Ordinal, OrdinalPlan, OrdinalRequest, Phase, Pod, PodManagementPolicy,
+    Revision, RevisionChange, RevisionName, RollingUpdate, SetRef, SetSpec, SetStatus, Snapshot, Switches, Timestamp,
+    Uid, UpdatePlan, UpdateRequest, UpdateStrategy,
 };
 
 use crate::invariants;
@@ -38,6 +39,12 @@ pub struct World {
     pub bad: BTreeSet<String>,
     /// Whether the newest revision is said to equal the template once it is defaulted anew.
     pub equal_after_defaulting: bool,
+    /// Ordinals whose pods have ended lately, as the last pass remembers them.
+    pub failures: Vec<Failures>,
+    /// Up to where the set was complete at one time.
+    pub formed: Option<Ordinal>,
+    /// Whether the last pass found that the set must be started as a whole.
+    pub cold_start: bool,
     /// The present moment.
     pub now: Timestamp,
     incarnations: u64,
@@ -74,6 +81,9 @@ impl World {
             image: "A".to_owned(),
             bad: BTreeSet::new(),
             equal_after_defaulting: false,
+            failures: Vec::new(),
+            formed: None,
+            cold_start: false,
             now: Timestamp(1_000_000_000),
             incarnations: 0,
             images: BTreeMap::new(),
@@ -91,9 +101,9 @@ impl World {
             intent: self.intent,
             status: self.status.clone(),
             pods: self.pods.values().cloned().collect(),
-            failures: Vec::new(),
-            formed: false,
-            cold_start: false,
+            failures: self.failures.clone(),
+            formed: self.formed,
+            cold_start: self.cold_start,
             switches: self.switches,
             now: self.now,
         };
@@ -110,6 +120,11 @@ impl World {
         let update = update_planner::plan::plan(&request);
         let question = OrdinalRequest { snapshot: request.snapshot, targets: update.targets.clone() };
         let ordinals = ordinal_scheduler::plan::plan(&question);
+        let plans = Plans { snapshot: &question.snapshot, update: &update, order: &ordinals };
+        plans.check().unwrap_or_else(|breach| panic!("{breach}: {update:#?} {ordinals:#?}"));
+        self.failures.clone_from(&ordinals.failures);
+        self.formed = question.snapshot.formed_by_now();
+        self.cold_start = ordinals.cold_start;
         for change in &update.revisions {
             self.change_revision(change);
         }
@@ -132,8 +147,13 @@ impl World {
         for _ in 0..PASSES_MAX {
             let pass = self.pass();
             let idle = pass.actions == "none" && !pass.wrote && pass.update.revisions.is_empty();
-            if !self.progress() && idle {
-                return;
+            if self.progress() || !idle {
+                continue;
+            }
+            let moments = [pass.update.look_again_at, pass.ordinals.look_again_at];
+            match moments.into_iter().flatten().min() {
+                Some(moment) => self.now = moment,
+                None => return,
             }
         }
         panic!("does not settle: {self:#?}");
@@ -236,7 +256,8 @@ impl World {
     fn start(&mut self, ordinal: Ordinal, revision: RevisionName) {
         self.incarnations += 1;
         let uid = Uid(format!("pod-{}", self.incarnations));
-        let pod = Pod { ordinal, uid, version: 1, revision: Some(revision), ..Pod::default() };
+        let (revision, created_at) = (Some(revision), self.now);
+        let pod = Pod { ordinal, uid, version: 1, revision, created_at, ..Pod::default() };
         self.pods.insert(ordinal, pod);
     }
 

@@ -87,7 +87,7 @@ impl Scene {
             status: status(&set.value),
             pods: pods.iter().map(|(ordinal, pod)| pod_view(*ordinal, pod)).collect(),
             failures: Vec::new(),
-            formed: false,
+            formed: None,
             cold_start: false,
             switches: Switches::SETKEEPER,
             spec,

@@ -54,10 +54,13 @@ fn remove_highest(snapshot: &Snapshot) -> OrdinalPlan {
     plan
 }
 
-/// Whether the highest condemned pod may be deleted (rules C1 and C2): not while it terminates, and not while it is
-/// unhealthy, unless it is the only one.
+/// Whether the highest condemned pod may be deleted (rules C1 and C2): not while it terminates; in Kubernetes also not
+/// while it is unhealthy, unless it is the only one (switch `remove_broken_condemned`).
 fn may_go(snapshot: &Snapshot, highest: &Pod) -> Result<(), WaitReason> {
     let Some(ailment) = snapshot.ailment(highest) else { return Ok(()) };
+    if snapshot.switches.remove_broken_condemned && !highest.terminating {
+        return Ok(());
+    }
     let first_unavailable = snapshot.condemned().find(|pod| snapshot.unavailable(pod));
     match first_unavailable {
         _ if highest.terminating => Err(ailment),

@@ -2,11 +2,7 @@
 
 use domain::{Guard, Ordinal, OrdinalPlan, OrdinalRequest, Wait, WaitReason, Waits};
 
-use super::{creation, gaps, is_ended, replacement_of_ended, scale_down};
-
-/// How many pods one plan creates; the next pass continues. Bounds the size of an answer, some hundred bytes per pod,
-/// below the message limit of gRPC, and the memory that a mistyped `replicas: 2000000000` costs.
-const CREATIONS_MAX: usize = 10_000;
+use super::{CREATIONS_MAX, creation, gaps, is_ended, replacement_of_ended, scale_down};
 
 /// Creates every missing pod, ascending; deletes every pod that has ended, ascending, then every condemned one,
 /// descending.

@@ -60,6 +60,13 @@ fn check(replicas: u32, pods: &str, expected: &str) {
     assert_eq!(words(&plan), expected, "OrderedReady {replicas} with {pods}");
 }
 
+/// The same under Kubernetes' own rules.
+fn check_kubernetes(replicas: u32, pods: &str, expected: &str) {
+    let mut request = request(PodManagementPolicy::OrderedReady, replicas, pods);
+    request.snapshot.switches = Switches::KUBERNETES;
+    assert_eq!(words(&plan(&request)), expected, "OrderedReady {replicas} with {pods}");
+}
+
 fn check_parallel(replicas: u32, pods: &str, expected: &str) {
     let plan = plan(&request(PodManagementPolicy::Parallel, replicas, pods));
     assert_eq!(words(&plan), expected, "Parallel {replicas} with {pods}");
@@ -113,17 +120,105 @@ fn s_23_s_25_condemned_pods_go_from_the_top_while_the_others_are_healthy() {
 
 #[test]
 fn s_26_to_s_30_only_one_condemned_pod_may_be_unhealthy() {
-    check(0, "0:broken 1:broken 2:broken", "2:NotReady(0), 1:NotReady(0), 0:NotReady(0)");
-    check(0, "0:ready 1:ready 2:broken", "delete 2 (AllPods), 1:Terminating(2), 0:Terminating(2)");
-    check(0, "0:ready 1:broken 2:ready", "delete 2 (AllPods), 1:Terminating(2), 0:Terminating(2)");
-    check(0, "0:broken 1:ready 2:broken", "2:NotReady(0), 1:NotReady(0), 0:NotReady(0)");
-    check(0, "0:soaking", "delete 0 (AllPods)");
+    check_kubernetes(0, "0:broken 1:broken 2:broken", "2:NotReady(0), 1:NotReady(0), 0:NotReady(0)");
+    check_kubernetes(0, "0:ready 1:ready 2:broken", "delete 2 (AllPods), 1:Terminating(2), 0:Terminating(2)");
+    check_kubernetes(0, "0:ready 1:broken 2:ready", "delete 2 (AllPods), 1:Terminating(2), 0:Terminating(2)");
+    check_kubernetes(0, "0:broken 1:ready 2:broken", "2:NotReady(0), 1:NotReady(0), 0:NotReady(0)");
+    check_kubernetes(0, "0:failed 1:failed", "1:Ended(0), 0:Ended(0)");
+    check_kubernetes(0, "0:soaking", "delete 0 (AllPods)");
+}
+
+#[test]
+fn s_26_to_s_30_unhealthy_condemned_pods_hold_up_nobody() {
+    check(0, "0:broken 1:broken 2:broken", "delete 2 (AllPods), 1:Terminating(2), 0:Terminating(2)");
+    check(0, "0:broken 1:broken", "delete 1 (AllPods), 0:Terminating(1)");
+    check(0, "0:failed 1:failed", "delete 1 (AllPods), 0:Terminating(1)");
+    check(0, "0:broken 1:ready 2:stopping", "2:Terminating(2), 1:Terminating(2), 0:Terminating(2)");
+    check(1, "0:broken 1:broken", "0:NotReady(0), 1:NotReady(0)");
+}
+
+#[test]
+fn reserved_ordinals_are_left_out() {
+    let reserve = |policy, replicas, pods: &str| {
+        let mut request = request(policy, replicas, pods);
+        request.snapshot.spec.reserved = vec![Ordinal(1), Ordinal(7)];
+        words(&plan(&request))
+    };
+    let ordered = PodManagementPolicy::OrderedReady;
+    assert_eq!(reserve(ordered, 3, "0:ready"), "create 2 (Predecessors), 3:Missing(2)");
+    assert_eq!(reserve(ordered, 2, "0:ready 1:ready 2:ready"), "delete 1 (AllPods)");
+    assert_eq!(reserve(ordered, 3, "0:ready 1:ready 2:ready"), "create 3 (Predecessors), 1:Missing(3)");
+    assert_eq!(reserve(ordered, 3, "0:ready 2:ready 3:ready"), "");
+    assert_eq!(reserve(PodManagementPolicy::Parallel, 3, ""), "create 0 (Pod), create 2 (Pod), create 3 (Pod)");
+}
+
+#[test]
+fn pods_that_end_again_and_again_come_back_later() {
+    let failing = |count, last_at| Failures { ordinal: Ordinal(0), count, last_at: Timestamp(last_at) };
+    let with = |pods: &str, failures: &[Failures]| {
+        let mut request = request(PodManagementPolicy::Parallel, 2, pods);
+        request.snapshot.failures = failures.to_vec();
+        plan(&request)
+    };
+    let first = with("0:failed 1:ready", &[]);
+    assert_eq!(first.failures, [failing(1, 100_000)]);
+    let at_once = with("1:ready", &[failing(1, 100_000)]);
+    assert_eq!((words(&at_once).as_str(), at_once.look_again_at), ("create 0 (Pod)", None));
+    let second = with("0:failed 1:ready", &[failing(1, 95_000)]);
+    assert_eq!(second.failures, [failing(2, 100_000)]);
+    let later = with("1:ready", &second.failures);
+    let until = Timestamp(110_000);
+    assert_eq!(
+        later.waits,
+        [Wait { ordinal: Some(Ordinal(0)), reason: WaitReason::BackOff { ordinal: Ordinal(0), until } }]
+    );
+    assert_eq!((later.create.len(), later.look_again_at, later.failures), (0, Some(until), vec![failing(2, 100_000)]));
+    assert_eq!(words(&with("1:ready", &[failing(2, 90_000)])), "create 0 (Pod)");
+    assert_eq!(with("1:ready", &[failing(9, -600_000)]).failures, []);
+}
+
+#[test]
+fn after_a_total_outage_members_start_together() {
+    let outage = |pods: &str, formed: Option<u32>, now| {
+        let mut request = request(PodManagementPolicy::OrderedReady, 4, pods);
+        request.snapshot.formed = formed.map(Ordinal);
+        request.snapshot.now = Timestamp(now);
+        plan(&request)
+    };
+    // Pods of these tests are made at 0.
+    let patient = outage("0:broken", Some(2), 29_999);
+    assert_eq!(words(&patient), "0:NotReady(0), 1:NotReady(0), 2:NotReady(0), 3:NotReady(0)");
+    assert_eq!((patient.cold_start, patient.look_again_at), (false, Some(Timestamp(30_000))));
+    let together = outage("0:broken", Some(2), 30_000);
+    assert_eq!(words(&together), "create 1 (AllPods), create 2 (AllPods), 3:NotReady(0), 0:NotReady(0)");
+    assert!(together.cold_start);
+    assert_eq!(
+        words(&outage("0:broken 2:failed", Some(2), 30_000)),
+        "create 1 (AllPods), delete 2 (Pod), 3:NotReady(0), 0:NotReady(0)"
+    );
+    for (pods, formed) in [("0:broken", None), ("0:broken 1:ready", Some(2)), ("0:stopping", Some(2)), ("", Some(2))] {
+        let plan = outage(pods, formed, 1_000_000);
+        assert!(!plan.cold_start && plan.create.iter().all(|creation| creation.guard != Guard::AllPods), "{pods}");
+    }
+}
+
+#[test]
+fn a_cold_start_goes_on_until_all_are_healthy() {
+    let started = |pods: &str| {
+        let mut request = request(PodManagementPolicy::OrderedReady, 3, pods);
+        (request.snapshot.formed, request.snapshot.cold_start) = (Some(Ordinal(2)), true);
+        plan(&request)
+    };
+    assert!(started("0:ready 1:broken").cold_start);
+    assert_eq!(words(&started("0:ready 1:broken")), "1:NotReady(1), 2:NotReady(1)");
+    assert!(!started("0:ready 1:ready 2:ready").cold_start);
 }
 
 #[test]
 fn s_34_lower_condemned_pods_that_stop_do_not_hide_higher_ones() {
     check(0, "0:ready 1:stopping 2:stopping", "2:Terminating(2), 1:Terminating(1), 0:Terminating(2)");
-    check(0, "0:stopping 1:broken", "1:Terminating(0), 0:Terminating(0)");
+    check(0, "0:stopping 1:broken", "delete 1 (AllPods), 0:Terminating(0)");
+    check_kubernetes(0, "0:stopping 1:broken", "1:Terminating(0), 0:Terminating(0)");
 }
 
 #[test]

@@ -20,6 +20,9 @@ pub(super) struct Replacement {
 /// The update phase.
 pub(super) fn plan(snapshot: &Snapshot, revisions: &Revisions) -> Replacement {
     let update = Update { snapshot, revisions };
+    if snapshot.spec.paused {
+        return update.explained(Vec::new(), WaitReason::Paused);
+    }
     match (&snapshot.spec.strategy, snapshot.spec.policy) {
         (UpdateStrategy::OnDelete, _) => update.explained(Vec::new(), WaitReason::OnDelete),
         (UpdateStrategy::RollingUpdate(_), PodManagementPolicy::OrderedReady) => update.ordered(),
@@ -104,10 +107,8 @@ impl Update<'_> {
 
     /// Pods in range that are missing, terminating or not available, whatever their revision (section 8.2).
     fn unavailable(&self) -> u32 {
-        let spec = &self.snapshot.spec;
-        let range = spec.last().map_or(0, |last| last.0 - spec.start.0 + 1);
         let available = self.snapshot.members().filter(|pod| !self.snapshot.unavailable(pod)).count();
-        range.saturating_sub(number(available))
+        self.snapshot.spec.size().saturating_sub(number(available))
     }
 
     fn deletion(&self, pod: &Pod, guard: Guard) -> PodDeletion {

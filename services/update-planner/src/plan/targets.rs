@@ -9,7 +9,7 @@ pub(super) fn of(snapshot: &Snapshot, revisions: &Revisions) -> Vec<TargetRange>
     let Some(last) = snapshot.spec.last() else { return Vec::new() };
     let first = snapshot.spec.start;
     // The first ordinal at the update revision; may lie beyond the range.
-    let split = u64::from(first.0) + u64::from(protected(snapshot));
+    let split = snapshot.spec.ordinal_at(protected(snapshot, revisions));
     let split = u32::try_from(split.min(u64::from(last.0) + 1)).expect("at most 2^31");
     let mut ranges = Vec::new();
     if split > first.0 {
@@ -22,13 +22,22 @@ pub(super) fn of(snapshot: &Snapshot, revisions: &Revisions) -> Vec<TargetRange>
 }
 
 /// How many of the lowest indices are created at the current revision.
-fn protected(snapshot: &Snapshot) -> u32 {
+fn protected(snapshot: &Snapshot, revisions: &Revisions) -> u32 {
     match &snapshot.spec.strategy {
+        _ if snapshot.spec.paused => not_updated(snapshot, revisions),
         UpdateStrategy::OnDelete => 0,
         UpdateStrategy::RollingUpdate(Some(block)) => block.partition,
         UpdateStrategy::RollingUpdate(None) if replaces_old_pods_at_once(snapshot) => 0,
         UpdateStrategy::RollingUpdate(None) => snapshot.status.current_replicas,
     }
+}
+
+/// While updates stand still, a lost pod brings none of them: the lowest index that was updated, and what lies above it,
+/// comes back at the update revision, all below at the current one. Under OnDelete, which follows no order, all do.
+fn not_updated(snapshot: &Snapshot, revisions: &Revisions) -> u32 {
+    let rolling = matches!(snapshot.spec.strategy, UpdateStrategy::RollingUpdate(_));
+    let mut updated = snapshot.members().filter(|pod| rolling && pod.at(&revisions.update));
+    updated.next().map_or(u32::MAX, |pod| snapshot.spec.index(pod.ordinal))
 }
 
 /// Whether a pod that was created at the old revision would be deleted before it had run: always under Parallel, where

@@ -114,6 +114,54 @@ fn s_42_s_63_partition_and_strategy_hold_pods_back() {
 }
 
 #[test]
+fn a_paused_set_updates_nobody() {
+    for policy in [PodManagementPolicy::OrderedReady, PodManagementPolicy::Parallel] {
+        let mut request = request(policy, "C", "0:ready@A 1:broken@A 2:ready@C");
+        request.snapshot.spec.paused = true;
+        let plan = plan(&request);
+        let paused = format!("1: {0}, 0: {0}", WaitReason::Paused);
+        assert_eq!(words(&plan), paused);
+        let targets: Vec<_> =
+            plan.targets.iter().map(|range| (range.first.0, range.last.0, &*range.revision.0)).collect();
+        assert_eq!(targets, [(0, 1, "A"), (2, 2, "C")], "a lost pod brings no update");
+    }
+    let mut request = request(PodManagementPolicy::OrderedReady, "C", "0:ready@A 1:ready@A");
+    request.snapshot.spec.paused = true;
+    assert_eq!(plan(&request).targets.len(), 1);
+    assert_eq!(plan(&request).targets[0].revision, RevisionName("A".into()));
+}
+
+#[test]
+fn pods_have_their_time_and_are_then_told() {
+    let mut request = request(PodManagementPolicy::Parallel, "C", "0:ready@A 1:broken@A 2:pending@C");
+    request.snapshot.spec.progress_deadline_seconds = 600;
+    for pod in &mut request.snapshot.pods {
+        pod.created_at = Timestamp(1_000);
+    }
+    // Pod 1 was ready until later.
+    request.snapshot.pods[1].ready_since = Some(Timestamp(50_000));
+    request.snapshot.pods[2].cause = Some(Cause::Image);
+    let at = |request: &mut UpdateRequest, now| {
+        request.snapshot.now = Timestamp(now);
+        let plan = plan(request);
+        (plan.stuck, plan.look_again_at, plan.revert)
+    };
+    assert_eq!(at(&mut request, 600_999), (vec![], Some(Timestamp(601_000)), None));
+    let image = Stuck { ordinal: Ordinal(2), since: Timestamp(1_000), cause: Some(Cause::Image) };
+    assert_eq!(at(&mut request, 601_000), (vec![image.clone()], Some(Timestamp(650_000)), None));
+    let lost = Stuck { ordinal: Ordinal(1), since: Timestamp(50_000), cause: None };
+    assert_eq!(at(&mut request, 700_000), (vec![lost.clone(), image.clone()], None, None));
+    request.snapshot.spec.progress_deadline_policy = DeadlinePolicy::Revert;
+    let back = Some(RevisionName("A".into()));
+    assert_eq!(at(&mut request, 700_000), (vec![lost.clone(), image], None, back));
+    // Only a pod of the new revision takes it back.
+    request.snapshot.pods.truncate(2);
+    assert_eq!(at(&mut request, 700_000), (vec![lost], None, None));
+    request.snapshot.switches.watch_progress = false;
+    assert_eq!(at(&mut request, 700_000), (vec![], None, None));
+}
+
+#[test]
 fn targets_follow_the_partition() {
     let mut request = request(PodManagementPolicy::OrderedReady, "C", "");
     let targets = |request: &UpdateRequest| {
@@ -139,6 +187,9 @@ fn targets_follow_the_partition() {
     request.snapshot.status.current_replicas = 2;
     request.snapshot.switches = Switches::KUBERNETES;
     assert_eq!(targets(&request), "0-1@A 2-2@C");
+    request.snapshot.spec.reserved = vec![Ordinal(0)];
+    assert_eq!(targets(&request), "0-2@A 3-3@C");
+    request.snapshot.spec.reserved.clear();
     request.snapshot.switches = Switches::SETKEEPER;
     assert_eq!(targets(&request), "0-2@C");
     request.snapshot.spec.replicas = 0;

@@ -7,6 +7,7 @@ mod history;
 mod mends;
 mod min_ready;
 mod on_delete;
+mod own;
 mod partition;
 mod properties;
 mod rollback;

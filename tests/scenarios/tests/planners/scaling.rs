@@ -1,6 +1,6 @@
 //! Scaling, and stopping a whole set.
 
-use scenarios::{BOTH, run};
+use scenarios::{BOTH, KUBERNETES, SETKEEPER, run};
 
 #[test]
 fn s_21_scale_up_blocked_by_a_broken_pod() {
@@ -73,13 +73,24 @@ fn s_25_scale_down_while_a_pod_in_range_is_broken() {
 #[test]
 fn s_26_everything_condemned_and_unready() {
     run(
-        BOTH,
+        KUBERNETES,
         "settled broken(0) broken(1) broken(2)",
         "
         replicas=0 -> none | 3/0/0/3/3
         ready(0) -> none | 3/1/1/3/3
         ready(1) -> delete 2@A | 3/2/2/3/3
         gone(2) -> delete 1@A | 2/2/2/2/2
+    ",
+    );
+    run(
+        SETKEEPER,
+        "settled broken(0) broken(1) broken(2)",
+        "
+        replicas=0 -> delete 2@A | 3/0/0/3/3
+        -> none | 3/0/0/2/2
+        gone(2) -> delete 1@A | 2/0/0/2/2
+        gone(1) -> delete 0@A | 1/0/0/1/1
+        gone(0) -> none | 0/0/0/0/0
     ",
     );
 }
@@ -115,11 +126,20 @@ fn s_28_only_the_middle_one_is_unready() {
 #[test]
 fn s_29_lowest_and_highest_unready() {
     run(
-        BOTH,
+        KUBERNETES,
         "settled broken(0) broken(2)",
         "
         replicas=0 -> none | 3/1/1/3/3
         -> none | (no write)
+    ",
+    );
+    run(
+        SETKEEPER,
+        "settled broken(0) broken(2)",
+        "
+        replicas=0 -> delete 2@A | 3/1/1/3/3
+        gone(2) -> delete 1@A | 2/1/1/2/2
+        gone(1) -> delete 0@A | 1/0/0/1/1
     ",
     );
 }
@@ -139,7 +159,7 @@ fn s_30_single_unready_pod_to_zero() {
 #[test]
 fn s_31_manual_deletions_resolve_it_down_to_one() {
     run(
-        BOTH,
+        KUBERNETES,
         "settled broken(0) broken(1) broken(2)",
         "
         replicas=0 -> none
@@ -215,9 +235,18 @@ fn s_35_condemned_pod_failed() {
 }
 
 #[test]
-fn two_condemned_pods_that_have_ended_need_a_hand() {
+fn two_condemned_pods_that_have_ended_need_a_hand_in_kubernetes() {
     run(
-        BOTH,
+        SETKEEPER,
+        "settled failed(1) failed(2)",
+        "
+        replicas=1 -> delete 2@A | 3/1/1/3/3
+        -> delete 1@A | 2/1/1/2/2
+        -> none | 1/1/1/1/1
+    ",
+    );
+    run(
+        KUBERNETES,
         "settled failed(1) failed(2)",
         "
         replicas=1 -> none | 3/1/1/3/3

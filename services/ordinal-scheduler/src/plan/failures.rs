@@ -1,0 +1,47 @@
+//! Back-off for ordinals whose pods end again and again (switch `back_off_failed_pods`).
+
+use domain::{Failures, Ordinal, PodDeletion, Snapshot, Timestamp};
+
+/// When the next pod of `ordinal` may be created; none if it may be now.
+pub(super) fn retry_at(snapshot: &Snapshot, ordinal: Ordinal) -> Option<Timestamp> {
+    let failures = remembered(snapshot).find(|failures| failures.ordinal == ordinal)?;
+    Some(failures.retry_at()).filter(|retry_at| *retry_at > snapshot.now)
+}
+
+/// The next moment at which an ordinal may be tried again.
+pub(super) fn next_retry(snapshot: &Snapshot) -> Option<Timestamp> {
+    let moments = remembered(snapshot).filter(|failures| snapshot.pod(failures.ordinal).is_none());
+    moments.map(|failures| failures.retry_at()).filter(|retry_at| *retry_at > snapshot.now).min()
+}
+
+/// What is to be remembered after a plan that deletes these pods: those that have ended in range count once more.
+pub(super) fn after(snapshot: &Snapshot, deleted: &[PodDeletion]) -> Vec<Failures> {
+    if !snapshot.switches.back_off_failed_pods {
+        return Vec::new();
+    }
+    let mut failures: Vec<Failures> = remembered(snapshot).collect();
+    for deletion in deleted {
+        let ended = snapshot.pod(deletion.ordinal).is_some_and(|pod| pod.phase.terminal());
+        if !ended || !snapshot.spec.contains(deletion.ordinal) {
+            continue;
+        }
+        match failures.binary_search_by_key(&deletion.ordinal, |failures| failures.ordinal) {
+            Ok(place) => {
+                let known = &mut failures[place];
+                (known.count, known.last_at) = (known.count.saturating_add(1), snapshot.now);
+            }
+            Err(place) => {
+                let first = Failures { ordinal: deletion.ordinal, count: 1, last_at: snapshot.now };
+                failures.insert(place, first);
+            }
+        }
+    }
+    failures
+}
+
+/// Those of the snapshot that still count, of ordinals that the set should have.
+fn remembered(snapshot: &Snapshot) -> impl Iterator<Item = Failures> + '_ {
+    let on = snapshot.switches.back_off_failed_pods;
+    let failures = snapshot.failures.iter().copied().filter(move |_| on);
+    failures.filter(|failures| failures.remembered(snapshot.now) && snapshot.spec.contains(failures.ordinal))
+}
