@@ -1,23 +1,35 @@
-//! Prints what Setkeeper costs on this machine: start-up, memory, size, durable commits, planner calls.
+//! Prints what Setkeeper costs on this machine: durable commits, planner calls, whole rollouts, and the program's
+//! start-up, memory and size.
 //!
-//! It judges nothing. Figures of the store stand beside those of the disk itself, measured in the same directory.
+//! It judges nothing. Figures of the store stand beside those of the disk itself, measured in the same directory, and
+//! rollouts beside what a Kubernetes control plane took for the same on a machine of two cores.
 
 mod disk;
 mod planner;
+mod print;
+mod rollout;
 mod samples;
 mod startup;
 mod store;
+mod usage;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::Parser;
-use samples::Row;
+use clap::{Parser, ValueEnum};
+use rollout::Policy;
 use service_kit::Target;
+use service_kit::telemetry::{self, Options};
 
 /// What to measure.
 #[derive(Debug, Parser)]
 struct Arguments {
+    /// Only these figures; all without it.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Figure>,
+    /// How often each rollout is repeated.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    runs: u16,
     /// The program whose start-up, memory and size are measured; without it they are left out. Build it with --release.
     #[arg(long)]
     setkeeper: Option<PathBuf>,
@@ -32,6 +44,35 @@ struct Arguments {
     arguments: Vec<String>,
 }
 
+/// What can be measured alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Figure {
+    /// Append and fdatasync.
+    Disk,
+    /// Durable commits and reads of the embedded store.
+    Store,
+    /// One call of a planner.
+    Planner,
+    /// A set of 100 in order: create, update, scale to 0; and one ordered step beside a single durable commit.
+    Ordered,
+    /// A set of 500 at once.
+    Parallel,
+    /// 200 sets of 3.
+    Many,
+    /// Ordered sets of 10 to 10,000.
+    GrowthOrdered,
+    /// Parallel sets of 10 to 10,000.
+    GrowthParallel,
+    /// The program of --setkeeper.
+    Program,
+}
+
+impl Arguments {
+    fn wants(&self, figure: Figure) -> bool {
+        self.only.is_empty() || self.only.contains(&figure)
+    }
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
@@ -39,19 +80,65 @@ async fn main() -> anyhow::Result<()> {
         println!("note: built without optimisation, so figures are worse than what is shipped");
     }
     let scratch = tempfile::TempDir::new_in(&arguments.directory).context("no scratch directory")?;
-    print_section("disk", &disk::measure(scratch.path())?);
-    print_section("store (1 KiB values, 10,000 keys)", &store::measure(scratch.path()).await?);
-    print_section("planner over loopback", &planner::measure().await?);
-    if let Some(program) = &arguments.setkeeper {
-        let subject = startup::Subject { program, arguments: &arguments.arguments, target: &arguments.target };
-        print_section("program", &startup::measure(&subject, scratch.path()).await?);
+    // As it is shipped: logs are written, to a file where nobody looks on.
+    let log = Options {
+        filter: Some("warn".to_owned()),
+        log_file: Some(scratch.path().join("log")),
+        ..Options::new("benchmark")
+    };
+    let _logs = telemetry::init(&log)?;
+    parts(&arguments, scratch.path()).await?;
+    rollouts(&arguments, scratch.path()).await?;
+    match &arguments.setkeeper {
+        Some(program) if arguments.wants(Figure::Program) => {
+            let subject = startup::Subject { program, arguments: &arguments.arguments, target: &arguments.target };
+            print::section("program", &startup::measure(&subject, scratch.path()).await?);
+        }
+        _ => {}
     }
     Ok(())
 }
 
-fn print_section(title: &str, rows: &[Row]) {
-    println!("\n{title:<52} {:>14} {:>11} {:>11}", "", "p50", "p99");
-    for row in rows {
-        println!("  {:<50} {:>14} {:>11} {:>11}", row.name, row.value, row.p50, row.p99);
+/// What rollouts are made of.
+async fn parts(arguments: &Arguments, scratch: &Path) -> anyhow::Result<()> {
+    if arguments.wants(Figure::Disk) {
+        print::section("disk", &disk::measure(scratch)?);
     }
+    if arguments.wants(Figure::Store) {
+        print::section("store (1 KiB values, 10,000 keys)", &store::measure(scratch).await?);
+    }
+    if arguments.wants(Figure::Planner) {
+        print::section("planner over loopback", &planner::measure().await?);
+    }
+    Ok(())
+}
+
+async fn rollouts(arguments: &Arguments, scratch: &Path) -> anyhow::Result<()> {
+    let runs = usize::from(arguments.runs);
+    let mut rollouts = Vec::new();
+    let mut steps = Vec::new();
+    if arguments.wants(Figure::Ordered) {
+        let (life, step) = rollout::life(scratch, runs).await?;
+        rollouts.extend(life);
+        steps = vec![step, store::one_commit(scratch).await?];
+    }
+    if arguments.wants(Figure::Parallel) {
+        rollouts.push(rollout::parallel(scratch, runs).await?);
+    }
+    if arguments.wants(Figure::Many) {
+        rollouts.push(rollout::many(scratch, runs).await?);
+    }
+    if !rollouts.is_empty() {
+        print::rollouts(runs, &rollouts);
+    }
+    if !steps.is_empty() {
+        print::section("one ordered step", &steps);
+    }
+    for (figure, policy) in [(Figure::GrowthOrdered, Policy::OrderedReady), (Figure::GrowthParallel, Policy::Parallel)]
+    {
+        if arguments.wants(figure) {
+            print::growth(&rollout::growth(scratch, policy).await?);
+        }
+    }
+    Ok(())
 }

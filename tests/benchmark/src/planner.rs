@@ -70,6 +70,8 @@ fn question(replicas: u32) -> OrdinalRequest {
         ready_since: Some(now),
         terminating: false,
         revision: Some(revision.clone()),
+        created_at: now,
+        cause: None,
     };
     let snapshot = Snapshot {
         set: SetRef { namespace: "default".into(), name: "web".into(), uid: Uid("1".to_owned()) },

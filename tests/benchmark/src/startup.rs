@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use service_kit::{Target, connect};
 
 use crate::samples::{Row, Samples, now};
+use crate::usage::resident_kib;
 
 /// Starts on an empty home, and on one that is there.
 const STARTS: usize = 10;
@@ -112,10 +113,4 @@ fn memory(program: &Program) -> anyhow::Result<Vec<Row>> {
     }
     let row = |name, kib: u64| Row::value(name, format!("{:.1} MiB", kib as f64 / 1024.0));
     Ok(vec![row("resident memory at rest", own), row("the same with its child processes", all)])
-}
-
-fn resident_kib(pid: u32) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }

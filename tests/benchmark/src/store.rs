@@ -37,6 +37,14 @@ pub(crate) async fn measure(directory: &Path) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
+/// What a single commit costs that nobody shares: the least a durable step can take.
+pub(crate) async fn one_commit(directory: &Path) -> anyhow::Result<Row> {
+    let store = EmbeddedStore::open(&directory.join("steps"))?;
+    store.commit(Batch { preconditions: vec![], writes: (0..FILL).map(put).collect() }).await?;
+    let row = single(&store).await?;
+    Ok(Row { name: "a single durable commit of 1 KiB on this disk".to_owned(), value: String::new(), ..row })
+}
+
 fn put(key: usize) -> Write {
     let key = format!("pods/default/web-{}", key % KEYS);
     Write::Put { value: vec![key.len() as u8; VALUE_BYTES].into(), key }

@@ -1,0 +1,78 @@
+//! The tables.
+
+use std::time::Duration;
+
+use crate::rollout::{Cost, Growth, Rollout};
+use crate::samples::Row;
+
+/// Rows of one value and two percentiles.
+pub(crate) fn section(title: &str, rows: &[Row]) {
+    println!("\n{title:<52} {:>14} {:>11} {:>11}", "", "p50", "p99");
+    for row in rows {
+        println!("  {:<50} {:>14} {:>11} {:>11}", row.name, row.value, row.p50, row.p99);
+    }
+}
+
+/// Rollouts: medians, beside what a Kubernetes control plane takes.
+pub(crate) fn rollouts(runs: usize, rollouts: &[Rollout]) {
+    println!(
+        "\n{:<38} {:>9} {:>9} {:>9} {:>11} {:>11}   {:<30}",
+        format!("rollouts (median of {runs}; best and worst wall)"),
+        "wall",
+        "best",
+        "worst",
+        "per ordinal",
+        "processor",
+        "Kubernetes 1.36: lifted, default"
+    );
+    for rollout in rollouts {
+        let mut walls: Vec<_> = rollout.costs.iter().map(|cost| cost.wall).collect();
+        let mut processors: Vec<_> = rollout.costs.iter().map(|cost| cost.processor).collect();
+        walls.sort_unstable();
+        processors.sort_unstable();
+        let (Some(best), Some(worst)) = (walls.first(), walls.last()) else { continue };
+        let median = walls[walls.len() / 2];
+        let kubernetes = rollout.kubernetes.map(|them| format!("{:.2} s, {:.1} s", them.lifted, them.default));
+        println!(
+            "  {:<46} {:>9} {:>9} {:>9} {:>11} {:>11}   {:<30}",
+            rollout.name,
+            seconds(median),
+            seconds(*best),
+            seconds(*worst),
+            each(median, rollout.ordinals),
+            seconds(processors[processors.len() / 2]),
+            kubernetes.unwrap_or_default()
+        );
+    }
+}
+
+/// How the cost of one ordinal grows with the size of its set.
+pub(crate) fn growth(sizes: &[Growth]) {
+    println!(
+        "\n{:<48} {:>9} {:>11} {:>11} {:>14} {:>11}",
+        "growth of one set", "wall", "per ordinal", "processor", "per ordinal", "memory"
+    );
+    for size in sizes {
+        let name = format!("create 1 set x {} {:?}", size.replicas, size.policy);
+        let Some(Cost { wall, processor }) = size.cost else {
+            println!("  {name:<46} left out: it would take more than two minutes");
+            continue;
+        };
+        println!(
+            "  {name:<46} {:>9} {:>11} {:>11} {:>14} {:>11}",
+            seconds(wall),
+            each(wall, size.replicas),
+            seconds(processor),
+            each(processor, size.replicas),
+            format!("{:.0} MiB", size.resident_kib as f64 / 1024.0)
+        );
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.3} s", duration.as_secs_f64())
+}
+
+fn each(duration: Duration, ordinals: u32) -> String {
+    format!("{:.3} ms", duration.as_secs_f64() * 1000.0 / f64::from(ordinals.max(1)))
+}

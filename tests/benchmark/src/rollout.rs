@@ -1,0 +1,191 @@
+//! Whole rollouts: every service as it is shipped, over TCP, on a store on disk, with a machine that does all at once.
+//!
+//! What is measured is everything from the request to a set that says it is complete, and the processor time of the
+//! whole process: services, machine and client.
+
+mod machine;
+mod plane;
+mod sets;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use self::machine::Machine;
+use self::plane::Plane;
+pub(crate) use self::sets::Policy;
+use self::sets::{apply, complete, manifests, scale};
+use crate::samples::{Row, Samples, now};
+use crate::usage;
+
+/// Replicas of the set that is created, updated and scaled to nothing.
+const ORDERED: u32 = 100;
+const PARALLEL: u32 = 500;
+const MANY: u32 = 200;
+/// Replicas of each of the many.
+const MANY_REPLICAS: u32 = 3;
+/// Replicas of the sets that show how the cost of one ordinal grows.
+const GROWTH: [u32; 4] = [10, 100, 1000, 10_000];
+/// What a size may take before it is given up.
+const GROWTH_MAX: Duration = Duration::from_secs(120);
+const IMAGES: [&str; 2] = ["busybox:1.36", "busybox:1.37"];
+
+/// What one rollout took.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub(crate) struct Cost {
+    pub(crate) wall: Duration,
+    pub(crate) processor: Duration,
+}
+
+/// What several runs of one rollout took.
+#[derive(Debug)]
+pub(crate) struct Rollout {
+    pub(crate) name: String,
+    /// Ordinals created, replaced or removed.
+    pub(crate) ordinals: u32,
+    pub(crate) costs: Vec<Cost>,
+    /// Seconds that a Kubernetes control plane takes, where that is known.
+    pub(crate) kubernetes: Option<Kubernetes>,
+}
+
+/// For orientation: kube-apiserver, etcd and kube-controller-manager 1.36 with a kubelet that does all at once, on two
+/// cores like those these figures are usually taken on; in seconds. They used 2 to 9 seconds of processor time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kubernetes {
+    /// With the clients' rate limits lifted.
+    pub(crate) lifted: f64,
+    /// As it is shipped.
+    pub(crate) default: f64,
+}
+
+/// A set of one hundred in order: created, updated, scaled to nothing; and the latency of each step of its creation.
+pub(crate) async fn life(directory: &Path, runs: usize) -> anyhow::Result<(Vec<Rollout>, Row)> {
+    let name = |what: &str| format!("{what} 1 set x {ORDERED} OrderedReady");
+    let kubernetes = |lifted, default| Some(Kubernetes { lifted, default });
+    let rollout = |what, kubernetes| Rollout { name: name(what), ordinals: ORDERED, costs: Vec::new(), kubernetes };
+    let mut rollouts = vec![
+        rollout("create", kubernetes(1.63, 10.0)),
+        rollout("update", kubernetes(3.03, 18.7)),
+        rollout("scale to 0", kubernetes(1.82, 9.2)),
+    ];
+    let mut steps = Samples::default();
+    for _ in 0..runs {
+        let bench = Bench::start(directory).await?;
+        let created = bench.create("web", ORDERED, Policy::OrderedReady).await?;
+        steps.0.extend(bench.steps("web", ORDERED)?);
+        let changed = manifests("web", ORDERED, Policy::OrderedReady, IMAGES[1]);
+        let updated = bench.cost(1, apply(&bench.channel, &changed)).await?;
+        let removed = bench.cost(1, scale(&bench.channel, "web", 0)).await?;
+        for (rollout, cost) in rollouts.iter_mut().zip([created, updated, removed]) {
+            rollout.costs.push(cost);
+        }
+        bench.stop().await?;
+    }
+    Ok((rollouts, Row::latency("pod reported ready to its successor at the machine", steps)))
+}
+
+/// One large set whose pods come at once.
+pub(crate) async fn parallel(directory: &Path, runs: usize) -> anyhow::Result<Rollout> {
+    let mut costs = Vec::new();
+    for _ in 0..runs {
+        let bench = Bench::start(directory).await?;
+        costs.push(bench.create("web", PARALLEL, Policy::Parallel).await?);
+        bench.stop().await?;
+    }
+    let name = format!("create 1 set x {PARALLEL} Parallel");
+    Ok(Rollout { name, ordinals: PARALLEL, costs, kubernetes: Some(Kubernetes { lifted: 1.82, default: 24.2 }) })
+}
+
+/// Many small sets, applied one after the other.
+pub(crate) async fn many(directory: &Path, runs: usize) -> anyhow::Result<Rollout> {
+    let mut costs = Vec::new();
+    for _ in 0..runs {
+        let bench = Bench::start(directory).await?;
+        let applied = async {
+            for number in 0..MANY {
+                let objects = manifests(&format!("web{number}"), MANY_REPLICAS, Policy::OrderedReady, IMAGES[0]);
+                apply(&bench.channel, &objects).await?;
+            }
+            Ok(())
+        };
+        costs.push(bench.cost(MANY as usize, applied).await?);
+        bench.stop().await?;
+    }
+    let name = format!("create {MANY} sets x {MANY_REPLICAS} OrderedReady");
+    let kubernetes = Some(Kubernetes { lifted: 6.4, default: 94.0 });
+    Ok(Rollout { name, ordinals: MANY * MANY_REPLICAS, costs, kubernetes })
+}
+
+/// One size of a set, to see how the cost of one ordinal grows.
+#[derive(Debug)]
+pub(crate) struct Growth {
+    pub(crate) policy: Policy,
+    pub(crate) replicas: u32,
+    /// None where it would have taken too long.
+    pub(crate) cost: Option<Cost>,
+    /// Memory of the process with all pods ready, in KiB.
+    pub(crate) resident_kib: u64,
+}
+
+/// Sets of growing size, each created once on a store of its own.
+pub(crate) async fn growth(directory: &Path, policy: Policy) -> anyhow::Result<Vec<Growth>> {
+    let mut sizes = Vec::new();
+    let mut expected = Duration::ZERO;
+    for replicas in GROWTH {
+        if expected > GROWTH_MAX {
+            sizes.push(Growth { policy, replicas, cost: None, resident_kib: 0 });
+            continue;
+        }
+        let bench = Bench::start(directory).await?;
+        let created = tokio::time::timeout(GROWTH_MAX, bench.create("web", replicas, policy)).await;
+        let cost = created.ok().transpose()?;
+        // The next is ten times as large: no less than ten times as long.
+        expected = cost.map_or(Duration::MAX, |cost| cost.wall * 10);
+        sizes.push(Growth { policy, replicas, cost, resident_kib: usage::resident_kib(std::process::id())? });
+        bench.stop().await?;
+    }
+    Ok(sizes)
+}
+
+/// All services and a machine, on an empty store.
+struct Bench {
+    plane: Plane,
+    machine: Machine,
+    channel: service_kit::Channel,
+    _directory: tempfile::TempDir,
+}
+
+impl Bench {
+    async fn start(directory: &Path) -> anyhow::Result<Self> {
+        let directory = tempfile::TempDir::new_in(directory)?;
+        let plane = Plane::start(directory.path()).await?;
+        let channel = plane.channel();
+        let machine = Machine::join(channel.clone()).await?;
+        Ok(Self { plane, machine, channel, _directory: directory })
+    }
+
+    /// What it costs until every set has done what `request` asks for.
+    async fn cost(&self, sets: usize, request: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<Cost> {
+        let (start, used) = (now(), usage::processor()?);
+        request.await?;
+        complete(&self.channel, sets).await?;
+        Ok(Cost { wall: now() - start, processor: usage::processor()? - used })
+    }
+
+    async fn create(&self, name: &str, replicas: u32, policy: Policy) -> anyhow::Result<Cost> {
+        self.cost(1, apply(&self.channel, &manifests(name, replicas, policy, IMAGES[0]))).await
+    }
+
+    /// From each pod reported ready to its successor at the machine: durable, placed and told.
+    fn steps(&self, name: &str, replicas: u32) -> anyhow::Result<Vec<Duration>> {
+        let moments = |ordinal: u32| self.machine.moments(&format!("{name}-{ordinal}")).context("it runs every pod");
+        (1..replicas).map(|next| Ok(moments(next)?.assigned.saturating_sub(moments(next - 1)?.reported))).collect()
+    }
+
+    async fn stop(self) -> anyhow::Result<()> {
+        let Self { plane, machine, channel, _directory } = self;
+        drop((machine, channel));
+        plane.stop().await
+    }
+}
