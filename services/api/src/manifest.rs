@@ -210,6 +210,10 @@ struct Preconditions {
 }
 
 fn admit(kind: Kind, value: &mut Value, default_namespace: &str, report: &mut Report) -> Preconditions {
+    // What a manifest says of the status is discarded, as a whole: objects that were read can be applied as they are.
+    if let Some(object) = value.as_object_mut() {
+        object.remove("status");
+    }
     schema::check_shape(kind, value, report);
     let misshapen: Vec<String> = report.violations.iter().map(|violation| violation.field.clone()).collect();
     normalize::normalize(value, "", report);
@@ -244,7 +248,6 @@ fn prepare_metadata(
     report: &mut Report,
 ) -> (Option<String>, Option<String>) {
     let Some(object) = value.as_object_mut() else { return (None, None) };
-    object.remove("status");
     let metadata = object.entry("metadata").or_insert_with(|| Value::Object(serde_json::Map::new()));
     let Some(metadata) = metadata.as_object_mut() else { return (None, None) };
     let text = |value: Option<Value>| value.and_then(|value| value.as_str().map(str::to_owned));

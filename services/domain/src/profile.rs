@@ -50,8 +50,6 @@ switches! {
     break_cold_start,
     /// A pod that is not available before its progress deadline is told, and reverts the update if the set says so.
     watch_progress,
-    /// A pod whose name is no canonical number, such as `web-01`, is not of the set (section 3.1).
-    require_canonical_ordinals,
     /// A claim that carries the labels of another set is not used (section 3.1).
     refuse_foreign_claims,
     /// A claim's reference to its condemned pod is withdrawn as soon as the pod is wanted again (section 11.3).

@@ -1,11 +1,12 @@
 //! The claims of one set: pure.
 //!
 //! Rules: StatefulSet rules 3.3 (what a claim looks like), 7 steps R2, R3 and D, 11 (retention). Deviations from
-//! Kubernetes, each for the sake of data:
+//! Kubernetes, each for the sake of data and with a switch of its own:
 //! - A claim that was handed to a pod because of a scale-down is taken back as soon as its ordinal is in range again,
 //!   also while the pod terminates (scenario S-132), while the set drains or is being deleted, and where the policy has
-//!   become Retain before the claim was collected.
-//! - A claim that was made for another set is refused: names meet through dashes (`a` + `b-c`, `a-b` + `c`).
+//!   become Retain before the claim was collected (`withdraw_claim_references`).
+//! - A claim that was made for another set is refused: names meet through dashes, as `a` + `b-c` and `a-b` + `c` do
+//!   (`refuse_foreign_claims`).
 
 use std::collections::BTreeMap;
 
@@ -87,7 +88,7 @@ impl<'a> Planner<'a> {
     fn hindrance(&self, ordinal: &ClaimOrdinal) -> Option<WaitReason> {
         let found: Vec<_> = self.existing(ordinal).collect();
         let foreign = found.iter().find_map(|claim| Some((claim, self.foreign_owner(claim)?)));
-        if let Some((claim, owner)) = foreign {
+        if let Some((claim, owner)) = foreign.filter(|_| self.request.switches.refuse_foreign_claims) {
             return Some(WaitReason::ClaimForeign { claim: claim.name.clone(), owner });
         }
         let collected = self.request.retention.when_scaled == RetentionRule::Delete;
@@ -156,7 +157,8 @@ impl<'a> Planner<'a> {
         let earlier_pod =
             |owner: &OwnerReference| owner.is_pod(&pod_name) && pod_uid.is_none_or(|uid| *uid != owner.uid);
         // In range, an earlier pod's reference is a scale-down that was withdrawn: data goes before form.
-        if stale_set || (!ordinal.in_range && claim.owners.iter().any(earlier_pod)) {
+        let withdrawn = ordinal.in_range && self.request.switches.withdraw_claim_references;
+        if stale_set || (!withdrawn && claim.owners.iter().any(earlier_pod)) {
             return Owners::Stale;
         }
         let ours = |owner: &&OwnerReference| owner.uid == set.uid || owner.is_pod(&pod_name);

@@ -213,7 +213,6 @@ same_fields! { Switches:
     back_off_failed_pods
     break_cold_start
     watch_progress
-    require_canonical_ordinals
     refuse_foreign_claims
     withdraw_claim_references
     wait_for_claims

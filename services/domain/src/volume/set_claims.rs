@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{OwnerReference, VolumeEvent};
-use crate::{Intent, Ordinal, Phase, RetentionPolicy, SetRef, Uid, Wait};
+use crate::{Intent, Ordinal, Phase, RetentionPolicy, SetRef, Switches, Uid, Wait};
 
 /// A claim template, without its spec: that is copied by whoever creates the claim.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -77,6 +77,8 @@ pub struct SetClaimsRequest {
     pub scaling_down: bool,
     /// The claims that exist under the names of those ordinals, by name.
     pub claims: Vec<SetClaim>,
+    /// Which mends of Kubernetes' behaviour apply.
+    pub switches: Switches,
 }
 
 /// A claim to create.

@@ -94,10 +94,8 @@ pub(crate) struct DescribeArgs {
 pub(crate) enum Cascade {
     /// They stop one by one, the highest ordinal first
     Ordered,
-    /// The set goes at once, its pods stop all at once
+    /// They stop all at once
     Background,
-    /// Its pods stop all at once, the set goes after the last
-    Foreground,
     /// They stay
     Orphan,
 }
@@ -109,7 +107,6 @@ impl Cascade {
         match self {
             Self::Ordered => "ordered",
             Self::Background => "background",
-            Self::Foreground => "foreground",
             Self::Orphan => "orphan",
         }
     }

@@ -215,6 +215,15 @@ fn s_132_a_withdrawn_scale_down_gives_the_claim_back_even_while_the_pod_terminat
 }
 
 #[test]
+fn s_132_kubernetes_leaves_the_reference_to_an_earlier_pod() {
+    let claims = [claim("www-web-2", &["Pod/web-2@earlier!"])];
+    let mut request = with(request(KEEP, DROP), &[ordinal(2, "running")], &claims);
+    check(request.clone(), "claim~ www-web-2[]");
+    request.switches = domain::Switches::KUBERNETES;
+    check(request, "none");
+}
+
+#[test]
 fn s_134_a_stale_claim_holds_its_ordinal() {
     let claims = [claim("www-web-1", &["Pod/web-1@earlier!"])];
     let ordinals = [ordinal(0, "new"), ordinal(1, "new")];

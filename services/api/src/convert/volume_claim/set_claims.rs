@@ -22,6 +22,7 @@ impl From<SetClaimsRequest> for proto::PlanSetRequest {
             ordinals: to_wire(request.ordinals),
             scaling_down: request.scaling_down,
             claims: to_wire(request.claims),
+            switches: Some(request.switches.into()),
         }
     }
 }
@@ -52,6 +53,7 @@ impl TryFrom<proto::PlanSetRequest> for SetClaimsRequest {
             ordinals,
             scaling_down: request.scaling_down,
             claims,
+            switches: request.switches.map(Into::into).unwrap_or_default(),
         }))
     }
 }
