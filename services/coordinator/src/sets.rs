@@ -13,13 +13,15 @@ mod record;
 pub(crate) mod scene;
 mod status;
 pub(crate) mod templates;
+mod trouble;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::manifest::Kind;
+use domain::safety::Plans;
 use domain::{
-    DecisionRecord, Intent, OrdinalPlan, OrdinalRequest, PodIdentity, Switches, Timestamp, UpdatePlan, Wait, WaitReason,
+    DecisionRecord, Intent, OrdinalPlan, OrdinalRequest, PodIdentity, Timestamp, UpdatePlan, Wait, WaitReason,
 };
 use serde_json::Value;
 use service_kit::Context;
@@ -40,7 +42,6 @@ use crate::world::{Change, Key, World};
 pub(crate) struct Sets {
     world: Arc<World>,
     planners: Planners,
-    switches: Switches,
     context: Context,
     recorder: Recorder,
     /// Whether every pod is to stop because the machine goes down.
@@ -72,11 +73,10 @@ impl Decision {
 }
 
 impl Sets {
-    pub(crate) fn new(world: Arc<World>, planners: Planners, switches: Switches, context: Context) -> Self {
+    pub(crate) fn new(world: Arc<World>, planners: Planners, context: Context) -> Self {
         Self {
             world,
             planners,
-            switches,
             context,
             recorder: Recorder::default(),
             draining: AtomicBool::new(false),
@@ -93,8 +93,7 @@ impl Sets {
     async fn try_pass(&self, key: &Key) -> Result<Outcome, String> {
         let now = self.context.clock.now();
         let draining = self.draining.load(Ordering::SeqCst);
-        let take = || Scene::take(&self.world, key, draining, self.switches, now);
-        let taken = tracing::debug_span!("snapshot").in_scope(take);
+        let taken = tracing::debug_span!("snapshot").in_scope(|| Scene::take(&self.world, key, draining, now));
         let Some(scene) = taken.map_err(|error| error.to_string())? else {
             return Ok(Outcome::Settled);
         };
@@ -132,6 +131,9 @@ impl Sets {
         order.create.retain(|creation| !claims.blocks(creation.ordinal));
         let service_name = scene.set.text("/spec/serviceName");
         let identities = self.planners.identities(&scene.snapshot.set, service_name, &order.create).await?;
+        // Whatever a planner says: what must never happen is refused here, and the commit rests on what was looked at.
+        let plans = Plans { snapshot: &scene.snapshot, update: &update, order: &order };
+        plans.check().map_err(PlannerError::answer("planner"))?;
         Ok(Decision { update, order, claims, identities })
     }
 
@@ -165,7 +167,8 @@ impl Sets {
             );
             self.recorder.committed(&scene.set, number, waits);
         }
-        Ok(next_look(scene).map_or(Outcome::Settled, Outcome::At))
+        let moments = [decision.update.look_again_at, decision.order.look_again_at];
+        Ok(moments.into_iter().flatten().min().map_or(Outcome::Settled, Outcome::At))
     }
 
     /// What a commit means for the pass: nothing, if it succeeded.
@@ -189,8 +192,7 @@ impl Sets {
         };
         let mut transaction = crate::world::Transaction::default();
         let Some(number) = self.recorder.add(&mut transaction, &self.world, &scene.set, &record) else { return };
-        let status = &scene.snapshot.status;
-        if let Some(value) = status::with_status(&scene.set.value, &scene.snapshot.spec, status, &record.waits, now) {
+        if let Some(value) = status::undecided(scene, &record.waits, now) {
             transaction.update(&scene.set, value);
         }
         if self.world.commit(transaction).await.is_ok() {
@@ -224,14 +226,6 @@ fn execute_span() -> Span {
 fn trace_id() -> String {
     let parent = service_kit::telemetry::current_traceparent();
     parent.as_deref().and_then(|parent| parent.split('-').nth(1)).unwrap_or_default().to_owned()
-}
-
-/// When a pod becomes available by the mere passing of time.
-fn next_look(scene: &Scene) -> Option<Timestamp> {
-    let snapshot = &scene.snapshot;
-    let seconds = snapshot.spec.min_ready_seconds;
-    let soon = snapshot.pods.iter().filter_map(|pod| pod.available_at(seconds)).filter(|at| *at > snapshot.now);
-    soon.min()
 }
 
 impl Controller for Sets {

@@ -9,6 +9,7 @@ use domain::zone::{
 use serde_json::Value;
 
 use crate::objects::condition;
+use crate::pods::build::is_served_early;
 use crate::sets::scene::phase;
 use crate::volumes::read::texts;
 use crate::world::Object;
@@ -35,8 +36,9 @@ pub(super) fn pod(object: &Object) -> Option<PodFacts> {
         labels: texts(value.pointer("/metadata/labels")),
         hostname: object.text("/spec/hostname").to_owned(),
         subdomain: object.text("/spec/subdomain").to_owned(),
-        ready: condition(value, "Ready")
-            .is_some_and(|ready| ready.get("status").is_some_and(|status| status == "True")),
+        ready: is_served_early(object)
+            || condition(value, "Ready")
+                .is_some_and(|ready| ready.get("status").is_some_and(|status| status == "True")),
         terminating: object.deleting(),
         terminal: phase(object).terminal(),
         ports: regular.chain(sidecars).flat_map(|container| items(container.get("ports"))).filter_map(port).collect(),

@@ -48,6 +48,32 @@ pub(crate) fn pod(set: &Object, template: &Value, identity: &PodIdentity, now: T
     pod
 }
 
+/// Annotation of a pod whose names are served before it is ready.
+const SERVED_EARLY: &str = "setkeeper.dev/served-early";
+
+/// Whether the names of the pod are served before it is ready.
+pub(crate) fn is_served_early(pod: &Object) -> bool {
+    let annotations = pod.value.pointer("/metadata/annotations");
+    annotations.and_then(|annotations| annotations.get(SERVED_EARLY)).is_some_and(|early| early == "true")
+}
+
+/// The pod whose names are served early, or no longer.
+pub(crate) fn served_early(pod: &Object, early: bool) -> Value {
+    let mut value = pod.value.clone();
+    let metadata = object_mut(&mut value, "metadata");
+    let annotations = metadata.entry("annotations").or_insert_with(|| Value::Object(Map::new()));
+    if let Some(annotations) = annotations.as_object_mut() {
+        annotations.remove(SERVED_EARLY);
+        if early {
+            annotations.insert(SERVED_EARLY.into(), "true".into());
+        }
+        if annotations.is_empty() {
+            metadata.remove("annotations");
+        }
+    }
+    value
+}
+
 /// One volume per claim template, in template order; then the template's volumes whose names are not taken.
 fn volumes(set: &Object, own: Option<&Value>, identity: &PodIdentity) -> Vec<Value> {
     let mut volumes: Vec<Value> = Vec::new();

@@ -24,7 +24,7 @@ const TRIES_MAX: u32 = 16;
 const ANNOUNCE_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Why a pod that its machine calls ready is not: its names do not lead to it yet.
-const NAMES_NOT_SERVED: &str = "NamesNotServed";
+pub(crate) const NAMES_NOT_SERVED: &str = "NamesNotServed";
 
 /// Why a report is refused.
 #[derive(Debug, thiserror::Error)]

@@ -66,7 +66,8 @@ type Stored = BTreeMap<String, Arc<Object>>;
 
 fn question(world: &World, scene: &Scene, order: &OrdinalPlan) -> (SetClaimsRequest, Stored) {
     let snapshot = &scene.snapshot;
-    let existing = snapshot.pods.iter().map(|pod| ClaimOrdinal {
+    let handled = snapshot.pods.iter().filter(|pod| is_handled(snapshot, pod));
+    let existing = handled.map(|pod| ClaimOrdinal {
         ordinal: pod.ordinal,
         in_range: snapshot.spec.contains(pod.ordinal),
         pod: Some(OrdinalPod { uid: pod.uid.clone(), phase: pod.phase, terminating: pod.terminating }),
@@ -91,14 +92,28 @@ fn question(world: &World, scene: &Scene, order: &OrdinalPlan) -> (SetClaimsRequ
         ordinals,
         scaling_down: scaling_down(snapshot),
         claims: stored.values().map(|claim| set_claim(claim)).collect(),
+        switches: snapshot.switches,
     };
     (request, stored)
+}
+
+/// Whether the claims of this pod are looked at. Kubernetes' ordered walk does not come past the first pod in range that
+/// is not healthy, and looks at that one's only while it is pending (StatefulSet rules, section 7, steps R3 to R7); then
+/// a scale-down that was withdrawn costs a claim (switch `withdraw_claim_references`).
+fn is_handled(snapshot: &Snapshot, pod: &domain::Pod) -> bool {
+    let walks = snapshot.spec.policy == PodManagementPolicy::OrderedReady && snapshot.intent == domain::Intent::Keep;
+    if snapshot.switches.withdraw_claim_references || !walks || !snapshot.spec.contains(pod.ordinal) {
+        return true;
+    }
+    let stop = snapshot.first_unhealthy().map(|(ordinal, _)| ordinal);
+    let pending = pod.phase == domain::Phase::Pending;
+    stop.is_none_or(|stop| pod.ordinal < stop || (pod.ordinal == stop && pending))
 }
 
 /// Whether pods out of range may be deleted now: always under Parallel, else once every pod in range is healthy.
 fn scaling_down(snapshot: &Snapshot) -> bool {
     let healthy = snapshot.members().filter(|pod| snapshot.healthy(pod)).count();
-    snapshot.spec.policy == PodManagementPolicy::Parallel || healthy == snapshot.spec.ordinals().count()
+    snapshot.spec.policy == PodManagementPolicy::Parallel || healthy == snapshot.spec.size() as usize
 }
 
 fn template(template: &Value) -> ClaimTemplate {

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use api::manifest::{self, Kind};
 use domain::{
-    Guard, Ordinal, PodCreation, PodDeletion, PodIdentity, Revision, RevisionChange, Step, Timestamp, pod_name,
+    Guard, Ordinal, PodCreation, PodDeletion, PodIdentity, Revision, RevisionChange, SetStatus, Step, Timestamp,
+    pod_name,
 };
 use serde_json::{Value, json};
 
@@ -76,6 +77,7 @@ pub(super) fn transactions(
     for (creation, identity) in decision.order.create.iter().zip(&decision.identities) {
         writer.create_pod(decision, creation, identity)?;
     }
+    writer.serve_early(decision.order.cold_start);
     for deletion in decision.order.delete.iter().chain(&decision.update.replace) {
         writer.delete_pod(deletion)?;
     }
@@ -253,10 +255,56 @@ impl Writer<'_> {
         }
     }
 
+    /// Has the names of pods served before they are ready while a set is started as a whole, and no longer after that.
+    fn serve_early(&mut self, cold_start: bool) {
+        let waiting =
+            |pod: &domain::Pod| cold_start && !pod.is_ready() && self.scene.snapshot.spec.contains(pod.ordinal);
+        let wanted: Vec<_> = self.scene.snapshot.pods.iter().filter(|pod| !pod.terminating).map(waiting).collect();
+        let pods = self.scene.pods.iter().filter(|(_, pod)| !pod.deleting()).zip(wanted);
+        for ((_, pod), early) in pods {
+            if build::is_served_early(pod) != early {
+                self.open.update(pod, build::served_early(pod, early));
+                let why = if early { "its set is started as a whole" } else { "its set has started" };
+                let action = if early { "serve early" } else { "serve when ready" };
+                self.steps.push(Step { action: action.into(), object: pod.key.name.clone(), why: why.into() });
+            }
+        }
+    }
+
+    /// Says that an update is complete. Kubernetes does not.
+    fn tell_promotion(&mut self, status: &SetStatus) {
+        let before = &self.scene.snapshot.status.current_revision;
+        let promoted = !before.0.is_empty() && *before != status.current_revision;
+        if promoted && self.scene.snapshot.switches.publish_conditions {
+            let set = &self.scene.set.key.name;
+            let message = format!("StatefulSet {set} is at revision {}, was at {before}", status.current_revision);
+            self.event(&Event::normal("RolloutComplete", message));
+        }
+    }
+
+    /// The set with the template of an earlier revision, because the update missed its deadline.
+    fn reverted(&mut self, status: Option<Value>, decision: &Decision, revision: &str) -> Result<Value, String> {
+        let template = self.template(decision, revision)?;
+        let mut value = status.unwrap_or_else(|| self.scene.set.value.clone());
+        value["spec"]["template"] = template;
+        value["metadata"]["generation"] = (self.scene.snapshot.generation.0 + 1).into();
+        let (set, update) = (&self.scene.set.key.name, &decision.update.status.update_revision);
+        let why = format!("{update} did not become available before its progress deadline");
+        let message = format!("StatefulSet {set} goes back to revision {revision}: {why}");
+        self.event(&Event::warning("ProgressDeadlineExceeded", message));
+        self.step("revert StatefulSet", set, why);
+        Ok(value)
+    }
+
     fn finish(mut self, decision: &Decision) -> Result<Execution, String> {
-        let (set, spec) = (&self.scene.set, &self.scene.snapshot.spec);
-        let waits = decision.waits();
-        match status::with_status(&set.value, spec, &decision.update.status, &waits, self.now) {
+        self.tell_promotion(&decision.update.status);
+        let set = &self.scene.set;
+        let status = status::decided(self.scene, decision, &decision.waits(), self.now);
+        let value = match &decision.update.revert {
+            Some(revision) => Some(self.reverted(status, decision, &revision.0)?),
+            None => status,
+        };
+        match value {
             Some(value) => self.open.update(set, value),
             None if !self.open.is_empty() => self.open.unchanged(set),
             None => {}

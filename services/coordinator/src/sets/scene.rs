@@ -5,11 +5,12 @@ use std::sync::Arc;
 use api::manifest::selector::Selector;
 use api::manifest::{self, Kind};
 use domain::{
-    Generation, Intent, Ordinal, Phase, Pod, Revision, RevisionName, SetRef, SetSpec, SetStatus, Snapshot, Switches,
-    Timestamp, UpdateRequest, pod_ordinal,
+    Generation, Intent, Ordinal, Phase, Pod, Revision, RevisionName, SetRef, SetSpec, Snapshot, Switches, Timestamp,
+    UpdateRequest, pod_ordinal,
 };
 use serde_json::Value;
 
+use super::{status, trouble};
 use crate::objects::{condition, time};
 use crate::world::{Key, Object, View, World};
 
@@ -48,31 +49,18 @@ pub(crate) struct InvalidSet {
 
 impl Scene {
     /// Looks at a set; none if it does not exist.
-    pub(crate) fn take(
-        world: &World,
-        key: &Key,
-        draining: bool,
-        switches: Switches,
-        now: Timestamp,
-    ) -> Result<Option<Self>, InvalidSet> {
+    pub(crate) fn take(world: &World, key: &Key, draining: bool, now: Timestamp) -> Result<Option<Self>, InvalidSet> {
         world.view(|view| {
             let Some(set) = view.get(key) else { return Ok(None) };
             let spec = manifest::set_spec(&set.value).map_err(|why| InvalidSet {
                 key: key.clone(),
                 why: why.first().map(ToString::to_string).unwrap_or_default(),
             })?;
-            Ok(Some(Self::of(view, set, spec, draining, switches, now)))
+            Ok(Some(Self::of(view, set, spec, draining, now)))
         })
     }
 
-    fn of(
-        view: &View<'_>,
-        set: Arc<Object>,
-        spec: SetSpec,
-        draining: bool,
-        switches: Switches,
-        now: Timestamp,
-    ) -> Self {
+    fn of(view: &View<'_>, set: Arc<Object>, spec: SetSpec, draining: bool, now: Timestamp) -> Self {
         let owned = view.owned_by(&set.uid().0);
         let controlled = owned.into_iter().filter(|object| object.controller_uid() == Some(set.uid().0.as_str()));
         let selector = set.value.pointer("/spec/selector").and_then(|value| Selector::from_label_selector(value).ok());
@@ -97,12 +85,12 @@ impl Scene {
             set: set_ref(&set),
             generation: Generation(set.value.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(1)),
             intent: intent(&set, draining),
-            status: status(&set.value),
+            status: status::counters(&set.value),
             pods: pods.iter().map(|(ordinal, pod)| pod_view(*ordinal, pod)).collect(),
-            failures: Vec::new(),
-            formed: None,
-            cold_start: false,
-            switches,
+            failures: status::failures(&set.value),
+            formed: status::formed(&set.value),
+            cold_start: status::holds(&set.value, status::COLD_START),
+            switches: Switches::SETKEEPER,
             spec,
             now,
         };
@@ -184,7 +172,7 @@ fn pod_view(ordinal: Ordinal, pod: &Object) -> Pod {
         terminating: pod.deleting(),
         revision: pod.label(REVISION_LABEL).map(|name| RevisionName(name.to_owned())),
         created_at: time(pod.text("/metadata/creationTimestamp")).unwrap_or_default(),
-        cause: None,
+        cause: trouble::of(pod).map(|trouble| trouble.cause),
     }
 }
 
@@ -196,24 +184,5 @@ pub(crate) fn phase(pod: &Object) -> Phase {
         "Failed" => Phase::Failed,
         "Unknown" => Phase::Unknown,
         _ => Phase::Pending,
-    }
-}
-
-fn status(set: &Value) -> SetStatus {
-    let number = |field: &str| set.pointer(&format!("/status/{field}")).and_then(Value::as_i64).unwrap_or(0);
-    let count = |field: &str| u32::try_from(number(field)).unwrap_or(0);
-    let name = |field: &str| {
-        RevisionName(set.pointer(&format!("/status/{field}")).and_then(Value::as_str).unwrap_or_default().to_owned())
-    };
-    SetStatus {
-        observed_generation: number("observedGeneration"),
-        replicas: count("replicas"),
-        ready_replicas: count("readyReplicas"),
-        available_replicas: count("availableReplicas"),
-        current_replicas: count("currentReplicas"),
-        updated_replicas: count("updatedReplicas"),
-        current_revision: name("currentRevision"),
-        update_revision: name("updateRevision"),
-        collision_count: count("collisionCount"),
     }
 }

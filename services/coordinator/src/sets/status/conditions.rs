@@ -1,0 +1,154 @@
+//! The conditions of a set, for whoever waits for one: `Available`, `Progressing`, and, once they have been true,
+//! `Stuck`, `Healing` and `ColdStart`. Kubernetes has none (StatefulSet rules, section 18). Conditions of others stay.
+
+use domain::{Snapshot, Stuck, Timestamp, Wait};
+use serde_json::{Map, Value};
+
+use super::super::scene::Scene;
+use super::super::{Decision, trouble};
+use super::holds;
+use crate::objects::set_condition;
+
+/// The set is started as a whole after a total outage.
+pub(in super::super) const COLD_START: &str = "ColdStart";
+
+/// Broken pods of an outdated revision are being replaced.
+const HEALING: &str = "Healing";
+
+/// Pods have not been available before their progress deadline.
+const STUCK: &str = "Stuck";
+
+/// Reasons and pods that a message names; the decision record has them all.
+const NAMED_MAX: usize = 3;
+
+/// What conditions are made of.
+pub(super) struct Conditions<'a> {
+    pub(super) scene: &'a Scene,
+    /// None where nobody could decide.
+    pub(super) decision: Option<&'a Decision>,
+    pub(super) waits: &'a [Wait],
+    pub(super) now: Timestamp,
+}
+
+impl Conditions<'_> {
+    /// Writes them into a status whose counters are written.
+    pub(super) fn write(&self, fields: &mut Map<String, Value>) {
+        self.available(fields);
+        self.progressing(fields);
+        let Some(decision) = self.decision else { return };
+        let stuck = self.stuck_words(&decision.update.stuck);
+        let class = decision.update.stuck.first().and_then(|stuck| stuck.cause);
+        let class = class.map_or_else(|| "Unknown".to_owned(), |cause| format!("{cause:?}"));
+        self.rare(fields, STUCK, stuck.as_deref().map(|words| (class.as_str(), words)));
+        let healing = self.healing(decision);
+        self.rare(fields, HEALING, healing.as_deref().map(|words| ("BrokenPods", words)));
+        let cold_start = decision.order.cold_start;
+        let words = "no pod was healthy: all start together, and their names are served before they are ready";
+        self.rare(fields, COLD_START, cold_start.then_some(("TotalOutage", words)));
+    }
+
+    fn available(&self, fields: &mut Map<String, Value>) {
+        let (replicas, available) = (self.scene.snapshot.spec.replicas, count(fields, "availableReplicas"));
+        let message = format!("{available} of {replicas} pods are available");
+        let (truth, reason) =
+            if available >= replicas { ("True", "AllPodsAvailable") } else { ("False", "PodsUnavailable") };
+        set_condition(fields, "Available", truth, (reason, &message), self.now);
+    }
+
+    /// As Deployments tell it: true while it gets on and when it is done, false after the deadline.
+    fn progressing(&self, fields: &mut Map<String, Value>) {
+        let stuck = self.decision.and_then(|decision| self.stuck_words(&decision.update.stuck));
+        let (truth, reason, message) = if done(&self.scene.snapshot, fields) {
+            ("True", "Complete", String::new())
+        } else if let Some(words) = stuck {
+            ("False", "ProgressDeadlineExceeded", words)
+        } else if self.scene.snapshot.spec.paused {
+            ("Unknown", "Paused", self.waiting_words())
+        } else if self.waits.is_empty() {
+            ("True", "Working", String::new())
+        } else {
+            ("True", "Waiting", self.waiting_words())
+        };
+        set_condition(fields, "Progressing", truth, (reason, &message), self.now);
+    }
+
+    /// A condition that most sets never have: written when it becomes true, and from then on.
+    fn rare(&self, fields: &mut Map<String, Value>, kind: &str, why: Option<(&str, &str)>) {
+        let known = crate::objects::condition(&self.scene.set.value, kind).is_some();
+        match why {
+            Some(why) => set_condition(fields, kind, "True", why, self.now),
+            None if known => set_condition(fields, kind, "False", ("", ""), self.now),
+            None => {}
+        }
+    }
+
+    /// What is healed: what this pass replaces although it is not available, then whatever was healed before, until every
+    /// pod is healthy.
+    fn healing(&self, decision: &Decision) -> Option<String> {
+        let snapshot = &self.scene.snapshot;
+        let replaced = decision.update.replace.iter().filter_map(|deletion| snapshot.pod(deletion.ordinal));
+        let broken: Vec<String> =
+            replaced.filter(|pod| snapshot.unavailable(pod)).map(|pod| pod.ordinal.to_string()).collect();
+        let goes_on = holds(&self.scene.set.value, HEALING) && snapshot.first_unhealthy().is_some();
+        match broken.as_slice() {
+            [] => goes_on.then(|| self.stored_message(HEALING)),
+            broken => Some(format!("replacing broken pods of an outdated revision: {}", named(broken))),
+        }
+    }
+
+    fn stored_message(&self, kind: &str) -> String {
+        let stored = crate::objects::condition(&self.scene.set.value, kind);
+        stored.and_then(|condition| condition.get("message")?.as_str()).unwrap_or_default().to_owned()
+    }
+
+    /// Which pods are stuck, and why; none where none is.
+    fn stuck_words(&self, stuck: &[Stuck]) -> Option<String> {
+        let words: Vec<String> = stuck.iter().map(|stuck| self.of_one(stuck)).collect();
+        (!words.is_empty()).then(|| named(&words))
+    }
+
+    fn of_one(&self, stuck: &Stuck) -> String {
+        let name = domain::pod_name(&self.scene.set.key.name, stuck.ordinal);
+        let minutes = self.now.since(stuck.since).as_secs() / 60;
+        let trouble = self.scene.pod(stuck.ordinal).and_then(|pod| trouble::of(pod));
+        let why = match (&trouble, stuck.cause) {
+            (Some(trouble), _) if !trouble.words.is_empty() => format!("{}: {}", trouble.cause, trouble.words),
+            (_, Some(cause)) => cause.to_string(),
+            _ => "nobody says why".to_owned(),
+        };
+        format!("{name} has not been available for {minutes}m: {why}")
+    }
+
+    fn waiting_words(&self) -> String {
+        let mut seen: Vec<String> = Vec::new();
+        for wait in self.waits {
+            let text = wait.reason.to_string();
+            if !seen.contains(&text) {
+                seen.push(text);
+            }
+        }
+        named(&seen)
+    }
+}
+
+/// Whether every pod is updated and available, and the update is the current revision.
+fn done(snapshot: &Snapshot, fields: &Map<String, Value>) -> bool {
+    let replicas = snapshot.spec.replicas;
+    let counts = ["availableReplicas", "replicas", "updatedReplicas"];
+    let observed = fields.get("observedGeneration").and_then(Value::as_i64) == Some(snapshot.generation.0);
+    let one_revision = fields.get("currentRevision") == fields.get("updateRevision");
+    observed && one_revision && counts.iter().all(|name| count(fields, name) == replicas)
+}
+
+fn count(fields: &Map<String, Value>, name: &str) -> u32 {
+    fields.get(name).and_then(Value::as_u64).and_then(|count| u32::try_from(count).ok()).unwrap_or(0)
+}
+
+/// The first few, and how many more.
+fn named(words: &[String]) -> String {
+    let shown = words.iter().take(NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join("; ");
+    match words.len().saturating_sub(NAMED_MAX) {
+        0 => shown,
+        more => format!("{shown}; and {more} more"),
+    }
+}
