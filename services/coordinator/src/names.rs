@@ -169,7 +169,9 @@ impl Names {
                     Err(RecvError::Lagged(_)) => self.publisher.lock().await.served = None,
                     Err(RecvError::Closed) => return,
                 },
-                () = self.context.clock.sleep(CHECK_EVERY) => self.publisher.lock().await.check().await,
+                () = self.context.clock.sleep(CHECK_EVERY) => {
+                    self.publisher.lock().await.check(self.world.store_id()).await;
+                }
             }
         }
     }
@@ -198,6 +200,7 @@ impl Publisher {
         }
         let publication = Publication {
             operation_id: format!("publish/{}/{}", self.epoch, self.generation + 1),
+            store: world.store_id().to_owned(),
             epoch: self.epoch,
             generation: self.generation + 1,
             base_generation: base,
@@ -275,14 +278,16 @@ impl Publisher {
     }
 
     /// Whether identity-dns still serves what it was told; if not, everything is published anew.
-    async fn check(&mut self) {
+    async fn check(&mut self, store: &str) {
         if self.served.is_none() {
             return;
         }
         let mut client = service_kit::sized_client!(IdentityDnsServiceClient::new(self.channel.clone()));
         if let Ok(Ok(zone)) = tokio::time::timeout(CHECK_EVERY, client.get_zone(GetZoneRequest {})).await {
             let zone = zone.into_inner();
-            if (zone.epoch, zone.generation) != (self.epoch, self.generation) {
+            // An earlier version does not tell the store.
+            let another = !zone.store_id.is_empty() && zone.store_id != store;
+            if another || (zone.epoch, zone.generation) != (self.epoch, self.generation) {
                 self.served = None;
             }
         }

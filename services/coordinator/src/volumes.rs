@@ -144,6 +144,7 @@ impl Volumes {
         let mut client = service_kit::sized_client!(VolumeClaimServiceClient::new(self.channel.clone()));
         let request = ProvisionRequest {
             operation_id: format!("provision/{volume}/{}", self.epoch),
+            store_id: self.world.store_id().to_owned(),
             epoch: self.epoch,
             generation: self.world.revision().0.max(1),
             volume: volume.to_owned(),
@@ -159,6 +160,7 @@ impl Volumes {
         for _ in 0..REMOVALS_AT_ONCE_MAX {
             let request = DeprovisionRequest {
                 operation_id: uuid::Uuid::new_v4().to_string(),
+                store_id: self.world.store_id().to_owned(),
                 epoch: self.epoch,
                 generation: self.world.revision().0.max(1),
                 volume: volume.object.name.clone(),

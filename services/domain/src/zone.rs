@@ -263,6 +263,8 @@ fn difference<T: Clone + PartialEq>(
 pub struct Publication {
     /// Names this operation.
     pub operation_id: String,
+    /// Identity of the store that the epoch belongs to; empty means the one that is followed already.
+    pub store: String,
     /// Incarnation of the coordinator; rises at each start.
     pub epoch: u64,
     /// State generation after this change; rises within an epoch.

@@ -68,6 +68,7 @@ impl IdentityDnsService for Service {
 
     async fn get_zone(&self, _request: Request<GetZoneRequest>) -> Result<Response<GetZoneResponse>, Status> {
         let (served, loaded) = self.publisher.served();
+        let store_id = self.publisher.store();
         let addresses: Vec<String> = self.listeners.addresses().iter().map(ToString::to_string).collect();
         Ok(Response::new(GetZoneResponse {
             zone: self.domain.clone(),
@@ -78,6 +79,7 @@ impl IdentityDnsService for Service {
             names: self.publisher.snapshot().tree.owners() as u64,
             addresses,
             loaded,
+            store_id,
         }))
     }
 }
@@ -89,6 +91,7 @@ fn refusal(error: PublishError) -> Status {
             .fact("epoch", epoch.to_string())
             .fact("generation", generation.to_string())
             .build(),
+        PublishError::Replaced { current, .. } => build(Code::Aborted, "FENCED").fact("store", current).build(),
         PublishError::BaseMismatch { epoch, generation, .. } => build(Code::FailedPrecondition, "BASE_MISMATCH")
             .precondition("GENERATION", "base_generation", "send all facts, with full set")
             .fact("epoch", epoch.to_string())
@@ -110,7 +113,8 @@ mod tests {
     fn every_reason_is_documented() {
         let proto = include_str!("../../../proto/setkeeper/identity_dns/v1/identity_dns.proto");
         for error in [
-            PublishError::Fenced { refused: (1, 1), served: (1, 2) },
+            PublishError::Fenced { refused: (1, 1), served: (1, 2), remedy: String::new() },
+            PublishError::Replaced { refused: "a".into(), current: "b".into(), remedy: String::new() },
             PublishError::BaseMismatch { base: 1, epoch: 1, generation: 2 },
             PublishError::TooMany { count: 1 },
         ] {

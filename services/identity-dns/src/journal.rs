@@ -24,9 +24,31 @@ const CHANGES_BYTES_MIN: u64 = 1024 * 1024;
 /// Largest file that is read back. 100,000 pods take about 50 MiB.
 const FILE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
+/// A publication that was done, and what was served then: the answer to whoever asks again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Done {
+    /// The operation.
+    pub id: String,
+    /// Incarnation of the coordinator.
+    pub epoch: u64,
+    /// State generation.
+    pub generation: u64,
+    /// Serial of the zones.
+    pub serial: u32,
+}
+
 /// What was published, and what it was served as.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Entry {
+    /// Store of the coordinator; empty where it did not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub store: String,
+    /// Stores that were followed before, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<String>,
+    /// Operations that this adds to those that were done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<Done>,
     /// Incarnation of the coordinator.
     pub epoch: u64,
     /// State generation.
@@ -52,6 +74,12 @@ pub(crate) struct Journal {
 pub(crate) struct Restored {
     /// All facts.
     pub facts: ZoneFacts,
+    /// Store of the coordinator they came from.
+    pub store: String,
+    /// Stores that were followed before, oldest first.
+    pub replaced: Vec<String>,
+    /// Operations of that store that were done, oldest first.
+    pub operations: Vec<Done>,
     /// Incarnation of the coordinator they came from.
     pub epoch: u64,
     /// State generation.
@@ -76,34 +104,29 @@ impl Journal {
             Err(error) => return Err(error),
         };
         let journal = match &restored {
-            Some(Restored { facts, epoch, generation, serial }) => {
-                let (epoch, generation, serial) = (*epoch, *generation, *serial);
-                Self::begin(path, &Entry { epoch, generation, serial, ..Entry::default() }, facts)?
-            }
+            Some(restored) => Self::begin(path, &restored.whole())?,
             None => Self::replace(path, MAGIC)?,
         };
         Ok((journal, restored))
     }
 
-    /// Begins a new file that holds `facts`, served as `entry` says.
+    /// Begins a new file that holds all there is: every fact, and every operation that is remembered.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub(crate) fn begin(path: &Path, entry: &Entry, facts: &ZoneFacts) -> io::Result<Self> {
-        let change = ZoneFacts::default().change_to(facts);
-        let Entry { epoch, generation, serial, .. } = *entry;
-        Self::create(path, &Entry { epoch, generation, serial, change })
+    pub(crate) fn begin(path: &Path, whole: &Entry) -> io::Result<Self> {
+        Self::replace(path, &[MAGIC, &encode(whole)?].concat())
     }
 
-    /// Adds a change; it is on disk when this returns. `facts` are what it leads to.
+    /// Adds a change; it is on disk when this returns. `whole` is all that it leads to.
     ///
     /// # Errors
     /// It could not be written. The file is then as it was, or gone.
-    pub(crate) fn append(&mut self, entry: &Entry, facts: &ZoneFacts) -> io::Result<()> {
+    pub(crate) fn append(&mut self, entry: &Entry, whole: impl FnOnce() -> Entry) -> io::Result<()> {
         let record = encode(entry)?;
         let bytes = self.bytes + record.len() as u64;
         if bytes - self.base_bytes > self.base_bytes.max(CHANGES_BYTES_MIN) || self.base_bytes <= MAGIC.len() as u64 {
-            *self = Self::begin(&self.path, entry, facts)?;
+            *self = Self::begin(&self.path, &whole())?;
             return Ok(());
         }
         let written = self.file.write_all(&record).and_then(|()| self.file.sync_data());
@@ -129,10 +152,6 @@ impl Journal {
         fs::remove_file(&self.path)
     }
 
-    fn create(path: &Path, first: &Entry) -> io::Result<Self> {
-        Self::replace(path, &[MAGIC, &encode(first)?].concat())
-    }
-
     /// Writes a new file and puts it in the place of the old one; on disk when this returns.
     fn replace(path: &Path, content: &[u8]) -> io::Result<Self> {
         let temporary = path.with_extension("new");
@@ -145,6 +164,21 @@ impl Journal {
         }
         let bytes = content.len() as u64;
         Ok(Self { path: path.to_owned(), file, bytes, base_bytes: bytes })
+    }
+}
+
+impl Restored {
+    /// All of it as one entry.
+    fn whole(&self) -> Entry {
+        Entry {
+            store: self.store.clone(),
+            replaced: self.replaced.clone(),
+            operations: self.operations.clone(),
+            epoch: self.epoch,
+            generation: self.generation,
+            serial: self.serial,
+            change: ZoneFacts::default().change_to(&self.facts),
+        }
     }
 }
 
@@ -171,6 +205,12 @@ fn read(file: File) -> io::Result<Option<Restored>> {
         };
         let state: &mut Restored = restored.get_or_insert_default();
         (state.epoch, state.generation, state.serial) = (entry.epoch, entry.generation, entry.serial);
+        if state.store != entry.store {
+            // Operations of another store are not to be taken for those of this one.
+            state.operations.clear();
+        }
+        (state.store, state.replaced) = (entry.store, entry.replaced);
+        state.operations.extend(entry.operations);
         state.facts.apply(entry.change);
         rest = after;
     }
@@ -208,27 +248,34 @@ mod tests {
     fn entry(generation: u64, pod: &str) -> Entry {
         let pod = PodFacts { name: ObjectName::new("default", pod), ..PodFacts::default() };
         let change = ZoneChange { pods: vec![pod], ..ZoneChange::default() };
-        Entry { epoch: 2, generation, serial: 40 + u32::try_from(generation).unwrap(), change }
+        let serial = 40 + u32::try_from(generation).unwrap();
+        Entry { epoch: 2, generation, serial, operations: vec![done(generation)], change, ..Entry::default() }
     }
 
-    fn filled(path: &Path) -> ZoneFacts {
+    fn done(generation: u64) -> Done {
+        Done { id: format!("op-{generation}"), epoch: 2, generation, serial: 40 + u32::try_from(generation).unwrap() }
+    }
+
+    fn filled(path: &Path) -> Restored {
         let (mut journal, restored) = Journal::open(path).unwrap();
         assert_eq!(restored, None);
-        let mut facts = ZoneFacts::default();
+        let mut all = Restored::default();
         for (generation, pod) in [(1, "web-0"), (2, "web-1"), (3, "web-2")] {
             let entry = entry(generation, pod);
-            facts.apply(entry.change.clone());
-            journal.append(&entry, &facts).unwrap();
+            all.facts.apply(entry.change.clone());
+            all.operations.push(done(generation));
+            (all.epoch, all.generation, all.serial) = (entry.epoch, entry.generation, entry.serial);
+            journal.append(&entry, || all.whole()).unwrap();
         }
-        facts
+        all
     }
 
     #[test]
     fn what_was_acknowledged_comes_back() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("cache/names");
-        let facts = filled(&path);
-        let expected = Restored { facts, epoch: 2, generation: 3, serial: 43 };
+        let expected = filled(&path);
+        assert_eq!((expected.generation, expected.operations.len()), (3, 3));
         for _ in 0..2 {
             assert_eq!(Journal::open(&path).unwrap().1.as_ref(), Some(&expected));
         }
@@ -258,7 +305,7 @@ mod tests {
     fn the_file_stays_bounded() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("names");
-        let facts = filled(&path);
+        let all = filled(&path);
         let (mut journal, _) = Journal::open(&path).unwrap();
         let change = entry(4, "web-2");
         let rounds = 3 * CHANGES_BYTES_MIN / encode(&change).unwrap().len() as u64;
@@ -266,7 +313,7 @@ mod tests {
             // Only the framing is of interest here: without the disk's own time.
             journal.bytes += encode(&change).unwrap().len() as u64;
             if journal.bytes > CHANGES_BYTES_MIN {
-                journal.append(&change, &facts).unwrap();
+                journal.append(&change, || all.whole()).unwrap();
             }
             assert!(journal.bytes <= journal.base_bytes + CHANGES_BYTES_MIN + 1024);
         }

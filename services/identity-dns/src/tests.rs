@@ -5,4 +5,5 @@ mod fixture;
 mod garbage;
 mod messages;
 mod network;
+mod publishing;
 mod time;

@@ -32,11 +32,11 @@ pub(crate) struct PodRuntime {
 }
 
 impl PodRuntime {
-    /// A server over these pods.
+    /// A server over these pods. `effects` remembers which operations were done.
     #[must_use]
-    pub(crate) fn new(backend: Arc<dyn PodBackend>, pods: Pods, shutdown: CancellationToken) -> Self {
+    pub(crate) fn new(backend: Arc<dyn PodBackend>, pods: Pods, effects: Effects, shutdown: CancellationToken) -> Self {
         let forwards = Forwards::new(backend.clone(), pods.clone(), shutdown.clone());
-        Self { backend, pods, effects: Effects::in_memory(), forwards, shutdown }
+        Self { backend, pods, effects, forwards, shutdown }
     }
 }
 
@@ -104,7 +104,7 @@ impl PodRuntimeService for PodRuntime {
         request: Request<wire::StopAllRequest>,
     ) -> Result<Response<wire::StopAllResponse>, Status> {
         let request = request.into_inner();
-        let fence = Fence { epoch: request.epoch, generation: request.generation };
+        let fence = Fence { store: request.store_id, epoch: request.epoch, generation: request.generation };
         let pods = self.pods.clone();
         let work = async move { Ok(Bytes::copy_from_slice(&pods.stop_all().await.to_be_bytes())) };
         let bytes = self.effects.run(&request.operation_id, fence, work).await?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use api::proto::coordinator::v1::RegisterNodeRequest;
 use api::proto::pod_runtime::v1::pod_runtime_service_server::PodRuntimeServiceServer;
+use service_kit::effects::Effects;
 use service_kit::{CancellationToken, Context, Running, Server};
 use tokio::sync::{mpsc, watch};
 
@@ -27,6 +28,9 @@ const EVENTS_MAX: usize = 256;
 
 /// The pods' network where nobody names one.
 const DEFAULT_NETWORK: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 77, 0, 0), 16);
+
+/// File of the operations that were done, in the state directory.
+const OPERATIONS_FILE: &str = "operations";
 
 /// Domain of names until the coordinator says otherwise.
 const DEFAULT_CLUSTER_DOMAIN: &str = "cluster.local";
@@ -119,7 +123,11 @@ async fn start_over(
     catalogue.of_user().map_err(|error| service_kit::Error::start(SERVICE, error))?;
     let memory_dir = config.memory_dir.clone().filter(|path| is_writable(path));
     let pods = Pods::new(config.state_dir.clone(), memory_dir.clone());
-    let runtime = PodRuntime::new(backend.clone(), pods.clone(), context.shutdown.clone());
+    let operations = config.state_dir.join(OPERATIONS_FILE);
+    let effects = tokio::task::spawn_blocking(move || Effects::open(&operations)).await;
+    let effects = effects.map_err(|error| service_kit::Error::start(SERVICE, error))?;
+    let effects = effects.map_err(|error| service_kit::Error::start(SERVICE, error))?;
+    let runtime = PodRuntime::new(backend.clone(), pods.clone(), effects, context.shutdown.clone());
     let service = service_kit::sized_server!(PodRuntimeServiceServer::new(runtime));
     let bound = Server::new(SERVICE).add(service).bind(&config.listen).await?;
 

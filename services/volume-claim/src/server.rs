@@ -91,7 +91,7 @@ impl VolumeClaimService for Service {
     async fn provision(&self, request: Request<ProvisionRequest>) -> Result<Response<ProvisionResponse>, Status> {
         let request = request.into_inner();
         let volume = VolumeName::parse(&request.volume, &request.claim_uid)?;
-        let fence = Fence { epoch: request.epoch, generation: request.generation };
+        let fence = Fence { store: request.store_id, epoch: request.epoch, generation: request.generation };
         let (name, capacity) = (volume.clone(), request.capacity_bytes);
         let work = move |directories: &Directories| {
             let path = directories.provision(&name, capacity)?;
@@ -104,7 +104,7 @@ impl VolumeClaimService for Service {
     async fn deprovision(&self, request: Request<DeprovisionRequest>) -> Result<Response<DeprovisionResponse>, Status> {
         let request = request.into_inner();
         let volume = VolumeName::parse(&request.volume, &request.claim_uid)?;
-        let fence = Fence { epoch: request.epoch, generation: request.generation };
+        let fence = Fence { store: request.store_id, epoch: request.epoch, generation: request.generation };
         let name = volume.clone();
         let work = move |directories: &Directories| {
             let step = directories.deprovision(&name)?;

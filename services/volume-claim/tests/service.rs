@@ -42,6 +42,7 @@ fn provision(operation: &str, generation: u64) -> ProvisionRequest {
         volume: format!("pvc-{UID}"),
         claim_uid: UID.into(),
         capacity_bytes: 1 << 30,
+        store_id: String::new(),
     }
 }
 
@@ -52,6 +53,7 @@ fn deprovision(operation: &str, generation: u64) -> DeprovisionRequest {
         generation,
         volume: format!("pvc-{UID}"),
         claim_uid: UID.into(),
+        store_id: String::new(),
     }
 }
 
@@ -81,6 +83,19 @@ async fn what_is_late_is_refused_also_after_a_restart() {
     let late = service.client.deprovision(deprovision("late", 4)).await.unwrap_err();
     assert_eq!((late.code(), service_kit::status::reason(&late).as_str()), (Code::Aborted, "FENCED"));
     assert!(directory.join(format!("pvc-{UID}")).is_dir());
+    // The same operation again, from a caller that never got its answer: told what was recorded, not done again.
+    std::fs::remove_dir_all(directory.join(format!("pvc-{UID}"))).unwrap();
+    service.client.provision(provision("make", 5)).await.unwrap();
+    assert!(!directory.join(format!("pvc-{UID}")).exists(), "not made a second time");
+    // A store that was made anew begins at epoch 1 again; the one before it is refused from then on.
+    let anew = ProvisionRequest { store_id: "new".into(), ..provision("make", 1) };
+    service.client.provision(anew).await.unwrap();
+    assert!(directory.join(format!("pvc-{UID}")).is_dir());
+    let anew = ProvisionRequest { store_id: "newer".into(), ..provision("make", 1) };
+    service.client.provision(anew).await.unwrap();
+    let late = DeprovisionRequest { store_id: "new".into(), epoch: 9, ..deprovision("late", 9) };
+    let late = service.client.deprovision(late).await.unwrap_err();
+    assert_eq!((late.code(), service_kit::status::reason(&late).as_str()), (Code::Aborted, "FENCED"));
     service.stop().await;
 }
 

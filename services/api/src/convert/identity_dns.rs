@@ -10,6 +10,9 @@ use domain::{Ordinal, PodIdentity};
 use super::Violations;
 use crate::proto::identity_dns::v1 as proto;
 
+/// Longest operation id or store id, in bytes: as for every other effect.
+const KEY_BYTES_MAX: usize = 512;
+
 impl From<PodIdentity> for proto::PodIdentity {
     fn from(identity: PodIdentity) -> Self {
         Self {
@@ -86,6 +89,7 @@ impl From<Publication> for proto::PublishRequest {
         let change = publication.change;
         Self {
             operation_id: publication.operation_id,
+            store_id: publication.store,
             epoch: publication.epoch,
             generation: publication.generation,
             base_generation: publication.base_generation.unwrap_or_default(),
@@ -108,6 +112,9 @@ impl TryFrom<proto::PublishRequest> for Publication {
     fn try_from(request: proto::PublishRequest) -> Result<Self, Violations> {
         let mut violations = Violations::default();
         violations.require(!request.operation_id.is_empty(), "operation_id", "is required");
+        for (field, text) in [("operation_id", &request.operation_id), ("store_id", &request.store_id)] {
+            violations.require(text.len() <= KEY_BYTES_MAX, field, "must be at most 512 bytes");
+        }
         violations.require(request.epoch > 0, "epoch", "must be at least 1");
         violations.require(request.generation > 0, "generation", "must be at least 1");
         let rises = request.full || request.base_generation < request.generation;
@@ -131,6 +138,7 @@ impl TryFrom<proto::PublishRequest> for Publication {
         };
         violations.finish(Some(Self {
             operation_id: request.operation_id,
+            store: request.store_id,
             epoch: request.epoch,
             generation: request.generation,
             base_generation: (!request.full).then_some(request.base_generation),

@@ -106,6 +106,7 @@ impl System {
         for node in self.machines.names() {
             let mut request = Request::new(StopAllRequest {
                 operation_id: uuid::Uuid::new_v4().to_string(),
+                store_id: world.store_id().to_owned(),
                 epoch: self.epoch,
                 generation: world.revision().0,
             });

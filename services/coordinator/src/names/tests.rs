@@ -21,6 +21,7 @@ struct Fake(Arc<StdMutex<Told>>);
 #[derive(Debug, Default)]
 struct Told {
     facts: ZoneFacts,
+    store: String,
     epoch: u64,
     generation: u64,
     full: u32,
@@ -50,13 +51,14 @@ impl IdentityDnsService for Fake {
         }
         told.facts.apply(publication.change);
         (told.epoch, told.generation) = (publication.epoch, publication.generation);
+        told.store = publication.store;
         Ok(Response::new(PublishResponse { generation: told.generation, serial: 1 }))
     }
 
     async fn get_zone(&self, _: Request<GetZoneRequest>) -> Result<Response<GetZoneResponse>, Status> {
         let told = self.0.lock().unwrap();
-        let (epoch, generation) = (told.epoch, told.generation);
-        Ok(Response::new(GetZoneResponse { epoch, generation, loaded: true, ..GetZoneResponse::default() }))
+        let (store_id, epoch, generation) = (told.store.clone(), told.epoch, told.generation);
+        Ok(Response::new(GetZoneResponse { store_id, epoch, generation, loaded: true, ..GetZoneResponse::default() }))
     }
 }
 

@@ -185,8 +185,9 @@ impl Bench {
         let base = self.generation.get();
         self.generation.set(base + 1);
         let base_generation = (base > 0).then_some(base);
-        let publication =
-            Publication { operation_id: "op".into(), epoch: 1, generation: base + 1, base_generation, change };
+        let (operation_id, generation) = (format!("op-{base}"), base + 1);
+        let store = String::new();
+        let publication = Publication { operation_id, store, epoch: 1, generation, base_generation, change };
         self.publisher.publish(publication).unwrap().serial
     }
 

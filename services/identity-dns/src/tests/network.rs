@@ -40,7 +40,7 @@ async fn started(config: Config) -> (Started, Context, IdentityDnsServiceClient<
 
 fn publication(generation: u64, base_generation: Option<u64>, change: ZoneChange) -> PublishRequest {
     let operation_id = format!("op-{generation}");
-    Publication { operation_id, epoch: 1, generation, base_generation, change }.into()
+    Publication { operation_id, store: "s".into(), epoch: 1, generation, base_generation, change }.into()
 }
 
 async fn over_udp(address: SocketAddr, question: &str) -> Message {

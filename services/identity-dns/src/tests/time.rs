@@ -220,7 +220,8 @@ fn restored_facts_answer_without_the_coordinator() {
         Publisher::open(Zone::new(options("cluster.local")).unwrap(), Some(path.clone()), Timestamp(now)).unwrap()
     };
     let publication = |epoch, generation, base_generation, change| Publication {
-        operation_id: "op".into(),
+        operation_id: format!("op-{epoch}-{generation}"),
+        store: String::new(),
         epoch,
         generation,
         base_generation,
@@ -238,7 +239,8 @@ fn restored_facts_answer_without_the_coordinator() {
         assert_eq!(publisher.served(), (second, true), "the serial does not go back with the clock");
         let name = Name::from_text("web-2.nginx.default.svc.cluster.local").unwrap();
         assert!(publisher.snapshot().tree.get(name.wire()).is_some());
-        let stale = publisher.publish(publication(5, 10, None, ZoneChange::default()));
+        let stale = Publication { operation_id: "late".into(), ..publication(5, 10, None, ZoneChange::default()) };
+        let stale = publisher.publish(stale);
         assert!(matches!(stale, Err(PublishError::Fenced { .. })), "{stale:?}");
         let older = publisher.publish(publication(4, 99, None, ZoneChange::default()));
         assert!(matches!(older, Err(PublishError::Fenced { .. })));

@@ -2,6 +2,7 @@
 
 pub(crate) mod fake;
 mod forward;
+mod stopping;
 
 use std::time::Duration;
 

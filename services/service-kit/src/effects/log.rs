@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{LogError, RESULTS_MAX};
+use super::LogError;
+use super::ledger::RESULTS_MAX;
 
 /// Lines after which the file is written anew with what still counts: it stays small, and rewriting stays rare.
 const LINES_MAX: usize = 4 * RESULTS_MAX;
@@ -23,6 +24,9 @@ pub(super) enum Entry {
     Seen {
         /// What it is about.
         subject: String,
+        /// Whose operation it was; empty where nobody said.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        store: String,
         /// Incarnation of the coordinator.
         epoch: u64,
         /// State generation.
@@ -32,6 +36,9 @@ pub(super) enum Entry {
     Done {
         /// Its id.
         id: String,
+        /// Whose operation it was; empty where nobody said.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        store: String,
         /// Its result.
         #[serde(with = "hexadecimal")]
         result: Bytes,

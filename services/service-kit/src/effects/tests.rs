@@ -2,12 +2,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, oneshot};
 
+use super::ledger::RESULTS_MAX;
 use super::*;
 
-const FENCE: Fence = Fence { epoch: 1, generation: 1 };
+const FENCE: Fence = Fence { store: String::new(), epoch: 1, generation: 1 };
 
 fn fence(epoch: u64, generation: u64) -> Fence {
-    Fence { epoch, generation }
+    of("", epoch, generation)
+}
+
+fn of(store: &str, epoch: u64, generation: u64) -> Fence {
+    Fence { store: store.to_owned(), epoch, generation }
 }
 
 async fn done(text: &'static str) -> Result<Bytes, Status> {
@@ -77,7 +82,7 @@ async fn what_is_older_than_something_seen_is_refused() {
     let cases = [("a", fence(2, 4)), ("a", fence(1, 9)), ("b", fence(2, 2)), ("c", fence(1, 9))];
     for (index, (subject, fence)) in cases.into_iter().enumerate() {
         let work = async { panic!("must not run") };
-        let error = effects.run_for(subject, &format!("old-{index}"), fence, work).await.expect_err("refused");
+        let error = effects.run_for(subject, &format!("old-{index}"), fence.clone(), work).await.expect_err("refused");
         assert!(matches!(error, EffectError::Fenced { .. }), "{subject} {fence}: {error}");
         let status = Status::from(error);
         assert_eq!((status.code(), crate::status::reason(&status).as_str()), (Code::Aborted, "FENCED"));
@@ -106,6 +111,56 @@ async fn results_and_fences_survive_a_restart() {
     let again = effects.run("op-1", fence(4, 7), async { panic!("is recorded") }).await;
     assert_eq!(again.expect("recorded"), "made");
     assert!(matches!(effects.run("op-0", fence(4, 6), done("")).await, Err(EffectError::Fenced { .. })));
+}
+
+/// Whether an operation is refused, with the file that remembers why.
+async fn refused(effects: &Effects, id: &str, fence: Fence, file: &Path) -> bool {
+    let Err(error) = effects.run(id, fence, done("")).await else { return false };
+    let status = Status::from(error);
+    assert_eq!((status.code(), crate::status::reason(&status).as_str()), (Code::Aborted, "FENCED"));
+    status.message().contains(&format!("remove {}", file.display()))
+}
+
+#[tokio::test]
+async fn another_store_takes_over_and_the_one_before_is_refused_from_then_on() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("operations");
+    let effects = Effects::open(&path).expect("a new log");
+    effects.run("op-1", of("old", 9, 40), done("old")).await.expect("the first store");
+    let mut effects = Effects::open(&path).expect("the same log");
+    assert!(refused(&effects, "op-2", of("old", 8, 99), &path).await, "an earlier epoch of the same store");
+    let anew = effects.run("op-1", of("new", 1, 1), done("new")).await;
+    assert_eq!(anew.expect("a store that was wiped begins at 1"), "new", "the same id of another store is another");
+    for _ in 0..2 {
+        assert!(refused(&effects, "op-1", of("old", 9, 40), &path).await, "no longer followed, recorded or not");
+        assert!(refused(&effects, "op-3", of("old", 99, 1), &path).await, "no longer followed");
+        assert!(refused(&effects, "op-3", of("new", 1, 0), &path).await, "an earlier generation of the new store");
+        let again = effects.run("op-1", of("", 1, 1), async { panic!("is recorded") }).await;
+        assert_eq!(again.expect("recorded"), "new", "whoever names none speaks for the one that is followed");
+        effects = Effects::open(&path).expect("the same log");
+    }
+}
+
+#[tokio::test]
+async fn what_ends_after_its_store_was_replaced_is_not_recorded_for_the_next() {
+    let effects = Effects::in_memory();
+    let (begun, has_begun) = oneshot::channel();
+    let go_on = Arc::new(Notify::new());
+    let wait = Arc::clone(&go_on);
+    let late = effects.run("op-1", of("old", 1, 1), async move {
+        let _ = begun.send(());
+        wait.notified().await;
+        done("old").await
+    });
+    let next = async {
+        has_begun.await.expect("the work begins");
+        effects.run("op-2", of("new", 1, 1), done("new")).await.expect("takes over");
+        go_on.notify_one();
+    };
+    let (late, ()) = tokio::join!(late, next);
+    assert_eq!(late.expect("its caller still learns of it"), "old");
+    assert_eq!(effects.recorded("op-1"), None);
+    assert_eq!(effects.run("op-1", of("new", 1, 1), done("anew")).await.expect("runs"), "anew");
 }
 
 #[tokio::test]
@@ -172,21 +227,27 @@ fn compaction_keeps_what_counts() {
     let path = directory.path().join("operations");
     let mut ledger = Ledger::default();
     let mut log = Log::open(&path, |_| panic!("new")).expect("a new log");
+    ledger.apply(Entry::Seen { subject: String::new(), store: "a".to_owned(), epoch: 9, generation: 9 });
     for index in 0..100_u64 {
         for entry in [
-            Entry::Seen { subject: format!("s{}", index % 3), epoch: 1, generation: index },
-            Entry::Done { id: format!("op-{}", index % 10), result: Bytes::from(index.to_string()) },
+            Entry::Seen { subject: format!("s{}", index % 3), store: "b".to_owned(), epoch: 1, generation: index },
+            Entry::Done {
+                id: format!("op-{}", index % 10),
+                store: "b".to_owned(),
+                result: Bytes::from(index.to_string()),
+            },
         ] {
             log.append(&entry).expect("appends");
             ledger.apply(entry);
         }
     }
     log.compact(&ledger.entries()).expect("compacts");
-    log.append(&Entry::Done { id: "later".to_owned(), result: Bytes::new() }).expect("appends");
+    log.append(&Entry::Done { id: "later".to_owned(), store: String::new(), result: Bytes::new() }).expect("appends");
     let mut again = Ledger::default();
     Log::open(&path, |entry| again.apply(entry)).expect("the same log");
-    assert_eq!(std::fs::read_to_string(&path).expect("a file").lines().count(), 3 + 10 + 1);
+    assert_eq!(std::fs::read_to_string(&path).expect("a file").lines().count(), 1 + 3 + 10 + 1);
     assert_eq!((again.epoch, again.generations), (1, ledger.generations));
+    assert_eq!(again.authority, ledger.authority);
     assert!(again.results.contains_key("later"));
     assert_eq!(again.results["op-9"], "99");
 }
@@ -195,7 +256,7 @@ fn compaction_keeps_what_counts() {
 fn memory_is_bounded() {
     let mut ledger = Ledger::default();
     for index in 0..(RESULTS_MAX + 10) {
-        ledger.apply(Entry::Done { id: format!("op-{index}"), result: Bytes::new() });
+        ledger.apply(Entry::Done { id: format!("op-{index}"), store: String::new(), result: Bytes::new() });
     }
     assert_eq!((ledger.results.len(), ledger.ids_by_age.len()), (RESULTS_MAX, RESULTS_MAX));
     assert!(!ledger.results.contains_key("op-0"));

@@ -113,7 +113,8 @@ async fn a_panic_ends_the_call_alone_and_tells_nothing() {
 async fn large_messages_pass_and_larger_ones_are_refused() {
     let served = Served::start(&over_tcp(None)).await;
     let mut client = client(served.channel(None));
-    let request = |size: usize| proto::StopAllRequest { operation_id: "x".repeat(size), epoch: 1, generation: 1 };
+    let request =
+        |size: usize| proto::StopAllRequest { operation_id: "x".repeat(size), ..proto::StopAllRequest::default() };
     let large = 16 * 1024 * 1024;
     let answer = client.stop_all(request(large)).await.expect("passes").into_inner();
     assert_eq!(answer.stopped as usize, large);

@@ -41,6 +41,7 @@ fn publication() -> Publication {
     };
     Publication {
         operation_id: "op".into(),
+        store: "s".into(),
         epoch: 3,
         generation: 7,
         base_generation: Some(6),
@@ -86,6 +87,7 @@ fn identities_survive_the_wire() {
 fn every_violation_is_named() {
     let mut request = proto::PublishRequest::from(publication());
     request.operation_id.clear();
+    request.store_id = "s".repeat(513);
     request.base_generation = 7;
     request.namespaces[0] = "Default".into();
     request.services[0].ports[1].port = 65536;
@@ -97,6 +99,7 @@ fn every_violation_is_named() {
     let fields: Vec<_> = violations.iter().map(|(field, _)| field.as_str()).collect();
     let expected = [
         "operation_id",
+        "store_id",
         "base_generation",
         "namespaces[0]",
         "services[0].ports[1].port",
@@ -106,5 +109,5 @@ fn every_violation_is_named() {
         "pods[0].ports[0].protocol",
     ];
     assert_eq!(fields, expected);
-    assert!(violations[5].1.contains("headless"), "{violations:?}");
+    assert!(violations[6].1.contains("headless"), "{violations:?}");
 }
