@@ -1,8 +1,11 @@
 //! The program in the pods of the demo: says who it is, and counts its starts on its volume.
+//!
+//! As long as it lives it holds a lock on its volume. Two of them on one volume would mean that an ordinal runs twice, so
+//! whoever finds the lock held says so on the volume, for good, and ends.
 
 use std::convert::Infallible;
-use std::fs;
-use std::io;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +28,12 @@ const PORT_DEFAULT: u16 = 8080;
 
 /// Where its volume is where nobody says otherwise.
 const DATA_DIR_DEFAULT: &str = "/data";
+
+/// File on the volume that is locked by the program that uses it.
+const LOCK_FILE: &str = "lock";
+
+/// File on the volume with a line for each program that found another one there.
+const RAN_TWICE_FILE: &str = "ran-twice";
 
 /// Connections at the same time. It is an example, not a server.
 const CONNECTIONS_MAX: usize = 64;
@@ -64,12 +73,14 @@ impl Settings {
 /// Serves until SIGTERM.
 ///
 /// # Errors
-/// The volume cannot be written, or the port is taken.
+/// The volume cannot be written or is in use, or the port is taken.
 pub(crate) async fn run() -> Outcome {
     let shutdown = signals::shutdown_token()?;
     let settings = Settings::from_environment();
-    let starts = count_start(&settings.data_dir)
-        .map_err(|error| Failure::new(format_args!("{} cannot be written: {error}", settings.data_dir.display())))?;
+    let unusable = |error| Failure::new(format_args!("{} cannot be used: {error}", settings.data_dir.display()));
+    // Held until the process ends, however it ends.
+    let _lock = hold(&settings.data_dir, &settings.pod).map_err(unusable)?;
+    let starts = count_start(&settings.data_dir).map_err(unusable)?;
     let listener = TcpListener::bind(settings.listen)
         .await
         .map_err(|error| Failure::new(format_args!("cannot listen on {}: {error}", settings.listen)))?;
@@ -115,6 +126,22 @@ async fn respond(answer: Arc<Value>, request: Request<Incoming>) -> Result<Respo
     Ok(response)
 }
 
+/// Takes the volume for this program alone.
+fn hold(directory: &Path, pod: &str) -> io::Result<File> {
+    let append = |name: &str| File::options().create(true).append(true).open(directory.join(name));
+    let lock = append(LOCK_FILE)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::Error(error)) => Err(error),
+        Err(TryLockError::WouldBlock) => {
+            let mut mark = append(RAN_TWICE_FILE)?;
+            writeln!(mark, "{pod}, process {}", std::process::id())?;
+            mark.sync_all()?;
+            Err(io::Error::new(io::ErrorKind::ResourceBusy, "another program runs on this volume"))
+        }
+    }
+}
+
 /// Counts this start durably and returns how many there were, this one included.
 fn count_start(directory: &Path) -> io::Result<u64> {
     let path = directory.join("starts");
@@ -132,6 +159,18 @@ fn count_start(directory: &Path) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_volume_is_held_by_one_and_whoever_comes_second_leaves_a_mark() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mark = directory.path().join(RAN_TWICE_FILE);
+        let first = hold(directory.path(), "web-0").expect("is free");
+        assert!(!mark.exists());
+        assert!(hold(directory.path(), "web-0").is_err());
+        drop(first);
+        let _next = hold(directory.path(), "web-0").expect("is free again");
+        assert_eq!(fs::read_to_string(mark).expect("stays").lines().count(), 1);
+    }
 
     #[test]
     fn starts_are_counted_on_the_volume() {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use support::{Process, Product, in_pod, until};
 
-use super::{mark, product, separate, sleepers};
+use super::{mark, product, separate, sleepers, volume};
 
 /// The main process of each pod of the set, by pod name. Panics where one ordinal runs twice.
 fn running(mark: &str, replicas: u32) -> Vec<(String, Process)> {
@@ -41,11 +41,8 @@ async fn wait_gone(product: &Product, arguments: &[&str]) {
 
 /// How often each pod was started, by the file on its volume.
 async fn starts(product: &Product, pod: &str) -> usize {
-    let claim = product.get(&["pvc", &format!("data-{pod}")]).await.expect("its claim exists");
-    let volume = claim["spec"]["volumeName"].as_str().expect("is bound").to_owned();
-    let volume = product.get(&["pv", &volume]).await.expect("exists");
-    let path = volume["spec"]["hostPath"]["path"].as_str().expect("a directory").to_owned();
-    let starts = std::fs::read_to_string(format!("{path}/starts")).expect("it was started");
+    let starts = std::fs::read_to_string(volume(product, &format!("data-{pod}")).await.join("starts"));
+    let starts = starts.expect("it was started");
     starts.lines().count()
 }
 
@@ -113,29 +110,6 @@ async fn a_set_is_kept_while_each_planner_is_killed_in_turn() {
         product.ready(&[&format!("sleepers-{}", replicas - 1)]).await;
     }
     assert_eq!(wait_running(&mark, 5).await[0], first[0]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn kill_9_in_the_middle_of_a_scale_up_loses_nothing() {
-    let mut product = product().await;
-    let mark = mark("kill");
-    let applied = product.run_with(&["apply", "-f", "-"], &sleepers(&mark, 2, "OrderedReady")).await;
-    assert_eq!(applied.code, 0, "{applied:?}");
-    product.ready(&["sleepers-0", "sleepers-1"]).await;
-    let first = wait_running(&mark, 2).await;
-    product.ok(&["scale", "sts", "sleepers", "--replicas=6"]).await;
-    // In the middle: the third runs, the last does not.
-    let middle = wait_running(&mark, 3).await;
-    product.kill("up");
-    assert_eq!(wait_running(&mark, 3).await, middle, "pods outlive the services");
-    product.up().await;
-    product.ready(&["sleepers-5"]).await;
-    let last = wait_running(&mark, 6).await;
-    assert_eq!(last[..2], first[..], "pods were not restarted");
-    assert_eq!(last[..3], middle[..], "pods were not restarted");
-    for ordinal in 0..6 {
-        assert_eq!(starts(&product, &format!("sleepers-{ordinal}")).await, 1);
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,10 +8,13 @@ mod forward;
 mod keepalive;
 mod keeping;
 mod names;
+mod once;
 mod redis;
 mod tiers;
 mod traces;
 mod up;
+
+use std::path::PathBuf;
 
 use support::{Layout, Options, Product, User};
 
@@ -32,6 +35,14 @@ async fn separate() -> Product {
 async fn ordinary() -> Product {
     let user = if rustix::process::geteuid().is_root() { User::Ordinary } else { User::Myself };
     Product::start(Options { user, ..Options::new(BINARY) }).await
+}
+
+/// The directory of a claim that is bound.
+async fn volume(product: &Product, claim: &str) -> PathBuf {
+    let claim = product.get(&["pvc", claim]).await.expect("the claim exists");
+    let volume = claim["spec"]["volumeName"].as_str().expect("is bound").to_owned();
+    let volume = product.get(&["pv", &volume]).await.expect("exists");
+    volume["spec"]["hostPath"]["path"].as_str().expect("a directory").into()
 }
 
 /// A file of `deploy/examples`.
