@@ -66,6 +66,16 @@ pub struct Output {
     pub stderr: String,
 }
 
+impl From<std::process::Output> for Output {
+    fn from(output: std::process::Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(128),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
 /// A running product with a data directory of its own. Dropping it ends the pods and the services.
 #[derive(Debug)]
 pub struct Product {
@@ -185,12 +195,22 @@ impl Product {
         // A command that does not read its input is no failure.
         let _ = stdin.write_all(input.as_bytes()).await;
         drop(stdin);
-        let output = child.wait_with_output().await.expect("its output can be read");
-        Output {
-            code: output.status.code().unwrap_or(128),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        child.wait_with_output().await.expect("its output can be read").into()
+    }
+
+    /// Runs a command of the product to its end, with a file as what it reads, and tells the most memory that it had
+    /// resident, in KiB.
+    ///
+    /// # Panics
+    /// When it cannot be started, or does not tell.
+    pub async fn run_measured(&self, arguments: &[&str], input: &Path) -> (Output, u64) {
+        let status = tempfile::NamedTempFile::new().expect("a temporary file");
+        let mut command = tokio::process::Command::from(self.command(arguments));
+        command.env("SETKEEPER_TEST_STATUS_FILE", status.path()).kill_on_drop(true);
+        command.stdin(File::open(input).expect("its input can be read"));
+        let output = Output::from(command.output().await.expect("the product's binary can be run"));
+        let peak = peak_memory_kib(status.path()).unwrap_or_else(|| panic!("it did not tell: {output:?}"));
+        (output, peak)
     }
 
     /// Starts a command of the product that goes on by itself, with its outputs to read. Dropping it ends it.
@@ -283,11 +303,7 @@ impl Product {
     /// The most memory that any of the services' processes has had resident, in KiB.
     #[must_use]
     pub fn peak_memory_kib(&self) -> u64 {
-        let peak = |pid: u32| {
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-            line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()
-        };
+        let peak = |pid: u32| peak_memory_kib(Path::new(&format!("/proc/{pid}/status")));
         self.services.iter().filter_map(|(_, child)| peak(child.id())).max().unwrap_or(0)
     }
 
@@ -323,6 +339,13 @@ impl Product {
         let child = command.spawn().expect("the product's binary can be run");
         self.services.push((name.to_owned(), child));
     }
+}
+
+/// The most memory that a process has had resident, in KiB, by its status file of `/proc`.
+fn peak_memory_kib(status: &Path) -> Option<u64> {
+    let status = fs::read_to_string(status).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().trim_end_matches(" kB").trim().parse().ok()
 }
 
 /// Whether a pod's condition Ready is True and it is not on its way out.
