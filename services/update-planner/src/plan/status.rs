@@ -76,7 +76,10 @@ fn deleted_twice(snapshot: &Snapshot, revisions: &Revisions, pod: &Pod) -> bool 
 fn complete(snapshot: &Snapshot, status: &SetStatus) -> bool {
     let wanted = snapshot.spec.replicas;
     let all = [status.replicas, status.ready_replicas, status.updated_replicas].iter().all(|count| *count == wanted);
-    let soaked = !snapshot.switches.promote_when_available || status.available_replicas == wanted;
+    // Counts alone do not tell: a pod out of range may stand in for one that is missing.
+    let members = u32::try_from(snapshot.members().count()).unwrap_or(u32::MAX);
+    let available = status.available_replicas == wanted && members == wanted;
+    let soaked = !snapshot.switches.promote_when_available || available;
     let kept = snapshot.switches.keep_current_at_zero && wanted == 0 && snapshot.spec.partition() > 0;
     all && soaked && !kept
 }
