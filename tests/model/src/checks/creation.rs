@@ -1,0 +1,34 @@
+//! S1, S3, S6: before a pod is created.
+
+use super::{View, Violation, hold};
+
+/// S1: at most one pod of an ordinal; its successor is created only when it is gone.
+pub fn s1_at_most_one(view: &View, ordinal: usize) -> Result<(), Violation> {
+    hold("S1", view.pods[ordinal].is_none(), || format!("pod {ordinal} is created and exists"))
+}
+
+/// S3: in order, no pod is created before every lower one in range is available; save where a set that was
+/// complete once has lost all its pods, and its members come back together.
+pub fn s3_predecessors_are_available(view: &View, ordinal: usize) -> Result<(), Violation> {
+    hold("S3", view.in_range[ordinal], || format!("pod {ordinal} is created out of range"))?;
+    hold("S3", !view.stopping, || format!("pod {ordinal} is created while the set stops"))?;
+    let outage = !view.range().any(|member| view.healthy(member) && view.company & (1 << member) == 0);
+    let together = outage && view.switches.break_cold_start && view.formed.is_some_and(|formed| ordinal <= formed);
+    if !view.ordered || together {
+        return Ok(());
+    }
+    let missed = view.range().take_while(|lower| *lower < ordinal).find(|lower| !view.healthy(*lower));
+    hold("S3", missed.is_none(), || format!("pod {ordinal} is created before pod {missed:?} is available"))
+}
+
+/// S6: on the update side of the partition a pod comes back at the update revision, below it at the current one.
+/// Under OnDelete every pod does at the update revision.
+pub fn s6_revision_follows_the_partition(view: &View, ordinal: usize, revision: u8) -> Result<(), Violation> {
+    let updated = view.on_delete || view.updatable(ordinal);
+    let wanted = if updated { view.update } else { view.current };
+    let side = if updated { "the update" } else { "the current" };
+    let unknown = !updated && !view.current_recorded;
+    hold("S6", unknown || revision == wanted, || {
+        format!("pod {ordinal} is created at another revision than {side} one")
+    })
+}

@@ -1,0 +1,77 @@
+//! S4, S5, S7, S8, S13: before a pod is deleted.
+
+use super::{View, Violation, hold};
+
+/// Why a pod is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// It has ended, and comes back.
+    Ended,
+    /// It is out of range, or the set stops.
+    ScaleDown,
+    /// It is outdated.
+    Update,
+}
+
+/// S4: in order, a condemned pod goes when every higher one is gone and every pod in range is available. It may be
+/// unhealthy itself if it is the lowest that is, or if unhealthy ones hold up nobody.
+pub fn s4_scale_down_in_order(view: &View, ordinal: usize) -> Result<(), Violation> {
+    hold("S4", view.stopping || !view.in_range[ordinal], || format!("pod {ordinal} is in range"))?;
+    if !view.ordered {
+        return Ok(());
+    }
+    let higher = (ordinal + 1..view.pods.len()).find(|higher| view.pods[*higher].is_some());
+    let condemned = |other: usize| view.stopping || !view.in_range[other];
+    let higher = higher.filter(|higher| condemned(*higher));
+    hold("S4", higher.is_none(), || format!("pod {ordinal} is deleted before pod {higher:?} is gone"))?;
+    if view.stopping {
+        return Ok(());
+    }
+    let lacking = view.range().find(|member| !view.healthy(*member));
+    hold("S4", lacking.is_none(), || format!("pod {ordinal} is deleted while pod {lacking:?} is not available"))?;
+    let sick = |other: &usize| condemned(*other) && view.pods[*other].is_some() && !view.healthy(*other);
+    let lowest_sick = (0..view.pods.len()).find(sick);
+    let its_turn = view.healthy(ordinal) || lowest_sick == Some(ordinal) || view.switches.remove_broken_condemned;
+    hold("S4", its_turn, || format!("pod {ordinal} is not available, and neither is pod {lowest_sick:?} below it"))
+}
+
+/// S5: an update deletes outdated pods that the partition lets go, an available one only when no higher one would have
+/// to go first. One that is not available may go back to the current revision below the partition, if it is healed.
+pub fn s5_update_in_order(view: &View, ordinal: usize) -> Result<(), Violation> {
+    let Some(pod) = view.pods[ordinal] else { return Ok(()) };
+    hold("S5", view.in_range[ordinal], || format!("pod {ordinal} is updated out of range"))?;
+    hold("S5", pod.revision != view.update, || format!("pod {ordinal} is updated and has the update revision"))?;
+    let heals = view.switches.heal_broken_pods && !pod.healthy() && pod.revision != view.current;
+    hold("S5", view.updatable(ordinal) || heals, || format!("pod {ordinal} is updated below the partition"))?;
+    let first = || view.range().find(|other| !view.healthy(*other));
+    if !pod.healthy() {
+        let blocking = if view.ordered { first().filter(|first| *first != ordinal) } else { None };
+        return hold("S5", blocking.is_none(), || format!("pod {ordinal} is healed before pod {blocking:?}"));
+    }
+    let outdated = |other: &usize| view.pods[*other].is_some_and(|pod| pod.revision != view.update && pod.healthy());
+    let before = view.range().rev().take_while(|other| *other > ordinal).find(outdated);
+    hold("S5", before.is_none(), || format!("pod {ordinal} is updated before pod {before:?}"))?;
+    let waiting = (view.max_unavailable == 1).then(first).flatten();
+    hold("S5", waiting.is_none(), || format!("pod {ordinal} is updated while pod {waiting:?} is not available"))?;
+    let condemned = (0..view.pods.len()).find(|other| !view.in_range[*other] && view.pods[*other].is_some());
+    let condemned = condemned.filter(|_| view.ordered);
+    hold("S5", condemned.is_none(), || format!("pod {ordinal} is updated before pod {condemned:?} is removed"))
+}
+
+/// S7: under OnDelete no pod is deleted for its revision.
+pub fn s7_on_delete_updates_nobody(view: &View, ordinal: usize) -> Result<(), Violation> {
+    hold("S7", !view.on_delete, || format!("pod {ordinal} is updated under OnDelete"))
+}
+
+/// S8: after an available pod is taken down for an update, no more pods in range are unavailable than may be.
+pub fn s8_within_the_budget(view: &View, ordinal: usize) -> Result<(), Violation> {
+    let after = view.unavailable() + u32::from(view.healthy(ordinal));
+    let free = !view.healthy(ordinal);
+    let most = view.max_unavailable;
+    hold("S8", free || after <= most, || format!("with pod {ordinal} gone {after} are unavailable, {most} may be"))
+}
+
+/// S13: a deletion means the incarnation that its plan has seen.
+pub fn s13_only_the_observed_pod(ordinal: usize, replaced: bool) -> Result<(), Violation> {
+    hold("S13", !replaced, || format!("another pod {ordinal} is deleted than the one that was seen"))
+}
