@@ -220,7 +220,7 @@ fn s_132_kubernetes_leaves_the_reference_to_an_earlier_pod() {
     let mut request = with(request(KEEP, DROP), &[ordinal(2, "running")], &claims);
     check(request.clone(), "claim~ www-web-2[]");
     request.switches = domain::Switches::KUBERNETES;
-    check(request, "none");
+    check(request, "");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use domain::{
-    IntOrPercent, Intent, Ordinal, Phase, PodManagementPolicy, RollingUpdate, SetSpec, Switches, UpdateStrategy,
+    IntOrPercent, Intent, Ordinal, Phase, PodManagementPolicy, RollingUpdate, SetSpec, Switches, Uid, UpdateStrategy,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -113,6 +113,17 @@ fn happen(world: &mut World, event: &Event) {
     }
 }
 
+/// Pods that terminate disappear and, where `starts`, those that have not run do, and become ready unless their image is
+/// bad.
+fn step(world: &mut World, starts: bool) {
+    for ordinal in world.those(|pod| starts && pod.phase == Phase::Pending && !pod.terminating) {
+        world.run(ordinal);
+    }
+    for ordinal in world.those(|pod| pod.terminating) {
+        world.pods.remove(&ordinal);
+    }
+}
+
 /// Everything that runs becomes ready, and somebody removes what has ended out of range: under OrderedReady two such pods
 /// wait for each other, as in Kubernetes.
 fn recover(world: &mut World) {
@@ -201,6 +212,38 @@ proptest! {
         assert_converged(&mut world);
     }
 
+    /// L3 at full availability: undoing a bad template replaces the pods of that template and no other. Whoever was ready
+    /// when it was undone is the same incarnation when the set has come to rest, and was ready all the time.
+    #[test]
+    fn undo_restarts_no_healthy_pod(mut world in world(), passes in 0..30_usize, order in vec(any::<bool>(), 0..200)) {
+        world.switches = Switches::SETKEEPER;
+        if matches!(world.spec.strategy, UpdateStrategy::OnDelete) {
+            world.spec.strategy = UpdateStrategy::default();
+        }
+        world.settle();
+        world.bad.insert("B".to_owned());
+        world.roll("B");
+        for _ in 0..passes {
+            world.pass();
+            step(&mut world, true);
+        }
+        let ready = |world: &World| -> Vec<Uid> {
+            world.pods.values().filter(|pod| pod.is_ready() && !pod.terminating).map(|pod| pod.uid.clone()).collect()
+        };
+        let healthy = ready(&world);
+        world.roll("A");
+        for both in order {
+            world.pass();
+            step(&mut world, both);
+            let now = ready(&world);
+            prop_assert!(healthy.iter().all(|uid| now.contains(uid)), "{healthy:?} were ready, now {now:?}");
+        }
+        world.settle();
+        let now = ready(&world);
+        prop_assert!(healthy.iter().all(|uid| now.contains(uid)), "{healthy:?} were ready, in the end {now:?}");
+        assert_converged(&mut world);
+    }
+
     /// However far a bad template has come, a good one mends the set without anybody deleting pods.
     #[test]
     fn bad_templates_can_always_be_undone(
@@ -220,12 +263,7 @@ proptest! {
         world.roll("B");
         for _ in 0..passes {
             world.pass();
-            for ordinal in world.those(|pod| pod.phase == Phase::Pending) {
-                world.run(ordinal);
-            }
-            for ordinal in world.those(|pod| pod.terminating) {
-                world.pods.remove(&ordinal);
-            }
+            step(&mut world, true);
         }
         let back = back && !world.bad.contains("A");
         world.roll(if back { "A" } else { "C" });
