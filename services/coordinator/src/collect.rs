@@ -15,7 +15,7 @@ use crate::driver::{Controller, Outcome};
 use crate::events::last_seen;
 use crate::objects::{object_mut, time_text};
 use crate::pods::lifecycle;
-use crate::sets::scene::phase;
+use crate::pods::read::phase;
 use crate::store::CommitError;
 use crate::world::{Change, Key, Object, Transaction, View, World};
 

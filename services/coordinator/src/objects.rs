@@ -1,5 +1,7 @@
 //! Small readers and writers of Kubernetes JSON that several rooms of the coordinator share.
 
+use std::collections::BTreeMap;
+
 use domain::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 use serde_json::{Map, Value};
@@ -41,6 +43,12 @@ pub(crate) fn object_mut<'a>(value: &'a mut Value, field: &str) -> &'a mut Map<S
 pub(crate) fn condition<'a>(value: &'a Value, kind: &str) -> Option<&'a Map<String, Value>> {
     let conditions = value.pointer("/status/conditions")?.as_array()?;
     conditions.iter().filter_map(Value::as_object).find(|condition| condition.get("type").is_some_and(|t| t == kind))
+}
+
+/// A JSON object of texts; empty where there is none.
+pub(crate) fn texts(value: Option<&Value>) -> BTreeMap<String, String> {
+    let fields = value.and_then(Value::as_object).into_iter().flatten();
+    fields.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 /// Sets a condition. `lastTransitionTime` moves only when the status changes.

@@ -5,4 +5,6 @@ pub(crate) mod build;
 pub(crate) mod lifecycle;
 pub(crate) mod node_service;
 pub(crate) mod placement;
+pub(crate) mod read;
 pub(crate) mod report;
+pub(crate) mod trouble;

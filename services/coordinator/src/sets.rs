@@ -12,8 +12,8 @@ mod planners;
 mod record;
 pub(crate) mod scene;
 mod status;
+mod stored;
 pub(crate) mod templates;
-mod trouble;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -205,7 +205,7 @@ impl Controller for Volumes {
 /// What of a pod matters to its claims; none for a pod without claims.
 fn uses(pod: Option<&Object>) -> Option<(Vec<String>, String, bool)> {
     let pod = pod?;
-    let claims: Vec<_> = crate::pods::placement::claim_names(&pod.value).map(str::to_owned).collect();
-    let ending = pod.deleting() || crate::sets::scene::phase(pod).terminal();
+    let claims: Vec<_> = crate::pods::read::claim_names(&pod.value).map(str::to_owned).collect();
+    let ending = pod.deleting() || crate::pods::read::phase(pod).terminal();
     (!claims.is_empty()).then(|| (claims, pod.text("/spec/nodeName").to_owned(), ending))
 }

@@ -9,9 +9,9 @@ use domain::zone::{
 use serde_json::Value;
 
 use crate::objects::condition;
+use crate::objects::texts;
 use crate::pods::build::is_served_early;
-use crate::sets::scene::phase;
-use crate::volumes::read::texts;
+use crate::pods::read::phase;
 use crate::world::Object;
 
 /// Old way to say `publishNotReadyAddresses`.

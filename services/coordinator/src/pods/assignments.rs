@@ -120,7 +120,7 @@ pub(crate) fn concerned(view: &View<'_>, node: &str, change: &Change) -> Vec<Arc
     match change.key.kind {
         Kind::Pod => view.get(&change.key).into_iter().filter(here).collect(),
         Kind::PersistentVolumeClaim => {
-            users(namespace, &|pod| super::placement::claim_names(pod).any(|claim| claim == name))
+            users(namespace, &|pod| super::read::claim_names(pod).any(|claim| claim == name))
         }
         Kind::ConfigMap => users(namespace, &|pod| references(pod, "configMap").iter().any(|(used, _)| used == name)),
         Kind::Secret => users(namespace, &|pod| references(pod, "secret").iter().any(|(used, _)| used == name)),

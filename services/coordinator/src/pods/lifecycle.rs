@@ -6,7 +6,7 @@ use domain::Timestamp;
 use serde_json::Value;
 
 use crate::objects::{object_mut, time, time_text};
-use crate::sets::scene::phase;
+use crate::pods::read::phase;
 use crate::world::{Object, Transaction};
 
 /// Seconds a pod gets to stop where neither the request nor its spec says.

@@ -7,6 +7,7 @@ use api::manifest::Kind;
 use domain::Timestamp;
 use serde_json::Value;
 
+use super::read::claim_names;
 use crate::driver::{Controller, Outcome};
 use crate::objects::{condition, object_mut, set_condition};
 use crate::store::CommitError;
@@ -87,12 +88,6 @@ pub(crate) fn place(view: &View<'_>, pod: &Value, namespace: &str) -> Result<(St
     };
     let claims = claim_names(pod).map(|name| usable_claim(view, pod, (namespace, name), node));
     Ok((node.key.name.clone(), claims.collect::<Result<_, _>>()?))
-}
-
-/// Names of the claims a pod's volumes use.
-pub(crate) fn claim_names(pod: &Value) -> impl Iterator<Item = &str> {
-    let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array).into_iter().flatten();
-    volumes.filter_map(|volume| volume.pointer("/persistentVolumeClaim/claimName")?.as_str())
 }
 
 fn usable_claim(

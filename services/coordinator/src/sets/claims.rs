@@ -17,7 +17,7 @@ use super::scene::Scene;
 use super::templates::{claim_names_of, claim_templates};
 use crate::apply::finalizers;
 use crate::events::Event;
-use crate::objects::time_text;
+use crate::objects::{texts, time_text};
 use crate::volumes::read;
 use crate::world::{Key, Object, World};
 
@@ -87,7 +87,7 @@ fn question(world: &World, scene: &Scene, order: &OrdinalPlan) -> (SetClaimsRequ
         set: snapshot.set.clone(),
         intent: snapshot.intent,
         retention: snapshot.spec.retention,
-        match_labels: read::texts(set.value.pointer("/spec/selector/matchLabels")),
+        match_labels: texts(set.value.pointer("/spec/selector/matchLabels")),
         templates: claim_templates(&set.value).map(template).collect(),
         ordinals,
         scaling_down: scaling_down(snapshot),
@@ -119,8 +119,8 @@ fn scaling_down(snapshot: &Snapshot) -> bool {
 fn template(template: &Value) -> ClaimTemplate {
     ClaimTemplate {
         name: template.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned(),
-        labels: read::texts(template.pointer("/metadata/labels")),
-        annotations: read::texts(template.pointer("/metadata/annotations")),
+        labels: texts(template.pointer("/metadata/labels")),
+        annotations: texts(template.pointer("/metadata/annotations")),
     }
 }
 
@@ -130,8 +130,8 @@ fn set_claim(claim: &Object) -> SetClaim {
         uid: claim.uid(),
         version: claim.version.0,
         deleting: claim.deleting(),
-        labels: read::texts(claim.value.pointer("/metadata/labels")),
-        made_for: read::texts(claim.value.pointer("/metadata/annotations"))
+        labels: texts(claim.value.pointer("/metadata/labels")),
+        made_for: texts(claim.value.pointer("/metadata/annotations"))
             .remove(domain::volume::SET_ANNOTATION)
             .unwrap_or_default(),
         owners: read::owners(&claim.value),

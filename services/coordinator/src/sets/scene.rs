@@ -5,13 +5,14 @@ use std::sync::Arc;
 use api::manifest::selector::Selector;
 use api::manifest::{self, Kind};
 use domain::{
-    Generation, Intent, Ordinal, Phase, Pod, Revision, RevisionName, SetRef, SetSpec, Snapshot, Switches, Timestamp,
+    Generation, Intent, Ordinal, Pod, Revision, RevisionName, SetRef, SetSpec, Snapshot, Switches, Timestamp,
     UpdateRequest, pod_ordinal,
 };
 use serde_json::Value;
 
-use super::{status, trouble};
+use super::stored;
 use crate::objects::{condition, time};
+use crate::pods::{read::phase, trouble};
 use crate::world::{Key, Object, View, World};
 
 /// Label that names a pod's revision.
@@ -85,11 +86,11 @@ impl Scene {
             set: set_ref(&set),
             generation: Generation(set.value.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(1)),
             intent: intent(&set, draining),
-            status: status::counters(&set.value),
+            status: stored::counters(&set.value),
             pods: pods.iter().map(|(ordinal, pod)| pod_view(*ordinal, pod)).collect(),
-            failures: status::failures(&set.value),
-            formed: status::formed(&set.value),
-            cold_start: status::holds(&set.value, status::COLD_START),
+            failures: stored::failures(&set.value),
+            formed: stored::formed(&set.value),
+            cold_start: stored::holds(&set.value, stored::COLD_START),
             switches: Switches::SETKEEPER,
             spec,
             now,
@@ -173,16 +174,5 @@ fn pod_view(ordinal: Ordinal, pod: &Object) -> Pod {
         revision: pod.label(REVISION_LABEL).map(|name| RevisionName(name.to_owned())),
         created_at: time(pod.text("/metadata/creationTimestamp")).unwrap_or_default(),
         cause: trouble::of(pod).map(|trouble| trouble.cause),
-    }
-}
-
-/// Phase of a stored pod; Pending where it has none yet.
-pub(crate) fn phase(pod: &Object) -> Phase {
-    match pod.text("/status/phase") {
-        "Running" => Phase::Running,
-        "Succeeded" => Phase::Succeeded,
-        "Failed" => Phase::Failed,
-        "Unknown" => Phase::Unknown,
-        _ => Phase::Pending,
     }
 }

@@ -2,21 +2,14 @@
 
 mod conditions;
 
-use domain::{Failures, Ordinal, RevisionName, SetStatus, Timestamp, Wait};
+use domain::{Failures, SetStatus, Timestamp, Wait};
 use serde_json::{Map, Value, json};
 
 use self::conditions::Conditions;
 use super::Decision;
 use super::scene::Scene;
-use crate::objects::{condition, object_mut, precise_time_text, time};
-
-pub(super) use self::conditions::COLD_START;
-
-/// Field of the status: the highest ordinal up to which the set was complete at one time.
-const FORMED: &str = "formedThrough";
-
-/// Field of the status: ordinals whose pods have ended lately.
-const FAILURES: &str = "failures";
+use super::stored::{FAILURES, FORMED};
+use crate::objects::{object_mut, precise_time_text};
 
 /// The set with the status of a decision, or none if nothing about it changes.
 pub(super) fn decided(scene: &Scene, decision: &Decision, waits: &[Wait], now: Timestamp) -> Option<Value> {
@@ -80,53 +73,4 @@ fn failure_json(failures: &Failures) -> Value {
         "count": failures.count,
         "lastTime": precise_time_text(failures.last_at),
     })
-}
-
-/// Counters and revisions as stored.
-pub(super) fn counters(set: &Value) -> SetStatus {
-    let number = |field: &str| set.pointer(&format!("/status/{field}")).and_then(Value::as_i64).unwrap_or(0);
-    let count = |field: &str| u32::try_from(number(field)).unwrap_or(0);
-    let name = |field: &str| {
-        RevisionName(set.pointer(&format!("/status/{field}")).and_then(Value::as_str).unwrap_or_default().to_owned())
-    };
-    SetStatus {
-        observed_generation: number("observedGeneration"),
-        replicas: count("replicas"),
-        ready_replicas: count("readyReplicas"),
-        available_replicas: count("availableReplicas"),
-        current_replicas: count("currentReplicas"),
-        updated_replicas: count("updatedReplicas"),
-        current_revision: name("currentRevision"),
-        update_revision: name("updateRevision"),
-        collision_count: count("collisionCount"),
-    }
-}
-
-/// Ordinals whose pods have ended lately, as stored, ascending.
-pub(super) fn failures(set: &Value) -> Vec<Failures> {
-    let stored = set.pointer("/status/failures").and_then(Value::as_array).into_iter().flatten();
-    let mut failures: Vec<Failures> = stored.filter_map(failure).collect();
-    failures.sort_by_key(|failures| failures.ordinal);
-    failures.dedup_by_key(|failures| failures.ordinal);
-    failures
-}
-
-fn failure(value: &Value) -> Option<Failures> {
-    let number = |field: &str| u32::try_from(value.get(field)?.as_u64()?).ok();
-    Some(Failures {
-        ordinal: Ordinal(number("ordinal")?),
-        count: number("count").filter(|count| *count > 0)?,
-        last_at: time(value.get("lastTime")?.as_str()?)?,
-    })
-}
-
-/// Up to where the set was complete at one time, as stored.
-pub(super) fn formed(set: &Value) -> Option<Ordinal> {
-    let number = set.pointer("/status/formedThrough")?.as_u64()?;
-    u32::try_from(number).ok().map(Ordinal).filter(|ordinal| *ordinal <= Ordinal::MAX)
-}
-
-/// Whether a condition is stored as true.
-pub(super) fn holds(set: &Value, kind: &str) -> bool {
-    condition(set, kind).is_some_and(|condition| condition.get("status").is_some_and(|status| status == "True"))
 }

@@ -12,9 +12,8 @@ use domain::volume::{
 use domain::{Quantity, Timestamp, Uid};
 use serde_json::{Value, json};
 
-use crate::objects::time;
-use crate::pods::placement::claim_names;
-use crate::sets::scene::phase;
+use crate::objects::{texts, time};
+use crate::pods::read::{claim_names, phase};
 use crate::world::{Key, Object, View};
 
 /// Where a claim that names no class may have one still (volume rules, section 1.3).
@@ -40,12 +39,6 @@ pub(super) fn everything(view: &View<'_>, now: Timestamp) -> (VolumesRequest, Ob
     };
     let objects = claims.into_iter().chain(volumes).map(|object| (object.key.clone(), object));
     (request, objects.collect())
-}
-
-/// A JSON object of texts; empty where there is none.
-pub(crate) fn texts(value: Option<&Value>) -> BTreeMap<String, String> {
-    let fields = value.and_then(Value::as_object).into_iter().flatten();
-    fields.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 /// `metadata.ownerReferences`.

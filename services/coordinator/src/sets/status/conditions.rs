@@ -4,13 +4,11 @@
 use domain::{Snapshot, Stuck, Timestamp, Wait};
 use serde_json::{Map, Value};
 
+use super::super::Decision;
 use super::super::scene::Scene;
-use super::super::{Decision, trouble};
-use super::holds;
-use crate::objects::set_condition;
-
-/// The set is started as a whole after a total outage.
-pub(in super::super) const COLD_START: &str = "ColdStart";
+use super::super::stored::{COLD_START, holds};
+use crate::objects::{condition, set_condition};
+use crate::pods::trouble;
 
 /// Broken pods of an outdated revision are being replaced.
 const HEALING: &str = "Healing";
@@ -74,7 +72,7 @@ impl Conditions<'_> {
 
     /// A condition that most sets never have: written when it becomes true, and from then on.
     fn rare(&self, fields: &mut Map<String, Value>, kind: &str, why: Option<(&str, &str)>) {
-        let known = crate::objects::condition(&self.scene.set.value, kind).is_some();
+        let known = condition(&self.scene.set.value, kind).is_some();
         match why {
             Some(why) => set_condition(fields, kind, "True", why, self.now),
             None if known => set_condition(fields, kind, "False", ("", ""), self.now),
@@ -97,7 +95,7 @@ impl Conditions<'_> {
     }
 
     fn stored_message(&self, kind: &str) -> String {
-        let stored = crate::objects::condition(&self.scene.set.value, kind);
+        let stored = condition(&self.scene.set.value, kind);
         stored.and_then(|condition| condition.get("message")?.as_str()).unwrap_or_default().to_owned()
     }
 

@@ -3,21 +3,21 @@
 use domain::{Cause, Phase};
 use serde_json::Value;
 
-use super::scene::phase;
+use super::read::phase;
+use super::report::NAMES_NOT_SERVED;
 use crate::objects::condition;
-use crate::pods::report::NAMES_NOT_SERVED;
 use crate::world::Object;
 
 /// What keeps a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Trouble {
-    pub(super) cause: Cause,
+pub(crate) struct Trouble {
+    pub(crate) cause: Cause,
     /// As whoever met it said; may be empty.
-    pub(super) words: String,
+    pub(crate) words: String,
 }
 
 /// What keeps `pod`; none where it is ready, or nothing is known.
-pub(super) fn of(pod: &Object) -> Option<Trouble> {
+pub(crate) fn of(pod: &Object) -> Option<Trouble> {
     let ready = condition(&pod.value, "Ready");
     let says = |field: &str| ready.and_then(|ready| ready.get(field)?.as_str()).unwrap_or_default();
     if says("status") == "True" {
