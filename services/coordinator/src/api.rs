@@ -12,7 +12,7 @@ mod watch;
 use std::sync::Arc;
 
 use api::manifest::Kind;
-use domain::Timestamp;
+use domain::{Switches, Timestamp};
 use prost_types::Struct;
 use serde_json::Value;
 use service_kit::Context;
@@ -40,6 +40,8 @@ const TRIES_MAX: u32 = 16;
 pub(crate) struct Front {
     pub(crate) world: Arc<World>,
     pub(crate) context: Context,
+    /// Which rules are better than those of Kubernetes.
+    pub(crate) switches: Switches,
 }
 
 /// What to delete, and how.
@@ -63,10 +65,10 @@ impl Front {
     /// Requests the deletion of one object. Returns it as it is afterwards, or as it last was.
     async fn delete(&self, key: Key, deletion: Deletion) -> Result<Arc<Object>, Status> {
         let cascade = Cascade::parse(&deletion.cascade).ok_or_else(|| {
-            let message = format!("cascade: {:?} is none of ordered, background, orphan", deletion.cascade);
+            let message = format!("cascade: {:?} is none of ordered, background, foreground, orphan", deletion.cascade);
             invalid_argument("INVALID_CASCADE", &message)
         })?;
-        if !key.kind.writable() {
+        if !key.kind.writable() && key.kind != Kind::ControllerRevision {
             let message = format!("{} objects are written by the system and cannot be deleted", key.kind);
             return Err(invalid_argument("UNKNOWN_KIND", &message));
         }
@@ -109,6 +111,12 @@ impl Front {
                 if value != object.value {
                     transaction.update(object, value);
                 }
+            }
+            Kind::ControllerRevision => {
+                if self.switches.protect_revisions {
+                    deletion::unused_revision(&self.world, object, &mut transaction)?;
+                }
+                transaction.delete(object);
             }
             _ => collect::delete(&mut transaction, object, self.now()),
         }

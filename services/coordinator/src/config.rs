@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use domain::Profile;
 use service_kit::{ServerConfig, Target, Token};
 
 /// Domain of names where nobody says otherwise.
@@ -28,4 +29,6 @@ pub struct Config {
     pub cluster_domain: String,
     /// Where identity-dns answers DNS, host:port; told to machines and people.
     pub dns_address: String,
+    /// Whether sets behave as in Kubernetes, defect for defect, or as well as they can.
+    pub profile: Profile,
 }

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use api::manifest::Kind;
 use domain::safety::Plans;
 use domain::{
-    DecisionRecord, Intent, OrdinalPlan, OrdinalRequest, PodIdentity, Timestamp, UpdatePlan, Wait, WaitReason,
+    DecisionRecord, Intent, OrdinalPlan, OrdinalRequest, PodIdentity, Switches, Timestamp, UpdatePlan, Wait, WaitReason,
 };
 use serde_json::Value;
 use service_kit::Context;
@@ -42,6 +42,7 @@ use crate::world::{Change, Key, World};
 pub(crate) struct Sets {
     world: Arc<World>,
     planners: Planners,
+    switches: Switches,
     context: Context,
     recorder: Recorder,
     /// Whether every pod is to stop because the machine goes down.
@@ -73,10 +74,11 @@ impl Decision {
 }
 
 impl Sets {
-    pub(crate) fn new(world: Arc<World>, planners: Planners, context: Context) -> Self {
+    pub(crate) fn new(world: Arc<World>, planners: Planners, switches: Switches, context: Context) -> Self {
         Self {
             world,
             planners,
+            switches,
             context,
             recorder: Recorder::default(),
             draining: AtomicBool::new(false),
@@ -93,7 +95,8 @@ impl Sets {
     async fn try_pass(&self, key: &Key) -> Result<Outcome, String> {
         let now = self.context.clock.now();
         let draining = self.draining.load(Ordering::SeqCst);
-        let taken = tracing::debug_span!("snapshot").in_scope(|| Scene::take(&self.world, key, draining, now));
+        let take = || Scene::take(&self.world, key, draining, self.switches, now);
+        let taken = tracing::debug_span!("snapshot").in_scope(take);
         let Some(scene) = taken.map_err(|error| error.to_string())? else {
             return Ok(Outcome::Settled);
         };

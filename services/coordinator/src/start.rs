@@ -61,6 +61,7 @@ pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
         let found = services.iter().find(|(service, ..)| *service == name);
         found.map(|(_, _, channel)| channel.clone()).expect("every service is listed")
     };
+    let switches = config.profile.switches();
     let planners = Planners {
         ordinal_scheduler: channel("ordinal-scheduler"),
         update_planner: channel("update-planner"),
@@ -68,7 +69,7 @@ pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
         identity_dns: channel("identity-dns"),
     };
     let names = Names::start(world.clone(), channel("identity-dns"), epoch, context.clone(), &mut tasks);
-    let sets = Arc::new(Sets::new(world.clone(), planners, context.clone()));
+    let sets = Arc::new(Sets::new(world.clone(), planners, switches, context.clone()));
     let volumes = Arc::new(Volumes::new(world.clone(), channel("volume-claim"), epoch, context.clone()));
     let placement = Arc::new(Placement { world: world.clone(), context: context.clone(), unplaced: Mutex::default() });
     let collector = Arc::new(collect::Collector { world: world.clone(), context: context.clone() });
@@ -78,7 +79,7 @@ pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
     tasks.spawn(driver::run(collector, world.clone(), context.clone()));
 
     let machines = Machines::new(world.clone(), config.token.clone());
-    let front = Front { world: world.clone(), context: context.clone() };
+    let front = Front { world: world.clone(), context: context.clone(), switches };
     let supervised = world.clone();
     let nodes = Nodes {
         world: world.clone(),
@@ -95,6 +96,7 @@ pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
         epoch,
         cluster_domain: config.cluster_domain.clone(),
         dns_address: config.dns_address.clone(),
+        profile: config.profile,
     };
     let server = Server::new(NAME)
         .add(sized_server!(ObjectServiceServer::new(front.clone())))

@@ -14,7 +14,7 @@ pub(crate) use self::objects::{
     RolloutStatusArgs, ScaleArgs,
 };
 pub(crate) use self::port_forward::{LocalPort, PortForwardArgs, PortPair};
-pub(crate) use self::serve::{PeerArgs, ServeArgs, Service, TelemetryArgs, Tier};
+pub(crate) use self::serve::{PeerArgs, ProfileArg, ServeArgs, Service, TelemetryArgs, Tier};
 
 /// Everything that was typed.
 #[derive(Debug, Parser)]
@@ -118,6 +118,9 @@ pub(crate) struct UpArgs {
     /// Domain of the names
     #[arg(long, env = "SETKEEPER_CLUSTER_DOMAIN", default_value = "cluster.local", value_name = "DOMAIN")]
     pub(crate) cluster_domain: String,
+    /// How sets behave where Kubernetes has defects
+    #[arg(long, env = "SETKEEPER_PROFILE", value_enum, default_value_t = ProfileArg::Setkeeper)]
+    pub(crate) profile: ProfileArg,
     /// Logs and traces.
     #[command(flatten)]
     pub(crate) telemetry: TelemetryArgs,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 
+use domain::Profile;
 use service_kit::telemetry::{self, Guard, Options};
 use service_kit::{Context, Error, Running, ServerConfig, Target, Token};
 
@@ -21,6 +22,7 @@ pub(crate) struct Setup {
     pub(crate) peers: PeerArgs,
     pub(crate) token: Option<Token>,
     pub(crate) cluster_domain: String,
+    pub(crate) profile: Profile,
     pub(crate) dns_listen: SocketAddr,
     /// Where machines and people ask for names.
     pub(crate) dns_address: String,
@@ -98,6 +100,7 @@ impl Setup {
             token: self.token.clone(),
             cluster_domain: self.cluster_domain.clone(),
             dns_address: self.dns_address.clone(),
+            profile: self.profile,
         }
     }
 }

@@ -28,6 +28,7 @@ pub(crate) async fn serve(global: &Global, args: &ServeArgs) -> Outcome {
         peers: args.peers.clone(),
         token: token.clone(),
         cluster_domain: args.cluster_domain.clone(),
+        profile: args.profile.into(),
         dns_listen: args.dns_listen,
         dns_address: args.dns_address.clone().unwrap_or_default(),
         volumes: args.volumes_dir.clone().unwrap_or_else(|| data.volumes()),

@@ -109,6 +109,7 @@ fn setup(args: &UpArgs, data: DataDir, token: Token) -> Setup {
         },
         token: Some(token),
         cluster_domain: args.cluster_domain.clone(),
+        profile: args.profile.into(),
         dns_listen: args.dns_listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
         dns_address: String::new(),
         volumes: data.volumes(),

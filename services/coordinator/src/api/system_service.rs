@@ -8,6 +8,7 @@ use api::proto::coordinator::v1::system_service_server::SystemService;
 use api::proto::coordinator::v1::{DrainRequest, DrainResponse, GetSystemRequest, GetSystemResponse, ServiceState};
 use api::proto::pod_runtime::v1::StopAllRequest;
 use api::proto::pod_runtime::v1::pod_runtime_service_client::PodRuntimeServiceClient;
+use domain::Profile;
 use service_kit::{Channel, Target};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
@@ -42,6 +43,7 @@ pub(crate) struct System {
     pub(crate) epoch: u64,
     pub(crate) cluster_domain: String,
     pub(crate) dns_address: String,
+    pub(crate) profile: Profile,
 }
 
 #[tonic::async_trait]
@@ -58,6 +60,7 @@ impl SystemService for System {
             epoch: self.epoch,
             cluster_domain: self.cluster_domain.clone(),
             dns_address: self.dns_address.clone(),
+            profile: self.profile.to_string(),
             nodes: world.list(Kind::Node, None).iter().map(|node| visible(node)).collect(),
             services: futures::future::join_all(states).await,
         }))

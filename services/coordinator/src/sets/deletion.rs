@@ -5,10 +5,17 @@ use std::sync::Arc;
 use api::manifest::Kind;
 use domain::Timestamp;
 use serde_json::{Value, json};
+use service_kit::status::StatusBuilder;
+use tonic::{Code, Status};
 
-use super::scene::{ORDERED_DELETION, Scene};
+use super::scene::{ORDERED_DELETION, REVISION_LABEL, Scene};
+use crate::error::SERVICE;
 use crate::objects::{object_mut, time_text};
+use crate::pods::lifecycle;
 use crate::world::{Object, Transaction, World};
+
+/// Finalizer of a set that goes after its pods, which stop in no order; as in Kubernetes.
+const FOREGROUND_DELETION: &str = "foregroundDeletion";
 
 /// What becomes of the pods of a set that is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +24,8 @@ pub(crate) enum Cascade {
     Ordered,
     /// The set goes at once; its pods are collected in no order.
     Background,
+    /// They are all asked to stop at once; the set goes after the last.
+    Foreground,
     /// They go on without it.
     Orphan,
 }
@@ -25,8 +34,9 @@ impl Cascade {
     /// Reads an option of a request; empty means ordered.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         match text {
-            "" | "ordered" | "foreground" => Some(Self::Ordered),
+            "" | "ordered" => Some(Self::Ordered),
             "background" => Some(Self::Background),
+            "foreground" => Some(Self::Foreground),
             "orphan" => Some(Self::Orphan),
             _ => None,
         }
@@ -37,13 +47,12 @@ impl Cascade {
 pub(crate) fn request(world: &World, set: &Object, cascade: Cascade, now: Timestamp) -> Transaction {
     let mut transaction = Transaction::default();
     match cascade {
-        Cascade::Ordered if set.deleting() => {}
-        Cascade::Ordered => {
-            let mut value = set.value.clone();
-            let metadata = object_mut(&mut value, "metadata");
-            metadata.insert("deletionTimestamp".into(), time_text(now).into());
-            metadata.insert("finalizers".into(), json!([ORDERED_DELETION]));
-            transaction.update(set, value);
+        Cascade::Ordered => mark(set, ORDERED_DELETION, now, &mut transaction),
+        Cascade::Foreground => {
+            mark(set, FOREGROUND_DELETION, now, &mut transaction);
+            for pod in owned(world, set).iter().filter(|object| object.kind() == Kind::Pod) {
+                lifecycle::delete(&mut transaction, pod, None, now);
+            }
         }
         Cascade::Background => transaction.delete(set),
         Cascade::Orphan => {
@@ -54,6 +63,49 @@ pub(crate) fn request(world: &World, set: &Object, cascade: Cascade, now: Timest
         }
     }
     transaction
+}
+
+/// Keeps a set that goes until its pods have stopped. From then on none of them is replaced.
+fn mark(set: &Object, finalizer: &str, now: Timestamp, transaction: &mut Transaction) {
+    if set.deleting() {
+        return;
+    }
+    let mut value = set.value.clone();
+    let metadata = object_mut(&mut value, "metadata");
+    metadata.insert("deletionTimestamp".into(), time_text(now).into());
+    metadata.insert("finalizers".into(), json!([finalizer]));
+    transaction.update(set, value);
+}
+
+/// Makes sure that no set needs a revision that somebody wants to delete (StatefulSet rules, section 5.3), now and when
+/// the transaction is committed.
+///
+/// # Errors
+/// `REVISION_IN_USE`, with who uses it and what to do instead.
+pub(crate) fn unused_revision(world: &World, revision: &Object, transaction: &mut Transaction) -> Result<(), Status> {
+    let name = revision.key.name.as_str();
+    let sets = world.list(Kind::StatefulSet, Some(&revision.key.namespace));
+    let Some(set) = sets.iter().find(|set| revision.controller_uid() == Some(set.uid().0.as_str())) else {
+        return Ok(());
+    };
+    transaction.unchanged(set);
+    let carried = |object: &Arc<Object>| object.kind() == Kind::Pod && object.label(REVISION_LABEL) == Some(name);
+    let pod = owned(world, set).into_iter().find(carried);
+    let user = if set.text("/status/currentRevision") == name {
+        format!("it is the current revision of statefulset {:?}", set.key.name)
+    } else if set.text("/status/updateRevision") == name {
+        format!("it is the update revision of statefulset {:?}", set.key.name)
+    } else if let Some(pod) = pod {
+        format!("pod {:?} runs it", pod.key.name)
+    } else {
+        return Ok(());
+    };
+    let message = format!(
+        "controllerrevision {name:?} cannot be deleted: {user}; roll the set out to another revision first, or leave old \
+         revisions to spec.revisionHistoryLimit"
+    );
+    let status = StatusBuilder::new(SERVICE, Code::FailedPrecondition, "REVISION_IN_USE", message.clone());
+    Err(status.precondition("REVISION", name, message).build())
 }
 
 /// Removes a set whose pods are gone, with its revisions. Claims are left to their owner references.

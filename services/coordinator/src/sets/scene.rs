@@ -50,18 +50,31 @@ pub(crate) struct InvalidSet {
 
 impl Scene {
     /// Looks at a set; none if it does not exist.
-    pub(crate) fn take(world: &World, key: &Key, draining: bool, now: Timestamp) -> Result<Option<Self>, InvalidSet> {
+    pub(crate) fn take(
+        world: &World,
+        key: &Key,
+        draining: bool,
+        switches: Switches,
+        now: Timestamp,
+    ) -> Result<Option<Self>, InvalidSet> {
         world.view(|view| {
             let Some(set) = view.get(key) else { return Ok(None) };
             let spec = manifest::set_spec(&set.value).map_err(|why| InvalidSet {
                 key: key.clone(),
                 why: why.first().map(ToString::to_string).unwrap_or_default(),
             })?;
-            Ok(Some(Self::of(view, set, spec, draining, now)))
+            Ok(Some(Self::of(view, set, spec, draining, switches, now)))
         })
     }
 
-    fn of(view: &View<'_>, set: Arc<Object>, spec: SetSpec, draining: bool, now: Timestamp) -> Self {
+    fn of(
+        view: &View<'_>,
+        set: Arc<Object>,
+        spec: SetSpec,
+        draining: bool,
+        switches: Switches,
+        now: Timestamp,
+    ) -> Self {
         let owned = view.owned_by(&set.uid().0);
         let controlled = owned.into_iter().filter(|object| object.controller_uid() == Some(set.uid().0.as_str()));
         let selector = set.value.pointer("/spec/selector").and_then(|value| Selector::from_label_selector(value).ok());
@@ -91,7 +104,7 @@ impl Scene {
             failures: stored::failures(&set.value),
             formed: stored::formed(&set.value),
             cold_start: stored::holds(&set.value, stored::COLD_START),
-            switches: Switches::SETKEEPER,
+            switches,
             spec,
             now,
         };

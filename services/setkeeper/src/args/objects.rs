@@ -94,8 +94,10 @@ pub(crate) struct DescribeArgs {
 pub(crate) enum Cascade {
     /// They stop one by one, the highest ordinal first
     Ordered,
-    /// They stop all at once
+    /// The set goes at once, its pods stop all at once
     Background,
+    /// Its pods stop all at once, the set goes after the last
+    Foreground,
     /// They stay
     Orphan,
 }
@@ -107,6 +109,7 @@ impl Cascade {
         match self {
             Self::Ordered => "ordered",
             Self::Background => "background",
+            Self::Foreground => "foreground",
             Self::Orphan => "orphan",
         }
     }

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use domain::Profile;
 use service_kit::Target;
 use service_kit::telemetry::LogFormat;
 
@@ -39,6 +40,9 @@ pub(crate) struct ServeArgs {
     /// Domain of the names
     #[arg(long, env = "SETKEEPER_CLUSTER_DOMAIN", default_value = "cluster.local", value_name = "DOMAIN")]
     pub(crate) cluster_domain: String,
+    /// How sets behave where Kubernetes has defects, for the coordinator
+    #[arg(long, env = "SETKEEPER_PROFILE", value_enum, default_value_t = ProfileArg::Setkeeper)]
+    pub(crate) profile: ProfileArg,
     /// Directory of the volumes, for volume-claim [default: `volumes` in the data directory]
     #[arg(long, env = "SETKEEPER_VOLUMES_DIR", value_name = "DIR")]
     pub(crate) volumes_dir: Option<PathBuf>,
@@ -172,4 +176,22 @@ pub(crate) enum Tier {
     Namespaced,
     /// Plain processes, each with an address of its own
     Process,
+}
+
+/// How sets behave where Kubernetes has defects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProfileArg {
+    /// As well as they can: broken pods are replaced, rollouts tell what holds them up
+    Setkeeper,
+    /// As Kubernetes 1.37 does, known defects included
+    Kubernetes,
+}
+
+impl From<ProfileArg> for Profile {
+    fn from(profile: ProfileArg) -> Self {
+        match profile {
+            ProfileArg::Setkeeper => Self::Setkeeper,
+            ProfileArg::Kubernetes => Self::Kubernetes,
+        }
+    }
 }

@@ -16,6 +16,7 @@ pub(crate) async fn version(client: &Client, out: &mut impl Write) -> Outcome {
     out.flush()?;
     let system = client.system().get_system(GetSystemRequest {}).await.explained(client)?.into_inner();
     writeln!(out, "{:<20}{}", "Server Version:", system.version)?;
+    writeln!(out, "{:<20}{}", "Profile:", system.profile)?;
     writeln!(out, "{:<20}{} at revision {}, start {}", "Store:", system.store_id, system.revision, system.epoch)?;
     writeln!(out, "{:<20}{} at {}", "DNS:", system.cluster_domain, system.dns_address)?;
     for service in system.services {

@@ -42,6 +42,7 @@ impl Plane {
             token: None,
             cluster_domain: coordinator::CLUSTER_DOMAIN_DEFAULT.to_owned(),
             dns_address: "127.0.0.1:7753".to_owned(),
+            profile: domain::Profile::default(),
         };
         let target = note(&mut running, coordinator::start(config, context.clone()).await?)?;
         Ok(Self { context, running, channel: connect(&target, None) })

@@ -1,11 +1,13 @@
 //! The end of sets, claims and namespaces; and what comes after under the same name.
 
 use api::proto::coordinator::v1::ApplyRequest;
+use domain::Profile;
 use serde_json::{Value, json};
 use support::until;
+use tonic::Code;
 
 use crate::plane::text;
-use crate::{Machine, Plane, set, with_claims};
+use crate::{Machine, Plane, reason, set, with_claims};
 
 async fn gone(plane: &Plane, kind: &str, name: &str) {
     until(&format!("{kind} {name} is gone"), || async {
@@ -36,15 +38,144 @@ async fn by_default_pods_stop_in_order_before_the_set_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_the_background_the_set_goes_at_once_and_its_pods_follow() {
+async fn s_149_in_the_background_the_set_goes_at_once_and_its_pods_follow() {
+    for (when_deleted, claims_left) in [("Delete", 0), ("Retain", 2)] {
+        let plane = Plane::start().await;
+        let machine = Machine::eager(&plane).await;
+        machine.eagerness(true, false);
+        let mut more = with_claims();
+        more["persistentVolumeClaimRetentionPolicy"] = json!({ "whenDeleted": when_deleted });
+        plane.apply(&[set("web", 2, more)]).await;
+        plane.complete("web", 2).await;
+        plane.delete("sts", "web", "background").await.unwrap();
+        assert_eq!(plane.get("sts", "web").await, None);
+        for name in ["web-0", "web-1"] {
+            machine.must_stop(name).await;
+        }
+        assert_eq!(plane.list("pvc").await.len(), 2, "claims go after their pods");
+        for name in ["web-0", "web-1"] {
+            machine.stop(name).await;
+        }
+        plane.has_pods(&[]).await;
+        until("claims and revisions are collected", || async {
+            let left = (plane.list("pvc").await.len(), plane.list("controllerrevisions").await.len());
+            if left == (claims_left, 0) { Ok(()) } else { Err(format!("{left:?}")) }
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s_150_in_the_foreground_pods_stop_at_once_and_none_is_replaced() {
+    let plane = Plane::start().await;
+    let machine = Machine::eager(&plane).await;
+    machine.eagerness(true, false);
+    plane.apply(&[set("web", 3, json!({}))]).await;
+    plane.complete("web", 3).await;
+    plane.delete("sts", "web", "foreground").await.unwrap();
+    for name in ["web-0", "web-1", "web-2"] {
+        machine.must_stop(name).await;
+    }
+    machine.stop("web-1").await;
+    plane.scale("web", 5).await;
+    until("the status follows", || async {
+        let set = plane.get("sts", "web").await.ok_or("it is not there")?;
+        // Pods that stop are of no revision that counts.
+        let counted = |count: &str| set["status"][count] == 2;
+        let all = ["replicas", "readyReplicas", "availableReplicas"].into_iter().all(counted);
+        if all { Ok(()) } else { Err(set["status"].to_string()) }
+    })
+    .await;
+    plane.has_pods(&["web-0", "web-2"]).await;
+    assert!(plane.get("sts", "web").await.unwrap().pointer("/metadata/deletionTimestamp").is_some());
+    machine.stop("web-0").await;
+    machine.stop("web-2").await;
+    gone(&plane, "sts", "web").await;
+    assert_eq!(machine.ran().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s_151_orphans_of_every_kind_lose_their_owner_and_stay() {
+    let plane = Plane::start().await;
+    let machine = Machine::eager(&plane).await;
+    let mut more = with_claims();
+    more["persistentVolumeClaimRetentionPolicy"] = json!({ "whenDeleted": "Delete" });
+    plane.apply(&[set("web", 2, more)]).await;
+    plane.complete("web", 2).await;
+    plane.delete("sts", "web", "orphan").await.unwrap();
+    assert_eq!(plane.get("sts", "web").await, None);
+    for (kind, count) in [("pods", 2), ("pvc", 2), ("controllerrevisions", 1)] {
+        let left = plane.list(kind).await;
+        assert_eq!(left.len(), count, "{kind}");
+        for object in left {
+            assert!(object.pointer("/metadata/ownerReferences").is_none(), "{object}");
+            assert!(object.pointer("/metadata/deletionTimestamp").is_none(), "{object}");
+        }
+    }
+    assert!(machine.stopped().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s_152_scaled_to_nothing_pods_stop_in_order() {
     let plane = Plane::start().await;
     let machine = Machine::eager(&plane).await;
     plane.apply(&[set("web", 3, json!({}))]).await;
     plane.complete("web", 3).await;
+    plane.scale("web", 0).await;
+    plane.complete("web", 0).await;
     plane.delete("sts", "web", "background").await.unwrap();
-    assert_eq!(plane.get("sts", "web").await, None);
-    plane.has_pods(&[]).await;
-    assert_eq!(machine.stopped().len(), 3);
+    assert_eq!(machine.stopped(), ["web-2", "web-1", "web-0"]);
+    gone(&plane, "sts", "web").await;
+}
+
+/// Rolls a second template out to the pods from ordinal 1 on, and returns the revision of ordinal 0.
+async fn half_updated(plane: &Plane) -> String {
+    let strategy = json!({ "updateStrategy": { "rollingUpdate": { "partition": 1 } } });
+    plane.apply(&[set("web", 2, strategy.clone())]).await;
+    plane.complete("web", 2).await;
+    let old = plane.list("controllerrevisions").await.remove(0);
+    let mut web = set("web", 2, strategy);
+    web["spec"]["template"]["spec"]["containers"][0]["image"] = "busybox:2".into();
+    plane.apply(&[web]).await;
+    until("web-1 is updated", || async {
+        let set = plane.get("sts", "web").await.ok_or("it is not there")?;
+        let status = &set["status"];
+        let done = status["updatedReplicas"] == 1 && status["readyReplicas"] == 2;
+        if done { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
+    text(&old, "/metadata/name").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s_117_a_revision_in_use_is_protected_unless_kubernetes_is_wanted() {
+    let plane = Plane::start().await;
+    let _machine = Machine::eager(&plane).await;
+    let old = half_updated(&plane).await;
+    for revision in plane.list("controllerrevisions").await {
+        let name = text(&revision, "/metadata/name");
+        let refused = plane.delete("controllerrevision", name, "").await.unwrap_err();
+        assert_eq!((refused.code(), reason(&refused).as_str()), (Code::FailedPrecondition, "REVISION_IN_USE"));
+        assert!(refused.message().contains("roll the set out to another revision first"), "{refused}");
+    }
+    plane.apply(&[set("web", 2, json!({}))]).await;
+    plane.complete("web", 2).await;
+    let unused = plane.list("controllerrevisions").await;
+    let unused = unused.iter().map(|revision| text(revision, "/metadata/name")).find(|name| *name != old);
+    plane.delete("controllerrevision", unused.unwrap(), "").await.unwrap();
+
+    let plane = Plane::start_as(Profile::Kubernetes).await;
+    assert_eq!(plane.system().await.profile, "kubernetes");
+    let _machine = Machine::eager(&plane).await;
+    let old = half_updated(&plane).await;
+    plane.delete("controllerrevision", &old, "").await.unwrap();
+    plane.delete("pod", "web-0", "").await.unwrap();
+    until("the partition no longer protects", || async {
+        let pod = plane.get("pod", "web-0").await.ok_or("it is not there")?;
+        let revision = text(&pod, "/metadata/labels/controller-revision-hash").to_owned();
+        if revision == old { Err(revision) } else { Ok(()) }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

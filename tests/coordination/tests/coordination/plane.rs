@@ -11,6 +11,7 @@ use api::proto::coordinator::v1::{
     ApplyRequest, ApplyResponse, DeleteRequest, GetRequest, GetSystemRequest, GetSystemResponse, ListRequest,
     ScaleStatefulSetRequest,
 };
+use domain::Profile;
 use serde_json::{Value, json};
 use service_kit::{CancellationToken, Channel, Context, Error, ServerConfig, Target, connect};
 use support::until;
@@ -33,14 +34,20 @@ pub(crate) struct Plane {
     services: HashMap<&'static str, Service>,
     dns: Option<SocketAddr>,
     channel: Channel,
+    profile: Profile,
 }
 
 impl Plane {
     /// Starts every service and returns when the API answers.
     pub(crate) async fn start() -> Self {
+        Self::start_as(Profile::Setkeeper).await
+    }
+
+    /// The same with a profile.
+    pub(crate) async fn start_as(profile: Profile) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let channel = connect(&Target::Unix(directory.path().join("coordinator.sock")), None);
-        let mut plane = Self { directory, services: HashMap::new(), dns: None, channel };
+        let mut plane = Self { directory, services: HashMap::new(), dns: None, channel, profile };
         for name in PLANNERS {
             plane.begin(name).await;
         }
@@ -100,6 +107,7 @@ impl Plane {
             token: None,
             cluster_domain: coordinator::CLUSTER_DOMAIN_DEFAULT.to_owned(),
             dns_address: "127.0.0.1:7753".to_owned(),
+            profile: self.profile,
         }
     }
 
