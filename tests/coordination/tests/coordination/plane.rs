@@ -211,7 +211,11 @@ impl Plane {
             let done = status["readyReplicas"] == replicas
                 && status["replicas"] == replicas
                 && status["observedGeneration"] == set["metadata"]["generation"]
-                && condition(&set, "Progressing").is_some_and(|condition| condition["reason"] == "Complete");
+                && match condition(&set, "Progressing") {
+                    Some(condition) => condition["reason"] == "Complete",
+                    // As in Kubernetes, where a set has no conditions.
+                    None => status["currentRevision"] == status["updateRevision"],
+                };
             if done { Ok(()) } else { Err(status.to_string()) }
         })
         .await;
