@@ -12,13 +12,15 @@ use std::fmt;
 
 use domain::Switches;
 
-pub use claims::{ClaimView, s9_claim_is_deleted_for_a_reason, s10_claims_are_there, s22_only_our_own};
-pub use creation::{s1_at_most_one, s3_predecessors_are_available, s6_revision_follows_the_partition};
+pub use claims::{ClaimState, ClaimView, s9_claim_is_deleted_for_a_reason, s10_claims_are_there, s22_only_our_own};
+pub use creation::{
+    s1_at_most_one, s2_canonical_identity, s3_predecessors_are_available, s6_revision_follows_the_partition,
+};
 pub use deletion::{
     Cause, s4_scale_down_in_order, s5_update_in_order, s7_on_delete_updates_nobody, s8_within_the_budget,
     s13_only_the_observed_pod,
 };
-pub use status::{Counted, s20_live_revisions_stay, s21_counts_fit, s21_promotion_is_earned};
+pub use status::{Counted, s20_live_revisions_stay, s21_counts_are_observed, s21_counts_fit, s21_promotion_is_earned};
 
 /// The most ordinals that a view holds.
 pub const ORDINALS_MAX: usize = 12;
@@ -180,5 +182,6 @@ pub fn deletion(view: &View, ordinal: usize, cause: Cause) -> Result<(), Violati
 /// The first that is broken.
 pub fn status(view: &View, computed: &Counted, before: &Counted) -> Result<(), Violation> {
     s21_counts_fit(computed)?;
+    s21_counts_are_observed(view, computed)?;
     s21_promotion_is_earned(view, computed, before)
 }

@@ -64,6 +64,6 @@ impl Config {
     /// With this bug.
     #[must_use]
     pub fn with(self, mutant: Mutant) -> Self {
-        Self { switches: mutant.switches(self.switches), mutant: Some(mutant), ..self }
+        Self { mutant: Some(mutant), ..self }
     }
 }

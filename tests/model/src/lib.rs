@@ -1,8 +1,13 @@
 //! Proof by trying everything.
 //!
-//! [`exhaustive`] visits **every** state that a set of three ordinals can get into when people edit it, pods break, plans
-//! are lost and coordinators lag, and heals the set from each of them, with the real planners of the product. [`mutant`]
-//! puts bugs in, to show that they are found.
+//! Two ways to look for a wrong decision, with the real planners of the product:
+//!
+//! - [`exhaustive`] visits **every** state that a set of three ordinals can get into when people edit it, pods break,
+//!   plans are lost and coordinators lag, and heals the set from each of them;
+//! - [`matrix`] lets anything happen to every kind of set ([`cluster`]), claims included, while the n-th call fails.
+//!
+//! [`mutant`] shows that this finds something: historical bugs of systems like this one can be put in, and [`caught`]
+//! says by what each is found.
 //!
 //! The rules are in [`checks`]: one function each, with its number (S1 to S22, L2, L3) in its name.
 //!
@@ -12,9 +17,13 @@
 //! cargo run --release -p model -- --ordinals 4
 //! ```
 
+pub mod caught;
 pub mod checks;
+pub mod cluster;
 pub mod exhaustive;
+pub mod matrix;
 pub mod mutant;
 pub mod planners;
+pub mod random;
 
 pub use mutant::Mutant;

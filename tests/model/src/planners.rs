@@ -1,6 +1,9 @@
-//! The real planners, asked as the coordinator asks them.
+//! The real planners, asked as the coordinator asks them, with a mutant between if there is to be one.
 
-use domain::{OrdinalPlan, OrdinalRequest, UpdatePlan, UpdateRequest};
+use domain::volume::{SetClaimsPlan, SetClaimsRequest};
+use domain::{OrdinalPlan, OrdinalRequest, SetSpec, UpdatePlan, UpdateRequest};
+
+use crate::Mutant;
 
 /// What both planners of pods answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,11 +14,53 @@ pub struct Answer {
     pub order: OrdinalPlan,
 }
 
-/// Asks the update planner, then the ordinal scheduler.
-#[must_use]
-pub fn ask(request: &UpdateRequest) -> Answer {
-    let update = update_planner::plan::plan(request);
-    let question = OrdinalRequest { snapshot: request.snapshot.clone(), targets: update.targets.clone() };
-    let order = ordinal_scheduler::plan::plan(&question);
-    Answer { update, order }
+/// The planners.
+#[derive(Debug, Clone, Copy)]
+pub struct Planners {
+    mutant: Option<Mutant>,
+}
+
+impl Planners {
+    /// The real ones, or with a bug.
+    #[must_use]
+    pub fn new(mutant: Option<Mutant>) -> Self {
+        Self { mutant }
+    }
+
+    /// Asks the update planner, then the ordinal scheduler.
+    #[must_use]
+    pub fn ask(&self, request: &UpdateRequest) -> Answer {
+        let mut seen = request.clone();
+        if let Some(mutant) = self.mutant {
+            mutant.distort_update_request(&mut seen);
+        }
+        let mut update = update_planner::plan::plan(&seen);
+        if self.mutant.is_some_and(Mutant::is_about_replacement) {
+            update = UpdatePlan { replace: update.replace, ..update_planner::plan::plan(request) };
+        }
+        let mut question = OrdinalRequest { snapshot: request.snapshot.clone(), targets: update.targets.clone() };
+        if let Some(mutant) = self.mutant {
+            mutant.distort_order_request(&mut question);
+        }
+        let order = ordinal_scheduler::plan::plan(&question);
+        let mut answer = Answer { update, order };
+        if let Some(mutant) = self.mutant {
+            mutant.distort_answer(request, &mut answer);
+        }
+        answer
+    }
+
+    /// Asks the volume planner about a set's claims.
+    #[must_use]
+    pub fn claims(&self, spec: &SetSpec, request: &SetClaimsRequest) -> SetClaimsPlan {
+        let mut seen = request.clone();
+        if let Some(mutant) = self.mutant {
+            mutant.distort_claims_request(spec, &mut seen);
+        }
+        let mut plan = volume_claim::plan_set::plan_set(&seen);
+        if let Some(mutant) = self.mutant {
+            mutant.distort_claims_plan(request, &mut plan);
+        }
+        plan
+    }
 }

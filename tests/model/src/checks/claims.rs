@@ -29,12 +29,23 @@ pub fn s9_claim_is_deleted_for_a_reason(claim: &ClaimView) -> Result<(), Violati
     })
 }
 
-/// S10: a pod is created only when its claim exists, is not going, and was made for this set.
-pub fn s10_claims_are_there(ordinal: usize, exists: bool, deleting: bool, foreign: bool) -> Result<(), Violation> {
-    let fit = exists && !deleting && !foreign;
-    hold("S10", fit, || {
-        format!("pod {ordinal} is created, its claim: exists {exists}, going {deleting}, of another set {foreign}")
-    })
+/// The claim of a pod that is about to be created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClaimState {
+    /// Whether it exists.
+    pub exists: bool,
+    /// Whether its deletion was requested.
+    pub deleting: bool,
+    /// Whether it was made for another set.
+    pub foreign: bool,
+    /// Whether all that own it are gone, so that it will be deleted.
+    pub orphaned: bool,
+}
+
+/// S10: a pod is created only when its claim exists, is not going and will not go, and was made for this set.
+pub fn s10_claims_are_there(ordinal: usize, claim: ClaimState) -> Result<(), Violation> {
+    let fit = claim.exists && !claim.deleting && !claim.foreign && !claim.orphaned;
+    hold("S10", fit, || format!("pod {ordinal} is created on {claim:?}"))
 }
 
 /// S22: no action of a set changes an object of another.

@@ -1,10 +1,20 @@
 //! S1, S3, S6: before a pod is created.
 
+use domain::{Ordinal, pod_name};
+
 use super::{View, Violation, hold};
 
 /// S1: at most one pod of an ordinal; its successor is created only when it is gone.
 pub fn s1_at_most_one(view: &View, ordinal: usize) -> Result<(), Violation> {
     hold("S1", view.pods[ordinal].is_none(), || format!("pod {ordinal} is created and exists"))
+}
+
+/// S2: whoever is taken for the pod of an ordinal has the name that the set gives it, and whoever has it is taken.
+pub fn s2_canonical_identity(set: &str, name: &str, taken_for: Option<Ordinal>) -> Result<(), Violation> {
+    let right = taken_for.is_none_or(|ordinal| pod_name(set, ordinal) == name);
+    hold("S2", right, || format!("{name} is taken for ordinal {taken_for:?}"))?;
+    let own = (0..100).map(Ordinal).find(|ordinal| pod_name(set, *ordinal) == name);
+    hold("S2", own.is_none() || own == taken_for, || format!("{name} is not taken for its ordinal"))
 }
 
 /// S3: in order, no pod is created before every lower one in range is available; save where a set that was

@@ -35,6 +35,14 @@ pub fn s21_counts_fit(status: &Counted) -> Result<(), Violation> {
     hold("S21", fits, || format!("the counts contradict each other: {status:?}"))
 }
 
+/// S21: pods and ready pods are those that there are. Kubernetes computes counts that its API refuses, and keeps the old.
+pub fn s21_counts_are_observed(view: &View, status: &Counted) -> Result<(), Violation> {
+    let pods = view.pods.iter().flatten();
+    let (all, ready) = (pods.clone().count() as u32, pods.filter(|pod| pod.ready).count() as u32);
+    let right = (status.replicas, status.ready) == (all, ready) || !view.switches.count_observed_pods;
+    hold("S21", right, || format!("there are {all} pods, {ready} ready, and the status says {status:?}"))
+}
+
 /// S21: the current revision changes only to the update revision, when every pod is at it and available; and not while
 /// a partition holds pods back that are only gone because the set was scaled to nothing.
 pub fn s21_promotion_is_earned(view: &View, status: &Counted, before: &Counted) -> Result<(), Violation> {

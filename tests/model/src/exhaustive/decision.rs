@@ -11,7 +11,7 @@ use domain::{
 
 use super::Config;
 use super::world::{FAILURES_MAX, Health, IMAGES, NONE, Pod, Status, World, letter};
-use crate::planners::{self, Answer};
+use crate::planners::{Answer, Planners};
 
 /// Revisions that nobody uses and that are kept: few, so that pruning happens.
 const HISTORY_LIMIT: i32 = 1;
@@ -85,6 +85,7 @@ impl fmt::Display for Write {
 #[derive(Debug)]
 pub struct Desk {
     config: Config,
+    planners: Planners,
     templates: [String; IMAGES.len()],
     names: [RevisionName; IMAGES.len()],
 }
@@ -96,14 +97,14 @@ impl Desk {
         let templates =
             IMAGES.map(|image| format!(r#"{{"spec":{{"template":{{"$patch":"replace","image":"{image}"}}}}}}"#));
         let names = std::array::from_fn(|image| revision_name("web", &templates[image], 0));
-        Self { config: config.clone(), templates, names }
+        Self { config: config.clone(), planners: Planners::new(config.mutant), templates, names }
     }
 
     /// What the planners answer, in their own words.
     #[must_use]
     pub fn ask(&self, world: &World) -> (UpdateRequest, Answer) {
         let request = self.request(world);
-        let answer = planners::ask(&request);
+        let answer = self.planners.ask(&request);
         (request, answer)
     }
 
