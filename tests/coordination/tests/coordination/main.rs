@@ -7,6 +7,7 @@ mod machine;
 mod names;
 mod order;
 mod plane;
+mod progress;
 mod quiet;
 mod records;
 mod watches;

@@ -8,7 +8,7 @@ use crate::plane::{condition, service, text};
 use crate::{Machine, Plane, reason, set};
 
 /// How many addresses DNS answers for a name of namespace default.
-async fn addresses(plane: &Plane, name: &str) -> u16 {
+pub(crate) async fn addresses(plane: &Plane, name: &str) -> u16 {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let mut query = vec![0x12, 0x34, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in format!("{name}.default.svc.cluster.local").split('.') {

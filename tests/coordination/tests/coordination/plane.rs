@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use api::proto::coordinator::v1::object_service_client::ObjectServiceClient;
 use api::proto::coordinator::v1::stateful_set_service_client::StatefulSetServiceClient;
@@ -12,7 +15,9 @@ use api::proto::coordinator::v1::{
     ScaleStatefulSetRequest,
 };
 use domain::Profile;
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
+use service_kit::clock::{Clock, SystemClock};
 use service_kit::{CancellationToken, Channel, Context, Error, ServerConfig, Target, connect};
 use support::until;
 use tempfile::TempDir;
@@ -22,6 +27,35 @@ use tonic_types::StatusExt as _;
 
 /// The services that the coordinator calls.
 pub(crate) const PLANNERS: [&str; 4] = ["ordinal-scheduler", "update-planner", "volume-claim", "identity-dns"];
+
+/// The clock of the machine, set forward as far as a test says.
+#[derive(Default)]
+pub(crate) struct Shifted(AtomicU64);
+
+impl Shifted {
+    /// Sets it forward. Who sleeps is not woken: something must happen for anybody to look at it.
+    pub(crate) fn forward(&self, by: Duration) {
+        self.0.fetch_add(u64::try_from(by.as_millis()).expect("a short time"), Ordering::SeqCst);
+    }
+
+    fn shift(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+impl Clock for Shifted {
+    fn now(&self) -> domain::Timestamp {
+        SystemClock.now().plus(self.shift())
+    }
+
+    fn monotonic(&self) -> Duration {
+        SystemClock.monotonic() + self.shift()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        SystemClock.sleep(duration)
+    }
+}
 
 struct Service {
     end: CancellationToken,
@@ -35,6 +69,7 @@ pub(crate) struct Plane {
     dns: Option<SocketAddr>,
     channel: Channel,
     profile: Profile,
+    clock: Arc<Shifted>,
 }
 
 impl Plane {
@@ -47,7 +82,8 @@ impl Plane {
     pub(crate) async fn start_as(profile: Profile) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let channel = connect(&Target::Unix(directory.path().join("coordinator.sock")), None);
-        let mut plane = Self { directory, services: HashMap::new(), dns: None, channel, profile };
+        let mut plane =
+            Self { directory, services: HashMap::new(), dns: None, channel, profile, clock: Arc::default() };
         for name in PLANNERS {
             plane.begin(name).await;
         }
@@ -67,7 +103,7 @@ impl Plane {
     }
 
     async fn try_begin(&self, name: &'static str) -> Result<(Service, Option<SocketAddr>), Error> {
-        let context = Context::default();
+        let context = Context { clock: self.clock.clone(), ..Context::default() };
         let server = ServerConfig { unix_socket: Some(self.socket(name)), ..ServerConfig::default() };
         let end = context.shutdown.clone();
         let mut dns = None;
@@ -122,6 +158,11 @@ impl Plane {
 
     pub(crate) fn socket(&self, name: &str) -> PathBuf {
         self.directory.path().join(format!("{name}.sock"))
+    }
+
+    /// The clock of every service.
+    pub(crate) fn clock(&self) -> &Shifted {
+        &self.clock
     }
 
     pub(crate) fn channel(&self) -> Channel {

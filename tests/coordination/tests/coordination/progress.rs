@@ -1,0 +1,84 @@
+//! What a set says of its progress, and how it starts again after a total outage.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::until;
+
+use crate::names::addresses;
+use crate::plane::{condition, service, text};
+use crate::{Machine, Plane, set};
+
+/// A set of our own group.
+fn own(replicas: u32, more: Value) -> Value {
+    let mut set = set("web", replicas, more);
+    set["apiVersion"] = "setkeeper.dev/v1".into();
+    set
+}
+
+/// Returns the set once a condition has this status and reason.
+async fn has_condition(plane: &Plane, kind: &str, status: &str, reason: &str) -> Value {
+    until(&format!("{kind} is {status} for {reason}"), || async {
+        let set = plane.get("sts", "web").await.ok_or("it is not there")?;
+        let found = condition(&set, kind).is_some_and(|it| it["status"] == status && text(it, "/reason") == reason);
+        if found { Ok(set) } else { Err(set["status"].to_string()) }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_total_outage_members_find_each_other_before_they_are_ready() {
+    let plane = Plane::start().await;
+    let machine = Machine::eager(&plane).await;
+    plane.apply(&[set("web", 2, json!({})), service("web")]).await;
+    plane.complete("web", 2).await;
+    machine.eagerness(false, false);
+    for name in ["web-0", "web-1"] {
+        machine.report(name, "Running", false).await.unwrap();
+    }
+    plane.waits_for("web", "pod 0 to become ready").await;
+    until("no name leads to them", || async {
+        let found = addresses(&plane, "web-1.web").await;
+        if found == 0 { Ok(()) } else { Err(format!("{found} addresses")) }
+    })
+    .await;
+    // Both live and wait for each other: neither would ever become ready.
+    plane.clock().forward(Duration::from_secs(31));
+    machine.report("web-0", "Unknown", false).await.unwrap();
+    let set = has_condition(&plane, "ColdStart", "True", "TotalOutage").await;
+    assert_eq!(set["status"]["readyReplicas"], 0);
+    until("their names are served", || async {
+        let found = addresses(&plane, "web-1.web").await;
+        if found == 1 { Ok(()) } else { Err(format!("{found} addresses")) }
+    })
+    .await;
+    machine.ready("web-1").await;
+    machine.ready("web-0").await;
+    plane.complete("web", 2).await;
+    has_condition(&plane, "ColdStart", "False", "").await;
+    let pods = plane.list("pods").await;
+    assert!(pods.iter().all(|pod| pod.pointer("/metadata/annotations").is_none()), "nothing is left of it: {pods:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rare_conditions_appear_when_they_are_first_true() {
+    let plane = Plane::start().await;
+    let _machine = Machine::eager(&plane).await;
+    plane.apply(&[set("web", 1, json!({}))]).await;
+    plane.complete("web", 1).await;
+    let set = plane.get("sts", "web").await.unwrap();
+    let kinds: Vec<&str> = set["status"]["conditions"].as_array().unwrap().iter().map(|c| text(c, "/type")).collect();
+    assert_eq!(kinds, ["Available", "Progressing"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_can_be_applied_again() {
+    let plane = Plane::start().await;
+    let _machine = Machine::eager(&plane).await;
+    plane.apply(&[own(2, json!({})), service("web")]).await;
+    plane.complete("web", 2).await;
+    let read = plane.get("sts", "web").await.unwrap();
+    let again = plane.apply(std::slice::from_ref(&read)).await;
+    assert_eq!(again.objects[0].result, "unchanged");
+    assert_eq!(plane.get("sts", "web").await.unwrap()["status"], read["status"]);
+}
