@@ -244,6 +244,14 @@ impl Plane {
         self.system().await.revision
     }
 
+    /// Whether a set says that it is complete; in Kubernetes, which has no conditions, whether its update is.
+    fn is_complete(&self, set: &Value) -> bool {
+        match self.profile {
+            Profile::Setkeeper => condition(set, "Progressing").is_some_and(|found| found["reason"] == "Complete"),
+            Profile::Kubernetes => set["status"]["currentRevision"] == set["status"]["updateRevision"],
+        }
+    }
+
     /// Returns when a set says that it is complete at its present generation, with so many pods ready.
     pub(crate) async fn complete(&self, name: &str, replicas: u64) {
         until(&format!("{name} is complete with {replicas}"), || async {
@@ -252,11 +260,7 @@ impl Plane {
             let done = status["readyReplicas"] == replicas
                 && status["replicas"] == replicas
                 && status["observedGeneration"] == set["metadata"]["generation"]
-                && match condition(&set, "Progressing") {
-                    Some(condition) => condition["reason"] == "Complete",
-                    // As in Kubernetes, where a set has no conditions.
-                    None => status["currentRevision"] == status["updateRevision"],
-                };
+                && self.is_complete(&set);
             if done { Ok(()) } else { Err(status.to_string()) }
         })
         .await;
