@@ -8,6 +8,7 @@ mod adopt;
 mod claims;
 pub(crate) mod deletion;
 mod execute;
+mod identity;
 mod planners;
 mod record;
 pub(crate) mod scene;
@@ -60,15 +61,20 @@ struct Decision {
 }
 
 impl Decision {
-    /// Every reason to wait, set-wide ones first, then by ordinal; each once.
+    /// Every reason to wait, each once, the one that matters most first: what holds up creation and deletion, then why
+    /// outdated pods stay, which follows from it or is wanted. Both by ordinal, then what concerns no single one.
     fn waits(&self) -> Vec<Wait> {
+        let sorted = |mut waits: Vec<&Wait>| -> Vec<Wait> {
+            waits.sort_by_key(|wait| (wait.ordinal.is_none(), wait.ordinal));
+            waits.into_iter().cloned().collect()
+        };
+        let order = sorted(self.order.waits.iter().chain(&self.claims.waits).collect());
         let mut waits: Vec<Wait> = Vec::new();
-        for wait in self.order.waits.iter().chain(&self.claims.waits).chain(&self.update.waits) {
-            if !waits.contains(wait) {
-                waits.push(wait.clone());
+        for wait in order.into_iter().chain(sorted(self.update.waits.iter().collect())) {
+            if !waits.contains(&wait) {
+                waits.push(wait);
             }
         }
-        waits.sort_by_key(|wait| wait.ordinal);
         waits
     }
 }
@@ -130,7 +136,10 @@ impl Sets {
         let taken = names_taken(&self.world, scene, &order);
         order.create.retain(|creation| taken.iter().all(|wait| wait.ordinal != Some(creation.ordinal)));
         order.waits.extend(taken);
-        let claims = self.planners.claims(&self.world, scene, &order).await?;
+        let mut claims = self.planners.claims(&self.world, scene, &order).await?;
+        if self.switches.wait_for_claims {
+            claims.only_news(&self.recorder.waits(&self.world, &scene.set));
+        }
         order.create.retain(|creation| !claims.blocks(creation.ordinal));
         let service_name = scene.set.text("/spec/serviceName");
         let identities = self.planners.identities(&scene.snapshot.set, service_name, &order.create).await?;
@@ -169,6 +178,9 @@ impl Sets {
                 "pass changed something"
             );
             self.recorder.committed(&scene.set, number, waits);
+        }
+        if let Some(failure) = decision.claims.failure().filter(|_| !self.switches.wait_for_claims) {
+            return Err(failure);
         }
         let moments = [decision.update.look_again_at, decision.order.look_again_at];
         Ok(moments.into_iter().flatten().min().map_or(Outcome::Settled, Outcome::At))
@@ -258,7 +270,7 @@ impl Controller for Sets {
                 owners.chain(orphan).collect()
             }
             // A claim bound or grown means nothing to the order; one that goes, comes or changes hands does.
-            Kind::PersistentVolumeClaim if claim_changed_hands(change) => {
+            Kind::PersistentVolumeClaim if self.switches.wait_for_claims && claim_changed_hands(change) => {
                 let sets = world.list(Kind::StatefulSet, Some(&key.namespace));
                 sets.iter()
                     .filter(|set| templates::claim_ordinal(&set.value, &key.name).is_some())

@@ -9,7 +9,7 @@ use api::proto::volume_claim::v1::volume_claim_service_client::VolumeClaimServic
 use domain::volume::{
     ClaimCreation, ClaimOrdinal, ClaimTemplate, OrdinalPod, OwnerReference, SetClaim, SetClaimsPlan, SetClaimsRequest,
 };
-use domain::{Ordinal, OrdinalPlan, PodManagementPolicy, Snapshot, Wait};
+use domain::{Intent, Ordinal, OrdinalPlan, Phase, Pod, PodManagementPolicy, Snapshot, Wait, WaitReason};
 use serde_json::{Map, Value, json};
 
 use super::planners::{PlannerError, Planners};
@@ -22,6 +22,9 @@ use crate::volumes::read;
 use crate::world::{Key, Object, World};
 
 const SERVICE: &str = "volume-claim";
+
+/// Reason of events about a pod or claim that cannot be created.
+const FAILED_CREATE: &str = "FailedCreate";
 
 /// What is to become of a set's claims, with the objects it is about.
 #[derive(Debug, Default)]
@@ -40,6 +43,22 @@ impl ClaimPlan {
     /// Whether the pod of an ordinal must not be created now.
     pub(super) fn blocks(&self, ordinal: Ordinal) -> bool {
         self.waits.iter().any(|wait| wait.ordinal == Some(ordinal))
+    }
+
+    /// Leaves out what was said when the set began to wait for the same claims.
+    pub(super) fn only_news(&mut self, waited_for: &[Wait]) {
+        if self.waits.iter().all(|wait| waited_for.contains(wait)) {
+            self.events.retain(|event| event.reason != FAILED_CREATE);
+        }
+    }
+
+    /// What a pass fails with where no claim wakes a set (switch `wait_for_claims`), so that it is repeated: a claim that
+    /// is being deleted. For one that waits to be collected Kubernetes does not even do that.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.waits.iter().find_map(|wait| match &wait.reason {
+            WaitReason::ClaimTerminating { claim } => Some(format!("pvc {claim} is being deleted")),
+            _ => None,
+        })
     }
 }
 
@@ -66,7 +85,8 @@ type Stored = BTreeMap<String, Arc<Object>>;
 
 fn question(world: &World, scene: &Scene, order: &OrdinalPlan) -> (SetClaimsRequest, Stored) {
     let snapshot = &scene.snapshot;
-    let handled = snapshot.pods.iter().filter(|pod| is_handled(snapshot, pod));
+    let stop = walk_stop(snapshot);
+    let handled = snapshot.pods.iter().filter(|pod| is_handled(snapshot, stop, pod));
     let existing = handled.map(|pod| ClaimOrdinal {
         ordinal: pod.ordinal,
         in_range: snapshot.spec.contains(pod.ordinal),
@@ -97,17 +117,21 @@ fn question(world: &World, scene: &Scene, order: &OrdinalPlan) -> (SetClaimsRequ
     (request, stored)
 }
 
-/// Whether the claims of this pod are looked at. Kubernetes' ordered walk does not come past the first pod in range that
-/// is not healthy, and looks at that one's only while it is pending (StatefulSet rules, section 7, steps R3 to R7); then
-/// a scale-down that was withdrawn costs a claim (switch `withdraw_claim_references`).
-fn is_handled(snapshot: &Snapshot, pod: &domain::Pod) -> bool {
-    let walks = snapshot.spec.policy == PodManagementPolicy::OrderedReady && snapshot.intent == domain::Intent::Keep;
-    if snapshot.switches.withdraw_claim_references || !walks || !snapshot.spec.contains(pod.ordinal) {
-        return true;
+/// Where Kubernetes' ordered walk through the range stops, none where it comes to every pod: it does not pass the first
+/// pod that is not healthy (StatefulSet rules, section 7, steps R3 to R7). So a scale-down that was withdrawn costs a
+/// claim (switch `withdraw_claim_references`).
+pub(super) fn walk_stop(snapshot: &Snapshot) -> Option<Ordinal> {
+    let walks = snapshot.spec.policy == PodManagementPolicy::OrderedReady && snapshot.intent == Intent::Keep;
+    if snapshot.switches.withdraw_claim_references || !walks {
+        return None;
     }
-    let stop = snapshot.first_unhealthy().map(|(ordinal, _)| ordinal);
-    let pending = pod.phase == domain::Phase::Pending;
-    stop.is_none_or(|stop| pod.ordinal < stop || (pod.ordinal == stop && pending))
+    snapshot.first_unhealthy().map(|(ordinal, _)| ordinal)
+}
+
+/// Whether the claims of this pod are looked at. Those of the pod at which a walk stops are only while it is pending.
+fn is_handled(snapshot: &Snapshot, stop: Option<Ordinal>, pod: &Pod) -> bool {
+    let before = |stop| pod.ordinal < stop || (pod.ordinal == stop && pod.phase == Phase::Pending);
+    !snapshot.spec.contains(pod.ordinal) || stop.is_none_or(before)
 }
 
 /// Whether pods out of range may be deleted now: always under Parallel, else once every pod in range is healthy.

@@ -10,7 +10,7 @@ use domain::{
 use serde_json::{Value, json};
 
 use super::scene::Scene;
-use super::{Decision, status, templates};
+use super::{Decision, identity, status, templates};
 use crate::events::{self, Event};
 use crate::objects::{object_mut, time_text};
 use crate::pods::{build, lifecycle, placement};
@@ -81,6 +81,7 @@ pub(super) fn transactions(
     for deletion in decision.order.delete.iter().chain(&decision.update.replace) {
         writer.delete_pod(deletion)?;
     }
+    writer.repair_identities();
     writer.finish(decision)
 }
 
@@ -268,6 +269,22 @@ impl Writer<'_> {
                 let action = if early { "serve early" } else { "serve when ready" };
                 self.steps.push(Step { action: action.into(), object: pod.key.name.clone(), why: why.into() });
             }
+        }
+    }
+
+    /// Puts back the labels by which a single pod is found.
+    fn repair_identities(&mut self) {
+        for (ordinal, pod) in identity::unmarked(self.scene) {
+            if self.deleted.contains(&ordinal) {
+                continue;
+            }
+            let repaired = identity::marked(self.open.pending(&pod.key).unwrap_or(&pod.value), ordinal, &pod.key.name);
+            self.open.update(pod, repaired);
+            let set = &self.scene.set.key.name;
+            let message = format!("Update Pod {} in StatefulSet {set} successful", pod.key.name);
+            self.event(&Event::normal("SuccessfulUpdate", message));
+            self.step("repair labels of Pod", &pod.key.name, "the label with its name is missing or wrong");
+            self.breathe();
         }
     }
 

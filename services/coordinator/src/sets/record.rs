@@ -55,6 +55,11 @@ impl Recorder {
         last.insert(set.uid(), Last { number, waits });
     }
 
+    /// What a set last waited for.
+    pub(super) fn waits(&self, world: &World, set: &Object) -> Vec<Wait> {
+        self.last(world, set).waits
+    }
+
     /// The set is gone.
     pub(super) fn forget(&self, uid: &Uid) {
         self.last.lock().expect("no holder of this lock panics").remove(uid);

@@ -3,6 +3,7 @@
 mod api_rules;
 mod deletion;
 mod faults;
+mod levels;
 mod machine;
 mod names;
 mod order;
@@ -10,6 +11,7 @@ mod plane;
 mod progress;
 mod quiet;
 mod records;
+mod retention;
 mod watches;
 
 pub(crate) use machine::Machine;

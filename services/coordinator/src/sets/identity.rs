@@ -1,0 +1,89 @@
+//! The labels by which a Service finds one pod of a set, put back where somebody took them away (StatefulSet rules,
+//! section 3.4). What else makes a pod its ordinal, its name and its volumes, nobody can change.
+
+use std::sync::Arc;
+
+use domain::{Intent, Ordinal, Snapshot};
+use serde_json::{Map, Value};
+
+use super::claims::walk_stop;
+use super::scene::Scene;
+use crate::objects::object_mut;
+use crate::world::Object;
+
+/// Label with the name of the pod.
+const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
+
+/// Label with its ordinal. As in Kubernetes it is put back together with the other one, never for its own sake.
+const POD_INDEX: &str = "apps.kubernetes.io/pod-index";
+
+/// Pods of the scene that do not carry their name, ascending by ordinal.
+pub(super) fn unmarked(scene: &Scene) -> impl Iterator<Item = (Ordinal, &Arc<Object>)> {
+    let snapshot = &scene.snapshot;
+    let stop = walk_stop(snapshot);
+    let pods = scene.pods.iter().zip(&snapshot.pods).filter(move |(_, pod)| is_repaired(snapshot, stop, pod));
+    let unmarked = pods.filter(|((_, object), _)| object.label(POD_NAME) != Some(object.key.name.as_str()));
+    unmarked.map(|((ordinal, object), _)| (*ordinal, object))
+}
+
+/// Whether the labels of this pod are looked at: while it is wanted and neither ends nor has ended, and the walk comes by.
+fn is_repaired(snapshot: &Snapshot, stop: Option<Ordinal>, pod: &domain::Pod) -> bool {
+    let wanted = snapshot.intent == Intent::Keep && snapshot.spec.contains(pod.ordinal);
+    wanted && !pod.terminating && !pod.phase.terminal() && stop.is_none_or(|stop| pod.ordinal < stop)
+}
+
+/// The pod with both labels.
+pub(super) fn marked(pod: &Value, ordinal: Ordinal, name: &str) -> Value {
+    let mut pod = pod.clone();
+    let labels = object_mut(&mut pod, "metadata").entry("labels").or_insert_with(|| Value::Object(Map::new()));
+    if let Some(labels) = labels.as_object_mut() {
+        labels.insert(POD_NAME.into(), name.into());
+        labels.insert(POD_INDEX.into(), ordinal.to_string().into());
+    }
+    pod
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Phase, Pod, PodManagementPolicy, SetSpec, Switches};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn both_labels_are_put_back_and_the_others_stay() {
+        let name = "web-1";
+        for before in [json!({}), json!({ POD_NAME: "web-7", POD_INDEX: "7" }), json!({ POD_INDEX: "1" })] {
+            let mut labels = before.clone();
+            labels["app"] = "web".into();
+            let after = marked(&json!({ "metadata": { "name": name, "labels": labels } }), Ordinal(1), name);
+            let expected = json!({ "app": "web", POD_NAME: name, POD_INDEX: "1" });
+            assert_eq!(after["metadata"]["labels"], expected, "{before}");
+        }
+    }
+
+    /// Ordinals of a set of three whose labels are looked at, where the second pod is like this.
+    fn looked_at(switches: Switches, policy: PodManagementPolicy, second: impl Fn(&mut Pod)) -> Vec<u32> {
+        let pod = |ordinal| Pod { ordinal: Ordinal(ordinal), phase: Phase::Running, ready: true, ..Pod::default() };
+        let mut pods: Vec<Pod> = (0..4).map(pod).collect();
+        second(&mut pods[1]);
+        let spec = SetSpec { replicas: 3, policy, ..SetSpec::default() };
+        let snapshot = Snapshot { pods, spec, switches, ..Snapshot::default() };
+        let stop = walk_stop(&snapshot);
+        let looked_at = snapshot.pods.iter().filter(|pod| is_repaired(&snapshot, stop, pod));
+        looked_at.map(|pod| pod.ordinal.0).collect()
+    }
+
+    #[test]
+    fn members_that_live_are_looked_at_and_in_kubernetes_only_as_far_as_the_walk_comes() {
+        use PodManagementPolicy::{OrderedReady, Parallel};
+        let (ours, kubernetes) = (Switches::SETKEEPER, Switches::KUBERNETES);
+        assert_eq!(looked_at(ours, OrderedReady, |_| ()), [0, 1, 2]);
+        assert_eq!(looked_at(kubernetes, OrderedReady, |_| ()), [0, 1, 2]);
+        assert_eq!(looked_at(ours, OrderedReady, |pod| pod.ready = false), [0, 1, 2]);
+        assert_eq!(looked_at(kubernetes, OrderedReady, |pod| pod.ready = false), [0]);
+        assert_eq!(looked_at(kubernetes, Parallel, |pod| pod.ready = false), [0, 1, 2]);
+        assert_eq!(looked_at(ours, OrderedReady, |pod| pod.terminating = true), [0, 2]);
+        assert_eq!(looked_at(ours, Parallel, |pod| pod.phase = Phase::Failed), [0, 2]);
+    }
+}
