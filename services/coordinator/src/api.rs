@@ -64,7 +64,7 @@ impl Front {
 
     /// Requests the deletion of one object. Returns it as it is afterwards, or as it last was.
     async fn delete(&self, key: Key, deletion: Deletion) -> Result<Arc<Object>, Status> {
-        let cascade = Cascade::parse(&deletion.cascade).ok_or_else(|| {
+        let cascade = Cascade::parse(&deletion.cascade, self.switches).ok_or_else(|| {
             let message = format!("cascade: {:?} is none of ordered, background, foreground, orphan", deletion.cascade);
             invalid_argument("INVALID_CASCADE", &message)
         })?;

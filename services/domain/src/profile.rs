@@ -61,6 +61,9 @@ switches! {
     publish_conditions,
     /// A revision that is current, wanted or carried by a pod cannot be deleted by hand (section 5.3).
     protect_revisions,
+    /// A deletion that does not say how stops the pods in order before the set goes, where Kubernetes lets the set go at
+    /// once and collects its pods in no order (section 12).
+    delete_in_order,
     /// A name that no pod of the set could carry is refused (section 3.5).
     refuse_long_names,
 }

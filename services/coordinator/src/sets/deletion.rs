@@ -1,9 +1,9 @@
-//! The end of a set: by default after its pods have stopped in order.
+//! The end of a set: at once, after its pods, or after its pods have stopped in order.
 
 use std::sync::Arc;
 
 use api::manifest::Kind;
-use domain::Timestamp;
+use domain::{Switches, Timestamp};
 use serde_json::{Value, json};
 use service_kit::status::StatusBuilder;
 use tonic::{Code, Status};
@@ -20,7 +20,7 @@ const FOREGROUND_DELETION: &str = "foregroundDeletion";
 /// What becomes of the pods of a set that is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cascade {
-    /// They stop in order, highest ordinal first; then the set goes. Ours, and the default.
+    /// They stop in order, highest ordinal first; then the set goes. Ours.
     Ordered,
     /// The set goes at once; its pods are collected in no order.
     Background,
@@ -31,9 +31,11 @@ pub(crate) enum Cascade {
 }
 
 impl Cascade {
-    /// Reads an option of a request; empty means ordered.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    /// Reads an option of a request; empty means ordered, or background as in Kubernetes without the switch
+    /// `delete_in_order`.
+    pub(crate) fn parse(text: &str, switches: Switches) -> Option<Self> {
         match text {
+            "" if !switches.delete_in_order => Some(Self::Background),
             "" | "ordered" => Some(Self::Ordered),
             "background" => Some(Self::Background),
             "foreground" => Some(Self::Foreground),

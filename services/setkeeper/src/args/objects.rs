@@ -133,9 +133,9 @@ pub(crate) struct DeleteArgs {
     /// Every object of the kind in the namespace
     #[arg(long, conflicts_with_all = ["filename", "selector"])]
     pub(crate) all: bool,
-    /// What happens to the pods of a set
-    #[arg(long, value_enum, default_value_t = Cascade::Ordered)]
-    pub(crate) cascade: Cascade,
+    /// What happens to the pods of a set [default: ordered; background under the profile kubernetes]
+    #[arg(long, value_enum)]
+    pub(crate) cascade: Option<Cascade>,
     /// Seconds a pod gets to stop [default: what its spec says]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub(crate) grace_period: Option<i64>,

@@ -130,7 +130,7 @@ async fn request(
         uid: String::new(),
         resource_version: String::new(),
         grace_period_seconds: args.grace_period.filter(|seconds| *seconds >= 0),
-        cascade: if kind == Kind::StatefulSet { args.cascade.as_str().to_owned() } else { String::new() },
+        cascade: args.cascade.filter(|_| kind == Kind::StatefulSet).map_or("", |cascade| cascade.as_str()).to_owned(),
     };
     let object = client.objects().delete(request).await?.into_inner().object;
     let object = object.map(api::object::from_struct).unwrap_or(Value::Null);

@@ -66,6 +66,17 @@ async fn s_149_in_the_background_the_set_goes_at_once_and_its_pods_follow() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn s_149_kubernetes_deletes_in_the_background_where_nobody_says_how() {
+    let plane = Plane::start_as(Profile::Kubernetes).await;
+    let _machine = Machine::eager(&plane).await;
+    plane.apply(&[set("web", 1, json!({}))]).await;
+    plane.has_pods(&["web-0"]).await;
+    plane.delete("sts", "web", "").await.unwrap();
+    assert_eq!(plane.get("sts", "web").await, None);
+    plane.has_pods(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn s_150_in_the_foreground_pods_stop_at_once_and_none_is_replaced() {
     let plane = Plane::start().await;
     let machine = Machine::eager(&plane).await;
