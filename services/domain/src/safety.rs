@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::{Ordinal, OrdinalPlan, Pod, PodManagementPolicy, Snapshot, UpdatePlan, UpdateStrategy};
+use crate::{Ordinal, OrdinalPlan, Pod, PodManagementPolicy, RevisionName, Snapshot, UpdatePlan, UpdateStrategy};
 
 /// A plan breaks a predicate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -153,10 +153,9 @@ impl Plans<'_> {
     pub fn s6_partition(&self) -> Result<(), Breach> {
         let spec = &self.snapshot.spec;
         let UpdateStrategy::RollingUpdate(Some(block)) = &spec.strategy else { return Ok(()) };
-        let status = &self.update.status;
         for creation in self.order.create.iter().filter(|_| !spec.paused) {
             let protected = spec.index(creation.ordinal) < block.partition;
-            let expected = if protected { &status.current_revision } else { &status.update_revision };
+            let expected = if protected { self.current_revision() } else { self.update_revision() };
             let right = creation.revision == *expected;
             require("S6", creation.ordinal, right, || format!("created at {}, not {expected}", creation.revision))?;
         }
@@ -207,7 +206,24 @@ impl Plans<'_> {
     }
 
     fn outdated(&self, pod: &Pod) -> bool {
-        !pod.at(&self.update.status.update_revision)
+        !pod.at(self.update_revision())
+    }
+
+    /// Where the update comes from. In Kubernetes a pod out of range may complete the update in the very pass that
+    /// creates a missing one (switch `promote_when_available`); that pod still comes back at the revision from before.
+    fn current_revision(&self) -> &RevisionName {
+        let (before, after) = (&self.snapshot.status.current_revision, &self.update.status.current_revision);
+        let counted = !self.snapshot.switches.promote_when_available && !before.0.is_empty();
+        if counted && self.update.targets.iter().any(|range| range.revision == *before) { before } else { after }
+    }
+
+    /// Where the update goes. Kubernetes keeps the stored status where it computes a count below zero (switch
+    /// `count_observed_pods`): that names the update before, and only the targets tell.
+    fn update_revision(&self) -> &RevisionName {
+        let Snapshot { spec, status, switches, .. } = self.snapshot;
+        let kept = !switches.count_observed_pods && self.update.status == *status && spec.partition() < spec.size();
+        let target = self.update.targets.last().filter(|_| kept).map(|range| &range.revision);
+        target.unwrap_or(&self.update.status.update_revision)
     }
 
     fn updatable(&self, pod: &Pod) -> bool {

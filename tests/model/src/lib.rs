@@ -16,6 +16,9 @@
 //! ```text
 //! cargo run --release -p model -- --ordinals 4
 //! ```
+//!
+//! That is three million states; each further edit or fault multiplies them by twenty or so, and they are kept in
+//! memory: some hundred bytes each.
 
 pub mod caught;
 pub mod checks;

@@ -16,7 +16,7 @@ struct Arguments {
     #[arg(long, default_value_t = 2)]
     edits: u8,
     /// Faults: pods that break, end or are deleted, plans that are lost, coordinators that lag.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 1)]
     faults: u8,
     /// Pods that an update may take down at once.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=4))]

@@ -3,7 +3,7 @@
 
 use domain::safety::Plans;
 use domain::volume::{ClaimCreation, OwnerChange, SET_ANNOTATION, SetClaim};
-use domain::{Failures, Intent, Ordinal, Pod, PodCreation, PodDeletion, RevisionChange, SetStatus, Snapshot, Switches};
+use domain::{Failures, Intent, Ordinal, Pod, PodCreation, PodDeletion, RevisionChange, SetStatus, Snapshot};
 
 use super::{Claim, Cluster, Decision, counted};
 use crate::checks::{self, Cause, Violation, hold};
@@ -38,11 +38,9 @@ impl Outage {
 impl Cluster {
     /// Writes a decision, until a call fails.
     pub(super) fn write(&mut self, snapshot: &Snapshot, decision: &Decision) -> Result<(), Violation> {
-        // The predicates that the product's executor asks; written for its own profile.
-        if snapshot.switches == Switches::SETKEEPER {
-            let plans = Plans { snapshot, update: &decision.update, order: &decision.order };
-            plans.check().map_err(|breach| Violation { rule: breach.predicate, how: breach.to_string() })?;
-        }
+        // The predicates that the product's executor asks.
+        let plans = Plans { snapshot, update: &decision.update, order: &decision.order };
+        plans.check().map_err(|breach| Violation { rule: breach.predicate, how: breach.why })?;
         let _cut_short = self.write_all(snapshot, decision)?;
         Ok(())
     }
