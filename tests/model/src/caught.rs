@@ -34,6 +34,7 @@ impl Mutant {
             Self::BrokenPodsSpendTheBudget => Detector::ParallelStates,
             Self::ForeignClaimsShared
             | Self::LeadingZeros
+            | Self::BrokenPodsHoldScaleDown
             | Self::TerminatingPodHoldsParallel
             | Self::ClaimsNeverTakenBack => Detector::Story,
             _ => Detector::Matrix,
@@ -58,7 +59,8 @@ impl Detector {
             Self::ParallelStates => states(Config { edits: 1, faults: 0, ..Config::parallel() }),
             Self::Matrix => matrix(mutant),
             Self::Story => {
-                let stories = [foreign_claim, leading_zeros, pod_that_does_not_stop, withdrawn_scale_down];
+                let stories =
+                    [foreign_claim, leading_zeros, crashing_set, pod_that_does_not_stop, withdrawn_scale_down];
                 stories.into_iter().find_map(|story| story(mutant).err())
             }
         }
@@ -96,6 +98,22 @@ fn leading_zeros(mutant: Option<Mutant>) -> Result<(), Violation> {
     };
     let names = ["web-0", "web-1", "web-10", "web-01", "web-+1", "web-00", "web-18446744073709551616", "web-x-1"];
     names.into_iter().try_for_each(|name| s2_canonical_identity("web", name, read(name)))
+}
+
+/// A set all of whose pods have ended is scaled to nothing.
+fn crashing_set(mutant: Option<Mutant>) -> Result<(), Violation> {
+    let mut cluster = standard(PodManagementPolicy::OrderedReady, mutant);
+    for _ in 0..6 {
+        cluster.pass()?;
+        cluster.work();
+    }
+    (0..3).for_each(|ordinal| cluster.observe(Ordinal(ordinal), Phase::Failed, false));
+    cluster.edit("0 replicas", |spec| spec.replicas = 0);
+    for _ in 0..6 {
+        cluster.pass()?;
+        cluster.work();
+    }
+    hold("L1", cluster.pods.is_empty(), || "pods that have ended are never removed".to_owned())
 }
 
 /// In a Parallel set a pod that does not stop holds up no other.

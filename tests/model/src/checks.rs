@@ -17,7 +17,7 @@ pub use creation::{
     s1_at_most_one, s2_canonical_identity, s3_predecessors_are_available, s6_revision_follows_the_partition,
 };
 pub use deletion::{
-    Cause, s4_scale_down_in_order, s5_update_in_order, s7_on_delete_updates_nobody, s8_within_the_budget,
+    Cause, s4_scale_down_in_order, s5_update_in_order, s7_held_updates_touch_nobody, s8_within_the_budget,
     s13_only_the_observed_pod,
 };
 pub use status::{Counted, s20_live_revisions_stay, s21_counts_are_observed, s21_counts_fit, s21_promotion_is_earned};
@@ -75,6 +75,8 @@ pub struct View {
     pub ordered: bool,
     /// Whether pods are updated only when somebody deletes them.
     pub on_delete: bool,
+    /// Whether updates stand still.
+    pub paused: bool,
     /// Whether it is stopping.
     pub stopping: bool,
     /// Up to which ordinal every pod was available at one time: those know each other.
@@ -106,6 +108,7 @@ impl View {
         Self {
             ordered: true,
             on_delete: false,
+            paused: false,
             stopping: false,
             formed: None,
             company: 0,
@@ -169,7 +172,7 @@ pub fn deletion(view: &View, ordinal: usize, cause: Cause) -> Result<(), Violati
         Cause::Ended => Ok(()),
         Cause::ScaleDown => s4_scale_down_in_order(view, ordinal),
         Cause::Update => {
-            s7_on_delete_updates_nobody(view, ordinal)?;
+            s7_held_updates_touch_nobody(view, ordinal)?;
             s5_update_in_order(view, ordinal)?;
             s8_within_the_budget(view, ordinal)
         }

@@ -282,6 +282,7 @@ impl Cluster {
         let mut view = View {
             ordered: self.kind.policy == PodManagementPolicy::OrderedReady,
             on_delete: self.spec.strategy == UpdateStrategy::OnDelete,
+            paused: self.spec.paused,
             stopping: self.intent != Intent::Keep,
             formed: self.formed.map(|ordinal| ordinal.0 as usize),
             in_range: std::array::from_fn(|ordinal| self.spec.contains(Ordinal(ordinal as u32))),

@@ -119,7 +119,7 @@ fn history(cluster: &mut Cluster, random: &mut Random, kubernetes: bool) -> Resu
 
 /// Somebody changes the set.
 fn edit(cluster: &mut Cluster, random: &mut Random, kubernetes: bool) {
-    match random.below(6) {
+    match random.below(7) {
         0 | 1 => {
             let replicas = random.below(5) as u32;
             cluster.edit(&format!("{replicas} replicas"), |spec| spec.replicas = replicas);
@@ -131,6 +131,10 @@ fn edit(cluster: &mut Cluster, random: &mut Random, kubernetes: bool) {
         5 if !kubernetes => {
             let reserved: Vec<Ordinal> = (0..4).filter(|_| random.below(4) == 0).map(Ordinal).collect();
             cluster.edit(&format!("reserved {reserved:?}"), |spec| spec.reserved = reserved);
+        }
+        6 if !kubernetes => {
+            let paused = !cluster.spec.paused;
+            cluster.edit(&format!("paused {paused}"), |spec| spec.paused = paused);
         }
         // Kubernetes cannot leave a bad template by itself.
         2 if !kubernetes => cluster.roll(random.pick(&['A', BAD, 'C']).unwrap_or('A')),
@@ -144,6 +148,9 @@ fn recover(cluster: &mut Cluster, kubernetes: bool) {
         cluster.forget_ends();
     }
     cluster.outage = Outage::default();
+    if cluster.spec.paused {
+        cluster.edit("resumed", |spec| spec.paused = false);
+    }
     if cluster.image == BAD {
         cluster.roll('A');
     }

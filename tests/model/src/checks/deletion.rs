@@ -58,9 +58,10 @@ pub fn s5_update_in_order(view: &View, ordinal: usize) -> Result<(), Violation> 
     hold("S5", condemned.is_none(), || format!("pod {ordinal} is updated before pod {condemned:?} is removed"))
 }
 
-/// S7: under OnDelete no pod is deleted for its revision.
-pub fn s7_on_delete_updates_nobody(view: &View, ordinal: usize) -> Result<(), Violation> {
-    hold("S7", !view.on_delete, || format!("pod {ordinal} is updated under OnDelete"))
+/// S7: under OnDelete, and while the set is paused, no pod is deleted for its revision.
+pub fn s7_held_updates_touch_nobody(view: &View, ordinal: usize) -> Result<(), Violation> {
+    hold("S7", !view.on_delete, || format!("pod {ordinal} is updated under OnDelete"))?;
+    hold("S7", !view.paused, || format!("pod {ordinal} is updated while the set is paused"))
 }
 
 /// S8: after an available pod is taken down for an update, no more pods in range are unavailable than may be.
