@@ -1,8 +1,8 @@
 //! The revision of a template is pinned: its name and its bytes.
 //!
 //! A set whose template gives other bytes than before gets a new revision, and all its pods are replaced. So the same
-//! template must give the same bytes however it is written, and in every later build. `tests/revisions/` holds, for each
-//! example, the name and the bytes of each of its sets.
+//! template must give the same bytes however it is written, and in every later build. `tests/revisions/` holds, for
+//! each example, the name and the bytes of each of its sets.
 
 use std::path::{Path, PathBuf};
 
@@ -127,9 +127,12 @@ fn writing_a_template_otherwise_changes_nothing() {
 
 /// A set of one container; `container` and `pod` are members of those, in YAML's flow form.
 fn written(container: &str, pod: &str) -> Vec<Pinned> {
+    let template = format!(
+        "{{metadata: {{labels: {{app: web}}}}, spec: {{containers: [{{name: a, image: 'a:1'{container}}}]{pod}}}}}"
+    );
     all(&format!(
-        "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: web}}\nspec:\n  selector: {{matchLabels: {{app: web}}}}\n  \
-         template:\n    metadata: {{labels: {{app: web}}}}\n    spec: {{containers: [{{name: a, image: 'a:1'{container}}}]{pod}}}\n"
+        "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: web}}\n\
+         spec: {{selector: {{matchLabels: {{app: web}}}}, template: {template}}}\n"
     ))
 }
 

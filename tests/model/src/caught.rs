@@ -129,8 +129,8 @@ fn pod_that_does_not_stop(mutant: Option<Mutant>) -> Result<(), Violation> {
     hold("L1", cluster.pods.len() == 3, || "pod 0 does not stop, and the others are not created".to_owned())
 }
 
-/// A scale-down is withdrawn when the pod is gone and its claim is not collected yet, and claims are to be kept from now
-/// on: the pod comes back on its claim.
+/// A scale-down is withdrawn when the pod is gone and its claim is not collected yet, and claims are to be kept from
+/// now on: the pod comes back on its claim.
 fn withdrawn_scale_down(mutant: Option<Mutant>) -> Result<(), Violation> {
     let mut cluster = standard(PodManagementPolicy::Parallel, mutant);
     cluster.edit("claims go after a scale-down", |spec| spec.retention.when_scaled = RetentionRule::Delete);

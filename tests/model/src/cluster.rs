@@ -1,6 +1,7 @@
 //! One set with its claims, in memory, moved by the real planners of pods and of claims.
 //!
-//! - [`store`]: what a pass writes, one call after another, each checked as it is made; the n-th call of a kind can fail;
+//! - [`store`]: what a pass writes, one call after another, each checked as it is made; the n-th call of a kind
+//!   can fail;
 //! - [`machines`]: what happens to pods, and the collector that removes claims whose owners are gone.
 //!
 //! Unlike the worlds of [`crate::exhaustive`] these have claims, uids, versions and time, and any number of ordinals.

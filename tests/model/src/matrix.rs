@@ -1,8 +1,9 @@
 //! Every kind of set, at random: {OrderedReady, Parallel} x {RollingUpdate, OnDelete, partition, maxUnavailable} x four
 //! retention policies x both profiles.
 //!
-//! People edit the set while its pods change at random, and the n-th creation, update or deletion fails. Then faults stop:
-//! the set comes to its spec and rests. Last it is deleted, in order, and its claims are those that its policy leaves.
+//! People edit the set while its pods change at random, and the n-th creation, update or deletion fails. Then faults
+//! stop: the set comes to its spec and rests. Last it is deleted, in order, and its claims are those that its policy
+//! leaves.
 
 use std::fmt;
 

@@ -1,8 +1,8 @@
 //! Historical bugs that can be put in, to show that each would be found.
 //!
 //! The product's rules stay clean: a mutant stands between the coordinator and the real planners and distorts what they
-//! see or what they say ([`planners`]), or weakens the executor or the collector, or is a switch turned off where the bug
-//! is exactly one switch. [`crate::caught`] says by what each is caught.
+//! see or what they say (`planners`, `claims`), or weakens the executor or the collector, or is a switch turned off
+//! where the bug is exactly one switch. [`crate::caught`] says by what each is caught.
 
 mod claims;
 mod planners;

@@ -31,9 +31,9 @@ pub fn s3_predecessors_are_available(view: &View, ordinal: usize) -> Result<(), 
     hold("S3", missed.is_none(), || format!("pod {ordinal} is created before pod {missed:?} is available"))
 }
 
-/// S6: on the update side of the partition a pod comes back at the update revision, below it at the current one.
-/// Under OnDelete every pod does at the update revision. While the set is paused it is one of the two: a lost pod brings
-/// no update that was not there.
+/// S6: on the update side of the partition a pod comes back at the update revision, below it at the current one. Under
+/// OnDelete every pod does at the update revision. While the set is paused it is one of the two: a lost pod brings no
+/// update that was not there.
 pub fn s6_revision_follows_the_partition(view: &View, ordinal: usize, revision: u8) -> Result<(), Violation> {
     if view.paused {
         let known = revision == view.update || revision == view.current || !view.current_recorded;

@@ -35,7 +35,8 @@ pub fn s21_counts_fit(status: &Counted) -> Result<(), Violation> {
     hold("S21", fits, || format!("the counts contradict each other: {status:?}"))
 }
 
-/// S21: pods and ready pods are those that there are. Kubernetes computes counts that its API refuses, and keeps the old.
+/// S21: pods and ready pods are those that there are. Kubernetes computes counts that its API refuses, and keeps the
+/// old.
 pub fn s21_counts_are_observed(view: &View, status: &Counted) -> Result<(), Violation> {
     let pods = view.pods.iter().flatten();
     let (all, ready) = (pods.clone().count() as u32, pods.filter(|pod| pod.ready).count() as u32);

@@ -1,5 +1,5 @@
-//! What a pass writes, in the executor's order, call by call. Every call is checked against the rules before it is made,
-//! and may fail: then the pass ends there, as after a crash.
+//! What a pass writes, in the executor's order, call by call. Every call is checked against the rules before it is
+//! made, and may fail: then the pass ends there, as after a crash.
 
 use domain::safety::Plans;
 use domain::volume::{ClaimCreation, OwnerChange, SET_ANNOTATION, SetClaim};
