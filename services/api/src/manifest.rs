@@ -7,12 +7,14 @@
 
 use std::collections::BTreeMap;
 
+use domain::Switches;
 use serde_json::Value;
 
 mod defaults;
 mod field;
 mod kind;
 mod normalize;
+mod own;
 mod read;
 mod revision;
 mod schema;
@@ -27,6 +29,7 @@ mod view;
 mod violation;
 
 pub use kind::Kind;
+pub use own::PAUSED_ANNOTATION;
 pub use read::{DOCUMENTS_MAX, MANIFEST_BYTES_MAX, RawDocument, parse, parse_values};
 pub use revision::{redefault_template, template_from_revision, template_revision_data};
 pub use update::{Update, admit_update};
@@ -71,6 +74,8 @@ pub struct Manifest {
     pub uid: Option<String>,
     /// Whether `spec.replicas` was left out: an update leaves the stored number alone.
     pub unset_replicas: bool,
+    /// Whether `spec.paused` was left out: an update leaves a stored pause alone.
+    pub unset_paused: bool,
 }
 
 impl Manifest {
@@ -119,11 +124,15 @@ pub struct Parsed {
 ///
 /// # Errors
 /// Every violation of every document. One is enough to refuse the whole manifest.
-pub fn admit_all(documents: Vec<RawDocument>, default_namespace: &str) -> Result<Parsed, Vec<Violation>> {
+pub fn admit_all(
+    documents: Vec<RawDocument>,
+    default_namespace: &str,
+    switches: Switches,
+) -> Result<Parsed, Vec<Violation>> {
     let (mut parsed, mut violations) = (Parsed::default(), Vec::new());
     let mut seen: BTreeMap<(Kind, String, String), usize> = BTreeMap::new();
     for document in documents {
-        match admit_create(document, default_namespace) {
+        match admit_create(document, default_namespace, switches) {
             Err(found) => violations.extend(found),
             Ok((manifest, warnings)) => {
                 parsed.warnings.extend(warnings);
@@ -153,25 +162,28 @@ fn written_twice(first: &Manifest, second: &Manifest) -> Violation {
     violation
 }
 
-/// Checks one document as an object to be created, and fills in its defaults. Returns warnings beside it.
+/// Checks one document as an object to be created, and fills in its defaults. Returns warnings beside it. `switches`
+/// say what is refused that Kubernetes takes.
 ///
 /// # Errors
 /// Every violation of the document.
 pub fn admit_create(
     mut document: RawDocument,
     default_namespace: &str,
+    switches: Switches,
 ) -> Result<(Manifest, Vec<String>), Vec<Violation>> {
     let mut report = Report::default();
     let mut value = std::mem::take(&mut document.value);
     let kind = kind_of(&value, &mut report).filter(|_| small_enough(&value, &mut report));
-    let admitted = kind.map(|kind| admit(kind, &mut value, default_namespace, &mut report));
+    let admitted = kind.map(|kind| admit(kind, &mut value, default_namespace, switches, &mut report));
     let kind_name = value["kind"].as_str().unwrap_or_default();
     let object = object_label(kind_name, &value, document.index);
     if let (Some(kind), Some(rest), true) = (kind, admitted, report.violations.is_empty()) {
         let warnings = report.warnings.into_iter().map(|warning| format!("{object}: {warning}")).collect();
         let origin = Origin { document: document.index, line: document.line };
-        let Preconditions { resource_version, uid, unset_replicas } = rest;
-        return Ok((Manifest { kind, value, origin, resource_version, uid, unset_replicas }, warnings));
+        let Preconditions { resource_version, uid, unset_replicas, unset_paused } = rest;
+        let manifest = Manifest { kind, value, origin, resource_version, uid, unset_replicas, unset_paused };
+        return Ok((manifest, warnings));
     }
     let place = |violation: Violation| Violation {
         document: document.index,
@@ -207,13 +219,21 @@ struct Preconditions {
     resource_version: Option<String>,
     uid: Option<String>,
     unset_replicas: bool,
+    unset_paused: bool,
 }
 
-fn admit(kind: Kind, value: &mut Value, default_namespace: &str, report: &mut Report) -> Preconditions {
+fn admit(
+    kind: Kind,
+    value: &mut Value,
+    default_namespace: &str,
+    switches: Switches,
+    report: &mut Report,
+) -> Preconditions {
     // What a manifest says of the status is discarded, as a whole: objects that were read can be applied as they are.
     if let Some(object) = value.as_object_mut() {
         object.remove("status");
     }
+    let unset_paused = value.pointer("/spec/paused").is_none_or(Value::is_null);
     schema::check_shape(kind, value, report);
     let misshapen: Vec<String> = report.violations.iter().map(|violation| violation.field.clone()).collect();
     normalize::normalize(value, "", report);
@@ -221,7 +241,7 @@ fn admit(kind: Kind, value: &mut Value, default_namespace: &str, report: &mut Re
     let (resource_version, uid) = prepare_metadata(kind, value, default_namespace, report);
     defaults::default_object(kind, value);
     let mut rules = Report::default();
-    validate::validate(kind, value, &mut rules);
+    validate::validate(kind, value, switches, &mut rules);
     report.warnings.append(&mut rules.warnings);
     // Where a value has the wrong type, or a misplaced field is named with what it leaves missing, one message is enough.
     let quantities = report.violations.iter().map(|violation| violation.field.clone()).collect::<Vec<_>>();
@@ -237,7 +257,10 @@ fn admit(kind: Kind, value: &mut Value, default_namespace: &str, report: &mut Re
             report.push(violation);
         }
     }
-    Preconditions { resource_version, uid, unset_replicas }
+    if kind == Kind::StatefulSet {
+        own::sort_reserved(value);
+    }
+    Preconditions { resource_version, uid, unset_replicas, unset_paused }
 }
 
 /// Takes out what only the system writes, and puts in the namespace.

@@ -36,7 +36,7 @@ fn examples() -> Vec<(String, String)> {
 /// The sets of a manifest as they would be stored.
 fn sets(text: &str) -> Vec<Value> {
     let documents = parse(text).expect("it can be read");
-    let objects = admit_all(documents, "default").expect("it is valid").objects;
+    let objects = admit_all(documents, "default", domain::Switches::SETKEEPER).expect("it is valid").objects;
     objects.into_iter().filter(|object| object.kind == Kind::StatefulSet).map(|object| object.value).collect()
 }
 

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use api::manifest::{self, Kind, Manifest};
+use domain::Switches;
 use prost_types::Struct;
 use serde_json::Value;
 use service_kit::status::StatusBuilder;
@@ -87,13 +88,14 @@ impl Front {
             // Reading a large manifest takes a while; other calls go on meanwhile.
             let parsed = {
                 let application = application.clone();
-                tokio::task::spawn_blocking(move || admit(application))
+                let switches = this.switches;
+                tokio::task::spawn_blocking(move || admit(application, switches))
                     .await
                     .map_err(|_| Status::internal("reading the manifest was interrupted"))??
             };
             for _ in 0..TRIES_MAX {
                 let prepared = this.prepare(&parsed.objects)?;
-                let warnings = parsed.warnings.clone();
+                let warnings = parsed.warnings.iter().chain(&prepared.warnings).cloned().collect();
                 if application.dry_run {
                     let objects = prepared.objects.into_iter().map(|(_, one)| one).collect();
                     return Ok(Applied { objects, warnings, revision: this.world.revision() });
@@ -121,6 +123,7 @@ impl Front {
         let mut violations = Vec::new();
         for manifest in manifests {
             let key = key_of(manifest);
+            prepared.warnings.extend(self.service_missing(manifest, manifests));
             let namespace = self.namespace_exists(&key, manifests)?;
             match self.world.get(&key) {
                 None => {
@@ -140,6 +143,20 @@ impl Front {
         } else {
             Err(refused(Code::FailedPrecondition, "FORBIDDEN_CHANGE", &violations))
         }
+    }
+
+    /// Says that the Service of a set does not exist. It may come later; until then its pods have no names in DNS.
+    fn service_missing(&self, manifest: &Manifest, together: &[Manifest]) -> Option<String> {
+        let name = manifest.value.pointer("/spec/serviceName").and_then(Value::as_str).unwrap_or_default();
+        let key = Key::new(Kind::Service, manifest.namespace(), name);
+        let there = || self.world.get(&key).is_some() || together.iter().any(|manifest| key_of(manifest) == key);
+        (manifest.kind == Kind::StatefulSet && !name.is_empty() && !there()).then(|| {
+            format!(
+                "StatefulSet {:?}: spec.serviceName: there is no Service {name:?}: the pods get no names in DNS until \
+                 there is",
+                manifest.name()
+            )
+        })
     }
 
     fn prepare_create(&self, prepared: &mut Prepared, key: Key, manifest: &Manifest) -> Result<(), Status> {
@@ -164,7 +181,7 @@ impl Front {
         let documents = manifest::parse_values(vec![new.clone()]);
         let documents = documents.map_err(|found| refused(Code::InvalidArgument, "INVALID_OBJECT", &found))?;
         for document in documents {
-            let admitted = manifest::admit_create(document, &old.key.namespace);
+            let admitted = manifest::admit_create(document, &old.key.namespace, self.switches);
             let (manifest, _) = admitted.map_err(|found| refused(Code::InvalidArgument, "INVALID_OBJECT", &found))?;
             let update = manifest::admit_update(&old.value, manifest);
             update.map_err(|found| refused(Code::FailedPrecondition, "FORBIDDEN_CHANGE", &found))?;
@@ -203,6 +220,8 @@ impl Front {
 struct Prepared {
     transaction: Transaction,
     objects: Vec<(Key, One)>,
+    /// Suspicious in the light of what is stored.
+    warnings: Vec<String>,
 }
 
 /// Compares a manifest with what is stored. The inner error holds what must not change.
@@ -220,6 +239,7 @@ fn prepare_update(
         Ok(update) => update,
         Err(violations) => return Ok(Err(violations)),
     };
+    prepared.warnings.extend(update.warnings);
     if !update.changed {
         // What is decided to need no change must not change meanwhile either: all or nothing.
         prepared.objects.push((old.key.clone(), One { value: old.value.clone(), result: "unchanged" }));
@@ -238,13 +258,13 @@ fn prepare_update(
 }
 
 /// Reads and checks every document before anything is compared with the state.
-fn admit(application: Application) -> Result<manifest::Parsed, Status> {
+fn admit(application: Application, switches: Switches) -> Result<manifest::Parsed, Status> {
     let documents = match application.input {
         Input::Text(text) => manifest::parse(&text),
         Input::Objects(objects) => manifest::parse_values(objects),
     };
     let documents = documents.map_err(|violations| refused(Code::InvalidArgument, "INVALID_MANIFEST", &violations))?;
-    let parsed = manifest::admit_all(documents, &application.namespace)
+    let parsed = manifest::admit_all(documents, &application.namespace, switches)
         .map_err(|violations| refused(Code::InvalidArgument, "INVALID_OBJECT", &violations))?;
     if parsed.objects.is_empty() {
         return Err(invalid_argument("INVALID_MANIFEST", "the manifest holds no object"));

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Kind;
+use super::{Kind, own};
 
 mod pod;
 
@@ -59,7 +59,14 @@ fn items<'a>(value: &'a mut Value, key: &str) -> impl Iterator<Item = &'a mut Va
 }
 
 fn stateful_set(value: &mut Value) {
+    let is_own = own::is_own(value);
     if let Some(spec) = object(value, "spec") {
+        if is_own {
+            let min_ready = spec.get("minReadySeconds").and_then(Value::as_u64).unwrap_or(0);
+            let deadline = own::default_deadline(u32::try_from(min_ready).unwrap_or(u32::MAX));
+            set(spec, "progressDeadlineSeconds", json!(deadline));
+            set(spec, "progressDeadlinePolicy", json!("Hold"));
+        }
         set(spec, "podManagementPolicy", json!("OrderedReady"));
         set(spec, "replicas", json!(1));
         set(spec, "revisionHistoryLimit", json!(10));

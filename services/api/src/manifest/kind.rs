@@ -45,7 +45,7 @@ struct Row {
 }
 
 /// Our own group. A StatefulSet of it has the same spec, and room for what `apps/v1` has no word for.
-const OWN: &str = "setkeeper.dev/v1";
+const OWN: &str = super::own::API_VERSION;
 
 const TABLE: [Row; 13] = [
     row(Kind::StatefulSet, "StatefulSet", "statefulsets", &["sts"], &["apps/v1", OWN], true, true),

@@ -31,8 +31,17 @@ const QUANTITY_MAPS: [&str; 5] = ["capacity", "limits", "overhead", "podFixed", 
 const QUANTITIES: [&str; 2] = ["divisor", "sizeLimit"];
 
 /// Flags that mean the same when absent. Other flags tell false from unset.
-const FALSE_IS_ABSENT: [&str; 8] =
-    ["hostIPC", "hostNetwork", "hostPID", "publishNotReadyAddresses", "readOnly", "stdin", "stdinOnce", "tty"];
+const FALSE_IS_ABSENT: [&str; 9] = [
+    "hostIPC",
+    "hostNetwork",
+    "hostPID",
+    "paused",
+    "publishNotReadyAddresses",
+    "readOnly",
+    "stdin",
+    "stdinOnce",
+    "tty",
+];
 
 /// Numbers that mean the same when absent. Other numbers tell 0 from unset.
 const ZERO_IS_ABSENT: [&str; 9] = [

@@ -9,7 +9,7 @@ use super::violation::{Violation, ViolationKind};
 const METADATA: [&str; 4] = ["annotations", "labels", "name", "namespace"];
 
 /// Fields that belong into a `spec`.
-const SPEC: [&str; 26] = [
+const SPEC: [&str; 30] = [
     "accessModes",
     "capacity",
     "clusterIP",
@@ -21,11 +21,15 @@ const SPEC: [&str; 26] = [
     "minReadySeconds",
     "nodeAffinity",
     "ordinals",
+    "paused",
     "persistentVolumeClaimRetentionPolicy",
     "persistentVolumeReclaimPolicy",
     "podManagementPolicy",
     "ports",
+    "progressDeadlinePolicy",
+    "progressDeadlineSeconds",
     "replicas",
+    "reserveOrdinals",
     "resources",
     "revisionHistoryLimit",
     "selector",
@@ -88,7 +92,7 @@ fn missing_below(inside: Option<&Trail<'_>>, section: &str, name: &str) -> Optio
 }
 
 /// The field that differs least from `name`, if it differs little.
-fn nearest(name: &str, fields: &[&'static str]) -> Option<&'static str> {
+pub(super) fn nearest(name: &str, fields: &[&'static str]) -> Option<&'static str> {
     /// No field name is longer; keeps the comparison of nonsense cheap.
     const NAME_LENGTH_MAX: usize = 64;
     if name.len() > NAME_LENGTH_MAX {

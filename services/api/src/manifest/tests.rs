@@ -7,6 +7,7 @@ use super::*;
 mod bounds;
 mod defaulting;
 mod files;
+mod own;
 mod rules;
 mod update;
 
@@ -49,7 +50,7 @@ fn edit(object: &mut Value, pointer: &str, to: Value) {
 
 fn admit(object: Value) -> Result<(Manifest, Vec<String>), Vec<Violation>> {
     let document = parse_values(vec![object]).expect("within bounds").remove(0);
-    admit_create(document, "default")
+    admit_create(document, "default", Switches::SETKEEPER)
 }
 
 fn admitted(object: Value) -> Value {
@@ -70,6 +71,6 @@ fn refusals(object: Value) -> Vec<String> {
 
 /// Checks a text and returns every violation as one line.
 fn complaints(text: &str) -> Vec<String> {
-    let result = parse(text).and_then(|documents| admit_all(documents, "default"));
+    let result = parse(text).and_then(|documents| admit_all(documents, "default", Switches::SETKEEPER));
     result.map_or_else(|violations| violations.iter().map(ToString::to_string).collect(), |_| Vec::new())
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::field::Field;
 use super::violation::{Report, Violation};
-use super::{Kind, Manifest};
+use super::{Kind, Manifest, own};
 
 /// Fields of metadata that the system writes. A manifest does not change them.
 const SYSTEM_METADATA: [&str; 7] = [
@@ -33,6 +33,11 @@ const SYSTEM_ANNOTATIONS: [&str; 6] = [
 const SET_FORBIDDEN: &str = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', \
      'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
 
+const OWN_SET_FORBIDDEN: &str = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', \
+     'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy', 'minReadySeconds', \
+     'podManagementPolicy', 'paused', 'reserveOrdinals', 'progressDeadlineSeconds' and 'progressDeadlinePolicy' are \
+     forbidden";
+
 const SET_MUTABLE: [&str; 7] = [
     "minReadySeconds",
     "ordinals",
@@ -55,6 +60,8 @@ pub struct Update {
     pub spec_changed: bool,
     /// Whether anything differs at all; if not, nothing has to be written.
     pub changed: bool,
+    /// What the change takes away that its author may not have in mind.
+    pub warnings: Vec<String>,
 }
 
 /// Applies an admitted manifest to the stored object of the same kind and name.
@@ -65,12 +72,25 @@ pub struct Update {
 /// # Errors
 /// When it would change what must not change (StatefulSet rules 2.3, volume rules 1.2 to 1.4, DNS rules 1.1).
 pub fn admit_update(old: &Value, new: Manifest) -> Result<Update, Vec<Violation>> {
-    let Manifest { kind, mut value, origin, unset_replicas, .. } = new;
-    let mut report = Report::default();
+    let Manifest { kind, mut value, origin, unset_replicas, unset_paused, .. } = new;
+    let (mut report, mut warnings) = (Report::default(), Vec::new());
     merge_metadata(old, &mut value);
     keep_status(old, &mut value);
     match kind {
-        Kind::StatefulSet if unset_replicas => keep(old, &mut value, "/spec", &["replicas"]),
+        Kind::StatefulSet => {
+            if unset_replicas {
+                keep(old, &mut value, "/spec", &["replicas"]);
+            }
+            // Who paused an update by hand does not want the next apply to let it go on.
+            if unset_paused && own::is_own(&value) && old.pointer("/spec/paused").is_some() {
+                keep(old, &mut value, "/spec", &["paused"]);
+                warnings.push(
+                    "spec.paused: stays true, as the manifest does not speak of it: write paused: false, or resume the \
+                     rollout"
+                        .to_owned(),
+                );
+            }
+        }
         Kind::PersistentVolumeClaim => {
             keep(old, &mut value, "/spec", &["storageClassName", "volumeName", "volumeAttributesClassName"]);
         }
@@ -101,7 +121,12 @@ pub fn admit_update(old: &Value, new: Manifest) -> Result<Update, Vec<Violation>
         object
     };
     let spec_changed = desired(old) != desired(&value);
-    Ok(Update { changed: *old != value, value, spec_changed })
+    let object = origin.object_of(kind, &value);
+    if kind == Kind::StatefulSet {
+        warnings.extend(own::losses(old, &value));
+    }
+    let warnings = warnings.into_iter().map(|warning| format!("{object}: {warning}")).collect();
+    Ok(Update { changed: *old != value, value, spec_changed, warnings })
 }
 
 fn merge_metadata(old: &Value, new: &mut Value) {
@@ -218,11 +243,18 @@ fn differing<'a>(old: &'a Value, new: &'a Value) -> Vec<&'a str> {
 
 fn set(old: &Value, new: &Value, report: &mut Report) {
     let changed = differing(&old["spec"], &new["spec"]);
-    let forbidden: Vec<_> = changed.into_iter().filter(|name| !SET_MUTABLE.contains(name)).collect();
+    let is_own = own::is_own(new);
+    let mutable = |name: &str| {
+        SET_MUTABLE.contains(&name) || own::FIELDS.contains(&name) || (is_own && name == "podManagementPolicy")
+    };
+    let forbidden: Vec<_> = changed.into_iter().filter(|name| !mutable(name)).collect();
     if !forbidden.is_empty() {
         let mut hint = format!("this manifest changes {}", forbidden.join(", "));
         hint.push_str(": delete the set keeping its pods (orphan) and apply again");
-        report.forbidden("spec", SET_FORBIDDEN).hint = Some(hint);
+        if forbidden == ["podManagementPolicy"] {
+            hint.push_str(&format!("; or write apiVersion: {}, under which it may change", own::API_VERSION));
+        }
+        report.forbidden("spec", if is_own { OWN_SET_FORBIDDEN } else { SET_FORBIDDEN }).hint = Some(hint);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rules for values, with the texts of the Kubernetes API.
 
-use domain::InvalidName;
+use domain::{InvalidName, Switches};
 use serde_json::Value;
 
 use super::field::Field;
@@ -35,11 +35,11 @@ const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower ca
      '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 
 /// Checks a defaulted object. `report` may already hold what is wrong with its shape.
-pub(super) fn validate(kind: Kind, value: &Value, report: &mut Report) {
+pub(super) fn validate(kind: Kind, value: &Value, switches: Switches, report: &mut Report) {
     let object = Field::root(value);
     metadata(kind, &object.get("metadata"), report);
     match kind {
-        Kind::StatefulSet => set::validate(&object, report),
+        Kind::StatefulSet => set::validate(&object, switches, report),
         Kind::Service => service::validate(&object.get("spec"), report),
         Kind::Pod => pod::validate(&object, report),
         Kind::PersistentVolume => volume::volume(&object.get("spec"), report),

@@ -8,6 +8,7 @@ use domain::{
 use serde_json::Value;
 
 use super::field::Field;
+use super::own;
 use super::violation::{Report, Violation};
 
 /// What the planners need of a StatefulSet. `value` is a whole object that was admitted.
@@ -51,6 +52,9 @@ pub fn set_spec(value: &Value) -> Result<SetSpec, Vec<Violation>> {
         _ => RetentionRule::Retain,
     };
     let limit = spec.get("revisionHistoryLimit").integer().unwrap_or(10);
+    let deadline = number(spec.get("progressDeadlineSeconds"), own::default_deadline(min_ready_seconds));
+    let annotations = Field::root(value).get("metadata").get("annotations");
+    let paused = spec.get("paused").flag() || annotations.get(own::PAUSED_ANNOTATION).text() == "true";
     let spec = SetSpec {
         replicas,
         start,
@@ -59,7 +63,10 @@ pub fn set_spec(value: &Value) -> Result<SetSpec, Vec<Violation>> {
         min_ready_seconds,
         revision_history_limit: i32::try_from(limit).unwrap_or(i32::MAX),
         retention: RetentionPolicy { when_deleted: rule("whenDeleted"), when_scaled: rule("whenScaled") },
-        ..SetSpec::default()
+        reserved: own::reserved(&spec),
+        paused,
+        progress_deadline_seconds: deadline,
+        progress_deadline_policy: own::deadline_policy(spec.get("progressDeadlinePolicy").text()).unwrap_or_default(),
     };
     if report.violations.is_empty() { Ok(spec) } else { Err(report.violations) }
 }

@@ -30,7 +30,78 @@ async fn a_bad_document_keeps_the_good_one_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stale_versions_and_other_incarnations_are_refused() {
+async fn s_179_a_status_that_is_applied_is_ignored() {
+    let plane = Plane::start().await;
+    let mut web = set("web", 0, json!({}));
+    web["status"] = json!({ "replicas": 7, "readyReplicas": 9, "collisionCount": 3 });
+    plane.apply(&[web.clone()]).await;
+    plane.complete("web", 0).await;
+    let stored = plane.get("sts", "web").await.unwrap();
+    assert_eq!((&stored["status"]["collisionCount"], &stored["metadata"]["generation"]), (&json!(0), &json!(1)));
+    web["status"] = json!({ "collisionCount": 5 });
+    assert_eq!(plane.apply(&[web]).await.objects[0].result, "unchanged");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s_181_scaling_changes_the_replicas_and_an_apply_without_them_leaves_them() {
+    let plane = Plane::start().await;
+    let scale = |replicas, current_replicas, resource_version: &str| ScaleStatefulSetRequest {
+        name: "web".into(),
+        replicas,
+        current_replicas,
+        resource_version: resource_version.into(),
+        ..ScaleStatefulSetRequest::default()
+    };
+    let replicas = || async { plane.get("sts", "web").await.unwrap()["spec"]["replicas"].clone() };
+    plane.apply(&[set("web", 3, json!({}))]).await;
+    plane.sets().scale(scale(5, None, "")).await.unwrap();
+    assert_eq!(plane.get("sts", "web").await.unwrap()["metadata"]["generation"], 2);
+    let negative = plane.sets().scale(scale(-1, None, "")).await.unwrap_err();
+    assert_eq!((negative.code(), reason(&negative).as_str()), (tonic::Code::InvalidArgument, "INVALID_OBJECT"));
+    assert!(negative.message().contains("must be greater than or equal to 0"), "{negative}");
+    let other = plane.sets().scale(scale(4, Some(3), "")).await.unwrap_err();
+    assert_eq!((other.code(), other.message()), (tonic::Code::FailedPrecondition, "expected replicas to be 3, was 5"));
+    assert_eq!(plane.sets().scale(scale(4, None, "1")).await.unwrap_err().code(), tonic::Code::Aborted);
+    assert_eq!(replicas().await, 5);
+    plane.apply(&[set("web", 3, json!({}))]).await;
+    assert_eq!(replicas().await, 3, "the manifest has the last word");
+    let without = |name: &str| {
+        let mut web = set(name, 0, json!({}));
+        web["spec"].as_object_mut().unwrap().remove("replicas");
+        web
+    };
+    plane.apply(&[without("other")]).await;
+    plane.scale("other", 5).await;
+    plane.apply(&[without("other")]).await;
+    assert_eq!(plane.get("sts", "other").await.unwrap()["spec"]["replicas"], 5, "it never had them");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_without_its_service_is_taken_with_a_warning() {
+    let plane = Plane::start().await;
+    let missing = "StatefulSet \"web\": spec.serviceName: there is no Service \"web\"";
+    let warned = |answer: api::proto::coordinator::v1::ApplyResponse| {
+        answer.warnings.iter().any(|warning| warning.starts_with(missing))
+    };
+    assert!(warned(plane.apply(&[set("web", 0, json!({}))]).await));
+    let together = [set("web", 0, json!({})), crate::plane::service("web")];
+    assert!(!warned(plane.apply(&together).await), "in the same manifest");
+    assert!(!warned(plane.apply(&[set("web", 0, json!({}))]).await), "stored");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s_171_a_name_without_room_is_refused_unless_kubernetes_is_wanted() {
+    let long = "x".repeat(63);
+    let plane = Plane::start().await;
+    let refused = plane.try_apply(&[set(&long, 0, json!({ "serviceName": "" }))]).await.unwrap_err();
+    assert!(refused.message().contains("use a name of at most 52 characters"), "{refused}");
+    let plane = Plane::start_as(domain::Profile::Kubernetes).await;
+    let answer = plane.apply(&[set(&long, 0, json!({ "serviceName": "" }))]).await;
+    assert!(answer.warnings.iter().any(|warning| warning.contains("it cannot be created")), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s_180_stale_versions_and_other_incarnations_are_refused() {
     let plane = Plane::start().await;
     plane.apply(&[config_map("one", "a")]).await;
     let old = plane.get("configmap", "one").await.unwrap();

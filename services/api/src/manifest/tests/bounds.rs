@@ -40,7 +40,8 @@ fn bombs_are_refused() {
 fn two_thousand_documents_are_read() {
     let one = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cNUMBER}\ndata: {a: b}\n---\n";
     let text: String = (0..DOCUMENTS_MAX).map(|number| one.replace("NUMBER", &number.to_string())).collect();
-    let parsed = parse(&text).and_then(|documents| admit_all(documents, "default")).expect("admitted");
+    let parsed =
+        parse(&text).and_then(|documents| admit_all(documents, "default", Switches::SETKEEPER)).expect("admitted");
     assert_eq!(parsed.objects.len(), DOCUMENTS_MAX);
     // Lines are looked up once for all of them.
     let found = complaints(&text.replace("\ndata:", "\ndota:"));
@@ -136,14 +137,14 @@ proptest! {
     #[test]
     fn any_text_is_read_or_refused(text in "\\PC{0,200}") {
         if let Ok(documents) = parse(&text) {
-            let _ = admit_all(documents, "default");
+            let _ = admit_all(documents, "default", Switches::SETKEEPER);
         }
     }
 
     #[test]
     fn any_yaml_like_text_is_read_or_refused(text in "[-a-z:{}\\[\\]&*|>#'\" \t\n]{0,120}") {
         if let Ok(documents) = parse(&text) {
-            let _ = admit_all(documents, "default");
+            let _ = admit_all(documents, "default", Switches::SETKEEPER);
         }
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_bare_set_gets_every_default() {
+fn s_160_a_bare_set_gets_every_default() {
     let bare = json!({
         "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "web", "uid": "u", "generation": 7},
         "spec": {
@@ -57,7 +57,7 @@ fn a_bare_set_gets_every_default() {
 }
 
 #[test]
-fn a_written_type_brings_no_block() {
+fn s_161_s_162_s_163_a_written_type_brings_no_block_and_halves_are_filled() {
     for (written, stored) in [
         (json!({"type": "RollingUpdate"}), json!({"type": "RollingUpdate"})),
         (json!({}), json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0, "maxUnavailable": 1}})),

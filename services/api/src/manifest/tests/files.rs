@@ -17,7 +17,7 @@ fn every_example_is_admitted_and_stays_the_same_when_read_again() {
     let files = folder("../../deploy/examples");
     assert!(files.len() >= 10, "the examples are where they are expected");
     for (path, text) in files {
-        let parsed = match parse(&text).and_then(|documents| admit_all(documents, "default")) {
+        let parsed = match parse(&text).and_then(|documents| admit_all(documents, "default", Switches::SETKEEPER)) {
             Ok(parsed) => parsed,
             Err(violations) => panic!("{}: {}", path.display(), lines(&violations).join("\n")),
         };
@@ -74,7 +74,7 @@ fn every_bad_example_is_refused_with_what_is_wrong() {
 }
 
 #[test]
-fn misplaced_fields_are_told_where_they_belong() {
+fn s_175_misplaced_fields_are_told_where_they_belong() {
     let template = |claim: &str| {
         format!(
             "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: web}}\nspec:\n  serviceName: nginx\n  selector: \
@@ -165,11 +165,11 @@ spec:
 #[test]
 fn yaml_is_read_as_kubectl_reads_it() {
     let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata:\n  a: \"0644\"\n  <<: &x {b: t}\n";
-    let parsed = parse(text).and_then(|documents| admit_all(documents, "ns")).expect("admitted");
+    let parsed = parse(text).and_then(|documents| admit_all(documents, "ns", Switches::SETKEEPER)).expect("admitted");
     assert_eq!(parsed.objects[0].value["data"], json!({"a": "0644", "b": "t"}));
     assert_eq!(parsed.objects[0].namespace(), "ns");
     let mode = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: a, image: i}], volumes: [{name: v, secret: {secretName: s, defaultMode: 0644}}]}\n";
-    let parsed = parse(mode).and_then(|documents| admit_all(documents, "ns")).expect("admitted");
+    let parsed = parse(mode).and_then(|documents| admit_all(documents, "ns", Switches::SETKEEPER)).expect("admitted");
     assert_eq!(parsed.objects[0].value["spec"]["volumes"][0]["secret"]["defaultMode"], 420);
     assert!(
         complaints("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: yes}\n")[0]
@@ -190,7 +190,8 @@ fn json_and_lists_are_read_as_well() {
     assert_eq!(found.len(), 1);
     assert!(complaints(&text)[0].starts_with("line 15: Namespace \"B\": metadata.name"), "{:?}", complaints(&text));
     let two = format!("{text}\n{text}").replace("\"B\"", "\"b\"");
-    let parsed = parse(&two).and_then(|documents| admit_all(documents, "default")).expect("admitted");
+    let parsed =
+        parse(&two).and_then(|documents| admit_all(documents, "default", Switches::SETKEEPER)).expect("admitted");
     assert_eq!(parsed.objects.len(), 2, "the same twice is the same once");
     assert_eq!(parsed.objects[0].value["metadata"]["labels"]["kubernetes.io/metadata.name"], "a");
 }

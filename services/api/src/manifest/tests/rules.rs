@@ -31,7 +31,7 @@ const PERCENT: &str = "a valid percent string must be a numeric string followed 
      regex used for validation is '[0-9]+%')";
 
 #[test]
-fn names_are_labels_that_leave_room() {
+fn s_171_names_are_labels_that_leave_room() {
     let name = "/metadata/name";
     check(name, Value::Null, &["metadata.name: Required value: name or generateName is required"]);
     check(name, json!(""), &["metadata.name: Required value: name or generateName is required"]);
@@ -45,6 +45,12 @@ fn names_are_labels_that_leave_room() {
         &[&format!("metadata.name: Invalid value: \"{long}\": must be no more than 63 characters")],
     );
     check(name, json!("1web"), &[]);
+    // Kubernetes takes what it cannot run.
+    let mut object = standard();
+    edit(&mut object, name, json!("x".repeat(63)));
+    let document = parse_values(vec![object]).expect("within bounds").remove(0);
+    let (_, warnings) = admit_create(document, "default", Switches::KUBERNETES).expect("admitted");
+    assert!(warnings[0].contains("-2, would have more than 63 characters: it cannot be created"), "{warnings:?}");
     check(name, json!("x".repeat(61)), &[]);
     let last = "x".repeat(62);
     let why =
@@ -59,7 +65,7 @@ fn names_are_labels_that_leave_room() {
 }
 
 #[test]
-fn selectors_are_there_and_match() {
+fn s_164_s_165_s_166_selectors_are_there_and_match() {
     let mismatch = "spec.template.metadata.labels: Invalid value: {\"app\":\"nginx\"}: `selector` does not match template `labels`";
     check("/spec/selector", Value::Null, &["spec.selector: Required value", mismatch]);
     check(
@@ -131,11 +137,38 @@ fn numbers_are_not_negative() {
 }
 
 #[test]
-fn policies_and_strategies_are_known() {
+fn s_167_negative_numbers_are_refused_together() {
+    let mut object = standard();
+    edit(&mut object, "/spec/replicas", json!(-1));
+    edit(&mut object, "/spec/minReadySeconds", json!(-1));
+    edit(&mut object, "/spec/ordinals", json!({"start": -1}));
+    edit(&mut object, "/spec/updateStrategy", json!({"rollingUpdate": {"partition": -1}}));
+    let wrong = "Invalid value: -1: must be greater than or equal to 0";
+    let fields = ["replicas", "minReadySeconds", "ordinals.start", "updateStrategy.rollingUpdate.partition"];
+    assert_eq!(refusals(object), fields.map(|field| format!("spec.{field}: {wrong}")));
+}
+
+#[test]
+fn s_168_numbers_are_whole_and_without_quotes() {
+    check(
+        "/spec/replicas",
+        json!("3"),
+        &["spec.replicas: must be an integer, not string \"3\"; write it without quotes"],
+    );
+    check("/spec/replicas", json!(1.5), &["spec.replicas: must be an integer, not floating point `1.5`"]);
+}
+
+#[test]
+fn s_169_policies_and_strategies_are_known() {
     check(
         "/spec/podManagementPolicy",
         json!("Fast"),
         &["spec.podManagementPolicy: Invalid value: \"Fast\": must be 'OrderedReady' or 'Parallel'"],
+    );
+    check(
+        "/spec/updateStrategy",
+        json!({"type": "Recreate"}),
+        &["spec.updateStrategy: Invalid value: {\"type\":\"Recreate\"}: must be 'RollingUpdate' or 'OnDelete'"],
     );
     check(
         "/spec/updateStrategy",
@@ -166,7 +199,7 @@ fn policies_and_strategies_are_known() {
 }
 
 #[test]
-fn max_unavailable_is_a_positive_number_or_share() {
+fn s_170_max_unavailable_is_a_positive_number_or_share() {
     let field = "spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value:";
     let check = |value: Value, expected: &[String]| {
         let expected: Vec<_> = expected.iter().map(String::as_str).collect();
@@ -185,7 +218,7 @@ fn max_unavailable_is_a_positive_number_or_share() {
 }
 
 #[test]
-fn service_names_are_labels_or_empty() {
+fn s_172_service_names_are_labels_or_empty() {
     check("/spec/serviceName", json!("a.b"), &["spec.serviceName: Invalid value: \"a.b\": must not contain dots"]);
     check("/spec/serviceName", json!("Nginx"), &[&format!("spec.serviceName: Invalid value: \"Nginx\": {LABEL}")]);
     check("/spec/serviceName", json!(""), &[]);
@@ -193,7 +226,7 @@ fn service_names_are_labels_or_empty() {
 }
 
 #[test]
-fn templates_are_pods_that_restart_always() {
+fn s_173_templates_are_pods_that_restart_always() {
     let pod = "/spec/template/spec";
     let with = |name: &str| format!("{pod}/{name}");
     check(
@@ -237,7 +270,7 @@ fn templates_are_pods_that_restart_always() {
 }
 
 #[test]
-fn claim_templates_are_claims() {
+fn s_174_claim_templates_are_claims() {
     let spec = "/spec/volumeClaimTemplates/0/spec";
     let field = "spec.volumeClaimTemplates[0].spec";
     let supported = "\"ReadOnlyMany\", \"ReadWriteMany\", \"ReadWriteOnce\", \"ReadWriteOncePod\"";
@@ -285,7 +318,7 @@ fn claim_templates_are_claims() {
 }
 
 #[test]
-fn suspicious_sets_are_admitted_with_warnings() {
+fn s_182_suspicious_sets_are_admitted_with_warnings() {
     let warned = |pointer: &str, to: Value, part: &str| {
         let mut object = standard();
         edit(&mut object, pointer, to);

@@ -28,7 +28,7 @@ fn edited(pointer: &str, to: Value) -> Value {
 }
 
 #[test]
-fn writing_the_same_in_other_words_changes_nothing() {
+fn s_178_writing_the_same_in_other_words_changes_nothing() {
     let old = stored(standard());
     for same in [
         standard(),
@@ -49,7 +49,7 @@ fn writing_the_same_in_other_words_changes_nothing() {
 }
 
 #[test]
-fn only_some_fields_of_a_set_may_change() {
+fn s_176_s_177_only_some_fields_of_a_set_may_change() {
     let old = stored(standard());
     for (pointer, to) in [
         ("/spec/replicas", json!(5)),

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use domain::Ordinal;
+use domain::{Ordinal, Switches};
 use serde_json::Value;
 
 use super::super::field::Field;
+use super::super::own;
 use super::super::selector::Selector;
 use super::super::violation::{Report, quote};
 use super::{label_name, label_selector, label_value_error, labels, not_negative, one_of, pod, qualified_name, volume};
@@ -26,10 +27,11 @@ const NAME_LENGTH_SAFE: usize = 52;
 const PERCENT: &str = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or \
      '93%', regex used for validation is '[0-9]+%')";
 
-pub(super) fn validate(set: &Field<'_>, report: &mut Report) {
+pub(super) fn validate(set: &Field<'_>, switches: Switches, report: &mut Report) {
     let spec = set.get("spec");
     numbers(&spec, report);
-    name_fits(&set.get("metadata").get("name"), &spec, report);
+    name_fits(&set.get("metadata").get("name"), &spec, switches, report);
+    own::validate(&spec, report);
     one_policy(&spec.get("podManagementPolicy"), report);
     update_strategy(&spec.get("updateStrategy"), report);
     let retention = spec.get("persistentVolumeClaimRetentionPolicy");
@@ -57,9 +59,9 @@ fn numbers(spec: &Field<'_>, report: &mut Report) {
     if count > REPLICAS_MAX {
         report.invalid(&replicas.path, replicas.value, format_args!("must be less than or equal to {REPLICAS_MAX}"));
     }
-    let last = start.integer().unwrap_or(0) + count - 1;
+    let last = last_ordinal(spec);
     if count <= REPLICAS_MAX && last > i64::from(Ordinal::MAX.0) {
-        let most = i64::from(Ordinal::MAX.0) - count + 1;
+        let most = start.integer().unwrap_or(0) - (last - i64::from(Ordinal::MAX.0));
         report.invalid(
             &start.path,
             start.value,
@@ -68,15 +70,27 @@ fn numbers(spec: &Field<'_>, report: &mut Report) {
     }
 }
 
-/// Pod names are labels, hostnames and label values, so the longest of them has to fit.
-fn name_fits(name: &Field<'_>, spec: &Field<'_>, report: &mut Report) {
+/// The largest ordinal, reserved ones counted; of a set without replicas that of its first pod.
+fn last_ordinal(spec: &Field<'_>) -> i64 {
     let start = spec.get("ordinals").get("start").integer().unwrap_or(0);
-    let replicas = spec.get("replicas").integer().unwrap_or(1).min(REPLICAS_MAX);
-    let last = (start + replicas.max(1) - 1).clamp(0, i64::from(Ordinal::MAX.0));
+    let replicas = spec.get("replicas").integer().unwrap_or(1).clamp(1, REPLICAS_MAX);
+    let reserved = own::reserved(spec).into_iter().map(|ordinal| i64::from(ordinal.0));
+    reserved
+        .filter(|ordinal| *ordinal >= start)
+        .fold(start + replicas - 1, |last, reserved| last + i64::from(reserved <= last))
+}
+
+/// Pod names are labels, hostnames and label values, so the longest of them has to fit.
+fn name_fits(name: &Field<'_>, spec: &Field<'_>, switches: Switches, report: &mut Report) {
+    let last = last_ordinal(spec).clamp(0, i64::from(Ordinal::MAX.0));
     let most = domain::DNS_LABEL_LENGTH_MAX - 1 - last.to_string().len();
     let length = name.text().len();
     if length > most && length <= domain::DNS_LABEL_LENGTH_MAX {
         let why = format!("the name of its last pod, {}-{last}, would have more than 63 characters", name.text());
+        if !switches.refuse_long_names {
+            report.warn(&name.path, format_args!("{why}: it cannot be created"));
+            return;
+        }
         let violation = report.invalid(&name.path, name.value, why);
         violation.hint = Some(format!("use a name of at most {} characters", most.min(NAME_LENGTH_SAFE)));
     } else if (NAME_LENGTH_SAFE + 1..=most).contains(&length) {
