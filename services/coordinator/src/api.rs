@@ -5,6 +5,7 @@ mod object_service;
 mod page;
 mod pod_service;
 mod port_forward;
+mod rollout;
 mod set_service;
 mod system_service;
 mod watch;
@@ -174,8 +175,13 @@ pub(crate) fn scaled(set: &Object, replicas: i32) -> Option<Value> {
     }
     let mut value = set.value.clone();
     crate::objects::object_mut(&mut value, "spec").insert("replicas".into(), replicas.into());
-    let metadata = crate::objects::object_mut(&mut value, "metadata");
+    next_generation(&mut value);
+    Some(value)
+}
+
+/// What is wanted of an object has changed.
+fn next_generation(value: &mut Value) {
+    let metadata = crate::objects::object_mut(value, "metadata");
     let generation = metadata.get("generation").and_then(Value::as_i64).unwrap_or(0) + 1;
     metadata.insert("generation".into(), generation.into());
-    Some(value)
 }

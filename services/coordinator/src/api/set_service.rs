@@ -4,8 +4,11 @@ use api::manifest::Kind;
 use api::proto::coordinator::v1::stateful_set_service_server::StatefulSetService;
 use api::proto::coordinator::v1::{
     ApplyStatefulSetRequest, ApplyStatefulSetResponse, DeleteStatefulSetRequest, DeleteStatefulSetResponse,
-    GetStatefulSetRequest, GetStatefulSetResponse, ListStatefulSetsRequest, ListStatefulSetsResponse,
-    ScaleStatefulSetRequest, ScaleStatefulSetResponse, WatchStatefulSetsRequest, WatchStatefulSetsResponse,
+    GetStatefulSetRequest, GetStatefulSetResponse, HistoryStatefulSetRequest, HistoryStatefulSetResponse,
+    ListStatefulSetsRequest, ListStatefulSetsResponse, PauseStatefulSetRequest, PauseStatefulSetResponse,
+    RestartStatefulSetRequest, RestartStatefulSetResponse, ResumeStatefulSetRequest, ResumeStatefulSetResponse,
+    ScaleStatefulSetRequest, ScaleStatefulSetResponse, UndoStatefulSetRequest, UndoStatefulSetResponse,
+    WatchStatefulSetsRequest, WatchStatefulSetsResponse,
 };
 use serde_json::Value;
 use service_kit::status::StatusBuilder;
@@ -90,6 +93,59 @@ impl StatefulSetService for Front {
         let set = detached(async move { this.scale_set(&request).await }).await?;
         Ok(Response::new(ScaleStatefulSetResponse { stateful_set: Some(set) }))
     }
+
+    async fn restart(
+        &self,
+        request: Request<RestartStatefulSetRequest>,
+    ) -> Result<Response<RestartStatefulSetResponse>, Status> {
+        let request = request.into_inner();
+        let (this, key) = (self.clone(), key(&request.namespace, &request.name));
+        let set = detached(async move { this.restart_set(&key, &request.resource_version).await }).await?;
+        Ok(Response::new(RestartStatefulSetResponse { stateful_set: Some(visible(&set)) }))
+    }
+
+    async fn undo(
+        &self,
+        request: Request<UndoStatefulSetRequest>,
+    ) -> Result<Response<UndoStatefulSetResponse>, Status> {
+        let (this, request) = (self.clone(), request.into_inner());
+        let undone = detached(async move { this.undo_set(&request).await }).await?;
+        Ok(Response::new(UndoStatefulSetResponse {
+            stateful_set: Some(undone.set),
+            result: undone.result.to_owned(),
+            revision: undone.revision,
+        }))
+    }
+
+    async fn pause(
+        &self,
+        request: Request<PauseStatefulSetRequest>,
+    ) -> Result<Response<PauseStatefulSetResponse>, Status> {
+        let request = request.into_inner();
+        let (this, key) = (self.clone(), key(&request.namespace, &request.name));
+        let (set, changed) =
+            detached(async move { this.pause_set(&key, &request.resource_version, true).await }).await?;
+        Ok(Response::new(PauseStatefulSetResponse { stateful_set: Some(visible(&set)), changed }))
+    }
+
+    async fn resume(
+        &self,
+        request: Request<ResumeStatefulSetRequest>,
+    ) -> Result<Response<ResumeStatefulSetResponse>, Status> {
+        let request = request.into_inner();
+        let (this, key) = (self.clone(), key(&request.namespace, &request.name));
+        let (set, changed) =
+            detached(async move { this.pause_set(&key, &request.resource_version, false).await }).await?;
+        Ok(Response::new(ResumeStatefulSetResponse { stateful_set: Some(visible(&set)), changed }))
+    }
+
+    async fn history(
+        &self,
+        request: Request<HistoryStatefulSetRequest>,
+    ) -> Result<Response<HistoryStatefulSetResponse>, Status> {
+        let revisions = self.history_of(&request.into_inner())?;
+        Ok(Response::new(HistoryStatefulSetResponse { revisions }))
+    }
 }
 
 impl Front {
@@ -122,6 +178,6 @@ impl Front {
     }
 }
 
-fn key(of_request: &str, name: &str) -> Key {
+pub(super) fn key(of_request: &str, name: &str) -> Key {
     Key::new(Kind::StatefulSet, namespace(of_request), name)
 }

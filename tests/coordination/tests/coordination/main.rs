@@ -12,6 +12,7 @@ mod progress;
 mod quiet;
 mod records;
 mod retention;
+mod rollouts;
 mod watches;
 
 pub(crate) use machine::Machine;
