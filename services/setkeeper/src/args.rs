@@ -2,6 +2,7 @@
 
 mod objects;
 mod port_forward;
+mod rollout;
 mod serve;
 
 use std::path::PathBuf;
@@ -9,11 +10,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use service_kit::Target;
 
-pub(crate) use self::objects::{
-    ApplyArgs, DeleteArgs, DescribeArgs, DryRun, GetArgs, LogsArgs, Output, RolloutArgs, RolloutCommand,
-    RolloutStatusArgs, ScaleArgs,
-};
+pub(crate) use self::objects::{ApplyArgs, DeleteArgs, DescribeArgs, DryRun, GetArgs, LogsArgs, Output, ScaleArgs};
 pub(crate) use self::port_forward::{LocalPort, PortForwardArgs, PortPair};
+pub(crate) use self::rollout::{
+    RolloutArgs, RolloutCommand, RolloutHistoryArgs, RolloutSetsArgs, RolloutStatusArgs, RolloutUndoArgs,
+};
 pub(crate) use self::serve::{PeerArgs, ProfileArg, ServeArgs, Service, TelemetryArgs, Tier};
 
 /// Everything that was typed.
@@ -83,7 +84,7 @@ pub(crate) enum Command {
     Logs(LogsArgs),
     /// Carry connections to a port here to a port of a pod
     PortForward(PortForwardArgs),
-    /// Follow a rolling update
+    /// Follow, undo, pause, resume or restart a rolling update, and show its history
     Rollout(RolloutArgs),
     /// Print the versions of this program and of the server
     Version,
@@ -195,6 +196,15 @@ mod tests {
             "setkeeper port-forward web-0 8080 9000:http :81 --address localhost,::1",
             "setkeeper rollout status sts/web --timeout=30s",
             "setkeeper rollout status sts web -n db",
+            "setkeeper rollout history sts/web --revision=2 -o yaml",
+            "setkeeper rollout undo sts/web --to-revision=2 --dry-run=server",
+            "setkeeper rollout undo sts web --to-revision -1",
+            "setkeeper rollout pause sts/web sts/db",
+            "setkeeper rollout resume sts web db",
+            "setkeeper rollout restart sts/web -n db",
+            "setkeeper delete sts/web --cascade=foreground",
+            "setkeeper up --profile kubernetes",
+            "setkeeper serve coordinator --profile=setkeeper",
             "setkeeper apply -f a.yaml -f b.yaml --dry-run=server",
             "setkeeper up --demo --port-base 0",
             "setkeeper serve ordinal-scheduler --listen 0.0.0.0:7701",

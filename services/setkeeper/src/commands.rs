@@ -16,6 +16,6 @@ pub(crate) use self::describe::describe;
 pub(crate) use self::get::get;
 pub(crate) use self::logs::logs;
 pub(crate) use self::port_forward::port_forward;
-pub(crate) use self::rollout::rollout_status;
+pub(crate) use self::rollout::rollout;
 pub(crate) use self::scale::scale;
 pub(crate) use self::version::version;

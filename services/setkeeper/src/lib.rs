@@ -26,7 +26,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use crate::args::{Cli, Command, RolloutCommand};
+use crate::args::{Cli, Command};
 use crate::client::Client;
 use crate::failure::{Failure, Outcome};
 
@@ -79,11 +79,7 @@ async fn dispatch(cli: Cli) -> Outcome {
         Command::PortForward(args) => {
             commands::port_forward(&Client::new(global)?, global, args, &mut out).await?;
         }
-        Command::Rollout(args) => match &args.command {
-            RolloutCommand::Status(args) => {
-                commands::rollout_status(&Client::new(global)?, global, args, &mut out).await?;
-            }
-        },
+        Command::Rollout(args) => commands::rollout(&Client::new(global)?, global, args, &mut out).await?,
         Command::Version => commands::version(&Client::new(global)?, &mut out).await?,
     }
     out.flush()?;

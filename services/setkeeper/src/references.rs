@@ -32,6 +32,9 @@ pub(crate) enum ReferenceError {
     /// There is a slash but no name.
     #[error("{0:?} has no name after the slash")]
     NoName(String),
+    /// Only sets are rolled out.
+    #[error("{0} have no rollouts; only sets have")]
+    NoRollouts(&'static str),
     /// A single object was needed.
     #[error("name one object, such as sts/web or sts web")]
     NotOne,
@@ -74,6 +77,18 @@ pub(crate) fn parse_one(words: &[String]) -> Result<(Kind, String), ReferenceErr
         [Wanted { kind, name: Some(name) }] => Ok((*kind, name.clone())),
         _ => Err(ReferenceError::NotOne),
     }
+}
+
+/// Reads words that name one set or more.
+///
+/// # Errors
+/// They name something else, or nothing.
+pub(crate) fn parse_sets(words: &[String]) -> Result<Vec<String>, ReferenceError> {
+    let wanted = parse(words)?;
+    if let Some(other) = wanted.iter().find(|wanted| wanted.kind != Kind::StatefulSet) {
+        return Err(ReferenceError::NoRollouts(other.kind.plural()));
+    }
+    wanted.into_iter().map(|wanted| wanted.name.ok_or(ReferenceError::NotOne)).collect()
 }
 
 /// Reads what people call a kind; a group behind it, as in `statefulsets.apps`, is let pass where it is right.

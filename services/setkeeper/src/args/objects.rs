@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 
 use super::parse_duration;
 
@@ -185,33 +185,4 @@ pub(crate) struct LogsArgs {
     /// Begin each line with its time
     #[arg(long)]
     pub(crate) timestamps: bool,
-}
-
-/// `rollout`.
-#[derive(Debug, Args)]
-pub(crate) struct RolloutArgs {
-    /// What about it.
-    #[command(subcommand)]
-    pub(crate) command: RolloutCommand,
-}
-
-/// What about a rollout.
-#[derive(Debug, Subcommand)]
-pub(crate) enum RolloutCommand {
-    /// Show how far a rolling update is, until it is done
-    Status(RolloutStatusArgs),
-}
-
-/// `rollout status`.
-#[derive(Debug, Args)]
-pub(crate) struct RolloutStatusArgs {
-    /// sts NAME or sts/NAME
-    #[arg(required = true, value_name = "KIND/NAME")]
-    pub(crate) what: Vec<String>,
-    /// Go on until it is done
-    #[arg(short, long, default_value_t = true, default_missing_value = "true", num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
-    pub(crate) watch: bool,
-    /// Fail after so long [default: wait as long as it takes]
-    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
-    pub(crate) timeout: Option<Duration>,
 }

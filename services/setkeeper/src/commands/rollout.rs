@@ -1,131 +1,54 @@
-//! `rollout status`.
+//! `rollout` and its verbs.
 
-use std::io::{IsTerminal as _, Write};
-use std::time::Duration;
+mod change;
+mod history;
+mod status;
 
-use api::manifest::Kind;
-use futures::StreamExt as _;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
-use serde_json::Value;
+use std::io::Write;
 
-use crate::args::{Global, RolloutStatusArgs};
+use service_kit::status::reason;
+use tonic::Status;
+
+use crate::args::{Global, RolloutArgs, RolloutCommand};
 use crate::client::Client;
-use crate::failure::{Explained as _, Failure, Outcome};
-use crate::print::{Progress, Rollout, progress, rollout};
-use crate::references;
+use crate::failure::{Failure, Outcome};
+use crate::references::{self, ReferenceError};
 
-/// How often the live line moves: people see that it lives.
-const TICK: Duration = Duration::from_millis(120);
+/// Refusals that are whole sentences of kubectl, which finds them out itself: no server is named.
+const OF_KUBECTL: [&str; 4] = ["NO_EARLIER_REVISION", "REVISION_NOT_FOUND", "SET_PAUSED", "RESTARTED_JUST_NOW"];
 
-/// The live line. What does not fit the terminal is cut.
-const LIVE: &str = "{spinner} {elapsed:>4} [{bar:12}] {wide_msg}";
-
-/// Shows how far a rolling update is, until it is done.
+/// Does what is asked about a rollout.
 ///
 /// # Errors
-/// The set does not exist or is deleted meanwhile, its strategy knows no progress, or the time is up.
-pub(crate) async fn rollout_status(
-    client: &Client,
-    global: &Global,
-    args: &RolloutStatusArgs,
-    out: &mut impl Write,
-) -> Outcome {
-    let (kind, name) = references::parse_one(&args.what)?;
-    if kind != Kind::StatefulSet {
-        return Err(Failure::new(format_args!("{} have no rollouts; only sets have", kind.plural())));
-    }
-    let mut shown = Shown::default();
-    let following = follow(client, global.namespace(), &name, args.watch, &mut shown, out);
-    match args.timeout {
-        Some(timeout) if timeout > Duration::ZERO => match tokio::time::timeout(timeout, following).await {
-            Ok(followed) => followed,
-            Err(_) if shown.why.is_empty() => Err(Failure::new("timed out waiting for the condition")),
-            Err(_) => Err(Failure::new(format_args!("timed out waiting for the condition: {}", shown.why))),
-        },
-        _ => following.await,
+/// See the verbs.
+pub(crate) async fn rollout(client: &Client, global: &Global, args: &RolloutArgs, out: &mut impl Write) -> Outcome {
+    match &args.command {
+        RolloutCommand::Status(args) => status::status(client, global, args, out).await,
+        RolloutCommand::History(args) => history::history(client, global, args, out).await,
+        RolloutCommand::Undo(args) => change::undo(client, global, args, out).await,
+        RolloutCommand::Pause(args) => change::pause(client, global, args, out).await,
+        RolloutCommand::Resume(args) => change::resume(client, global, args, out).await,
+        RolloutCommand::Restart(args) => change::restart(client, global, args, out).await,
     }
 }
 
-async fn follow(
-    client: &Client,
-    namespace: &str,
-    name: &str,
-    watch: bool,
-    shown: &mut Shown,
-    out: &mut impl Write,
-) -> Outcome {
-    // Says that there is no such set, where there is none.
-    let set = client.get(Kind::StatefulSet, namespace, name).await.explained(client)?;
-    if show(&set, shown, out)? || !watch {
-        return Ok(());
-    }
-    shown.go_live(&set);
-    let mut changes = client.watch(Kind::StatefulSet, namespace, name, "", 0).await.explained(client)?;
-    while let Some(change) = changes.next().await {
-        let change = change.explained(client)?;
-        match change.kind.as_str() {
-            "DELETED" => return Err(Failure::new("object has been deleted")),
-            "BOOKMARK" => {}
-            _ if show(&change.object, shown, out)? => return Ok(()),
-            _ => {}
-        }
-    }
-    Err(Failure::new("the server ended the watch before the rollout was done"))
-}
-
-/// What whoever looks has seen.
-#[derive(Default)]
-struct Shown {
-    line: String,
-    why: String,
-    live: Option<ProgressBar>,
-}
-
-impl Shown {
-    /// On a terminal a line below the others lives.
-    fn go_live(&mut self, set: &Value) {
-        if !std::io::stdout().is_terminal() {
-            return;
-        }
-        let style = ProgressStyle::with_template(LIVE).expect("a constant that is right");
-        let live = ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout())
-            .with_style(style.progress_chars("=> "))
-            .with_finish(ProgressFinish::AndClear);
-        update(&live, &progress(set));
-        live.enable_steady_tick(TICK);
-        self.live = Some(live);
+/// The one set that words name.
+fn one(words: &[String]) -> Result<String, ReferenceError> {
+    match <[String; 1]>::try_from(references::parse_sets(words)?) {
+        Ok([name]) => Ok(name),
+        Err(_) => Err(ReferenceError::NotOne),
     }
 }
 
-fn update(live: &ProgressBar, progress: &Progress) {
-    live.set_length(progress.wanted);
-    live.set_position(progress.done);
-    live.set_message(progress.text.clone());
+/// Why a verb failed, in the words of kubectl where it has some.
+fn explain(client: &Client, status: &Status) -> String {
+    if OF_KUBECTL.contains(&reason(status).as_str()) {
+        return format!("error: {}", status.message());
+    }
+    client.explain(status)
 }
 
-/// Prints what is new; returns whether it is done.
-fn show(set: &Value, shown: &mut Shown, out: &mut impl Write) -> Outcome<bool> {
-    let (text, done) = match rollout(set) {
-        Rollout::Waiting(text) => (text, false),
-        Rollout::Done(text) => (text, true),
-        Rollout::Unavailable(text) => return Err(Failure::new(text)),
-    };
-    let progress = progress(set);
-    if done {
-        // The live line goes before the last word.
-        shown.live = None;
-    }
-    if let Some(live) = &shown.live {
-        update(live, &progress);
-    }
-    shown.why = progress.why;
-    if text != shown.line {
-        let mut print = || writeln!(out, "{text}").and_then(|()| out.flush());
-        match &shown.live {
-            Some(live) => live.suspend(print),
-            None => print(),
-        }?;
-        shown.line = text;
-    }
-    Ok(done)
+/// Everything that went wrong with several sets.
+fn all_of(errors: Vec<String>) -> Outcome {
+    if errors.is_empty() { Ok(()) } else { Err(Failure::Said(errors.join("\n"))) }
 }

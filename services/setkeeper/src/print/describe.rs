@@ -108,6 +108,24 @@ pub(crate) fn describe(
     page.text
 }
 
+/// A pod template alone.
+#[must_use]
+pub(super) fn pod_template(template: &Value) -> String {
+    let mut page = Page::default();
+    page.line("Pod Template:");
+    page.fields("  Labels", &pairs(template, "/metadata/labels"));
+    if template.pointer("/metadata/annotations").is_some() {
+        page.fields("  Annotations", &pairs(template, "/metadata/annotations"));
+    }
+    let spec = template.pointer("/spec").unwrap_or(&Value::Null);
+    containers(&mut page, "  ", spec, &Value::Null, Timestamp::default());
+    if !list(spec, "/volumes").is_empty() {
+        page.line("  Volumes:");
+        volumes(&mut page, "    ", spec);
+    }
+    page.text
+}
+
 fn set(page: &mut Page, object: &Value, pods: &[Value], decisions: &[Value], now: Timestamp) {
     page.field("Selector", &pairs(object, "/spec/selector/matchLabels"));
     page.fields("Labels", &pairs(object, "/metadata/labels"));
@@ -175,13 +193,17 @@ fn pod(page: &mut Page, object: &Value, now: Timestamp) {
     containers(page, "", object.pointer("/spec").unwrap_or(&Value::Null), object, now);
     conditions(page, object);
     page.line("Volumes:");
-    for volume in list(object, "/spec/volumes") {
+    volumes(page, "  ", object.pointer("/spec").unwrap_or(&Value::Null));
+}
+
+fn volumes(page: &mut Page, indent: &str, spec: &Value) {
+    for volume in list(spec, "/volumes") {
         let source = volume.as_object().into_iter().flatten().find(|(field, _)| *field != "name");
         let source = source.map(|(field, source)| match text(source, "/claimName") {
             "" => field.clone(),
             claim => format!("{field} {claim}"),
         });
-        page.field(&format!("  {}", text(volume, "/name")), &source.unwrap_or_default());
+        page.field(&format!("{indent}{}", text(volume, "/name")), &source.unwrap_or_default());
     }
 }
 
@@ -210,6 +232,15 @@ fn containers(page: &mut Page, indent: &str, spec: &Value, pod: &Value, now: Tim
                 if !words.is_empty() {
                     page.field(&format!("{inner}{heading}"), &words.join(" "));
                 }
+            }
+            let variables = list(container, "/env").iter().map(|variable| match variable.get("valueFrom") {
+                None => format!("{}={}", text(variable, "/name"), text(variable, "/value")),
+                Some(_) => format!("{} from elsewhere", text(variable, "/name")),
+            });
+            let variables = variables.collect::<Vec<_>>();
+            if let Some((first, rest)) = variables.split_first() {
+                page.field(&format!("{inner}Environment"), first);
+                rest.iter().for_each(|variable| page.field_more(variable));
             }
             let status = list(pod, statuses).iter().find(|status| text(status, "/name") == name);
             if let Some(status) = status {

@@ -1,5 +1,6 @@
 //! How far a rolling update is, in the words of kubectl (StatefulSet rules, section 16).
 
+use api::manifest::PAUSED_ANNOTATION;
 use serde_json::Value;
 
 use super::json::{list, number, text};
@@ -11,13 +12,42 @@ pub(crate) enum Rollout {
     Waiting(String),
     /// It is done.
     Done(String),
+    /// It exceeded its deadline.
+    Stuck(String),
     /// It cannot be told.
     Unavailable(String),
 }
 
-/// How far the rolling update of a set is.
+/// How far the rolling update of a set is: what kubectl says, and where that is to wait although the set says that its
+/// deadline has passed, that.
 #[must_use]
 pub(crate) fn rollout(set: &Value) -> Rollout {
+    let rollout = of_kubectl(set);
+    let observed = number(set, "/status/observedGeneration") >= number(set, "/metadata/generation");
+    let progressing = progressing(set).filter(|condition| {
+        text(condition, "/status") == "False" && text(condition, "/reason") == "ProgressDeadlineExceeded"
+    });
+    match (rollout, progressing) {
+        (Rollout::Waiting(_), Some(condition)) if observed => {
+            let (name, message) = (text(set, "/metadata/name"), text(condition, "/message"));
+            Rollout::Stuck(format!("statefulset {name:?} exceeded its progress deadline: {message}"))
+        }
+        (rollout, _) => rollout,
+    }
+}
+
+/// The condition that tells whether it goes on, and what holds it up.
+fn progressing(set: &Value) -> Option<&Value> {
+    list(set, "/status/conditions").iter().find(|condition| text(condition, "/type") == "Progressing")
+}
+
+/// Whether updates of a set stand still because somebody wants it.
+fn paused(set: &Value) -> bool {
+    let annotation = set.pointer("/metadata/annotations").and_then(|all| all.get(PAUSED_ANNOTATION));
+    set.pointer("/spec/paused") == Some(&Value::Bool(true)) || annotation.is_some_and(|paused| paused == "true")
+}
+
+fn of_kubectl(set: &Value) -> Rollout {
     let strategy = text(set, "/spec/updateStrategy/type");
     if strategy != "RollingUpdate" && !strategy.is_empty() {
         return Rollout::Unavailable("rollout status is only available for RollingUpdate strategy type".to_owned());
@@ -70,9 +100,12 @@ pub(crate) fn progress(set: &Value) -> Progress {
     let count = |pointer: &str| u64::try_from(number(set, pointer)).unwrap_or_default();
     let wanted = set.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
     let (ready, updated) = (count("/status/readyReplicas"), count("/status/updatedReplicas"));
-    let conditions = list(set, "/status/conditions");
-    let progressing = conditions.iter().find(|condition| text(condition, "/type") == "Progressing");
-    let why = progressing.map_or("", |condition| text(condition, "/message")).to_owned();
+    let mut why = progressing(set).map_or("", |condition| text(condition, "/message")).to_owned();
+    if paused(set) {
+        let name = text(set, "/metadata/name");
+        let paused = format!("the set is paused: `setkeeper rollout resume sts/{name}` lets its update go on");
+        why = if why.is_empty() { paused } else { format!("{paused}; {why}") };
+    }
     let mut text = format!("{updated}/{wanted} new, {ready}/{wanted} ready");
     if !why.is_empty() {
         text.push_str("; ");
@@ -91,6 +124,72 @@ mod tests {
         json!({ "metadata": { "generation": 2 }, "spec": { "replicas": 3, "updateStrategy": strategy }, "status": status })
     }
 
+    /// A set as the coordinator stores it: three pods, the highest of which does not become ready.
+    fn stuck(progressing: &Value) -> Value {
+        json!({
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            "metadata": { "name": "web", "namespace": "default", "generation": 3 },
+            "spec": { "replicas": 3, "podManagementPolicy": "OrderedReady",
+                "updateStrategy": { "type": "RollingUpdate", "rollingUpdate": { "partition": 0, "maxUnavailable": 1 } } },
+            "status": { "observedGeneration": 3, "replicas": 3, "readyReplicas": 2, "availableReplicas": 2,
+                "currentReplicas": 2, "updatedReplicas": 2, "currentRevision": "web-a", "updateRevision": "web-a",
+                "conditions": [
+                    { "type": "Available", "status": "False", "reason": "PodsUnavailable" },
+                    progressing,
+                ] },
+        })
+    }
+
+    #[test]
+    fn s_184_a_partition_is_done_with_its_own_part() {
+        let block = json!({ "rollingUpdate": { "partition": 2 } });
+        let status = json!({ "observedGeneration": 2, "readyReplicas": 3, "updatedReplicas": 1 });
+        let done = "partitioned roll out complete: 1 new pods have been updated...";
+        assert_eq!(rollout(&set(&block, &status)), Rollout::Done(done.to_owned()));
+    }
+
+    #[test]
+    fn s_187_a_stuck_set_says_which_pod_and_why() {
+        let waiting = stuck(&json!({ "type": "Progressing", "status": "True", "reason": "Waiting",
+            "message": "waiting for pod 2 to become ready" }));
+        assert_eq!(rollout(&waiting), Rollout::Waiting("Waiting for 1 pods to be ready...".to_owned()));
+        assert_eq!(progress(&waiting).why, "waiting for pod 2 to become ready");
+        let exceeded = stuck(&json!({ "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded",
+            "message": "pod 2: ImagePullBackOff" }));
+        let text = "statefulset \"web\" exceeded its progress deadline: pod 2: ImagePullBackOff";
+        assert_eq!(rollout(&exceeded), Rollout::Stuck(text.to_owned()));
+        // What was said of an earlier spec is no news of this one.
+        let mut newer = exceeded;
+        newer["metadata"]["generation"] = 4.into();
+        assert!(matches!(rollout(&newer), Rollout::Waiting(_)));
+    }
+
+    #[test]
+    fn s_188_readiness_is_enough_for_kubectl() {
+        let block = json!({ "type": "RollingUpdate", "rollingUpdate": { "partition": 0 } });
+        let status =
+            json!({ "observedGeneration": 2, "readyReplicas": 3, "updatedReplicas": 3, "availableReplicas": 1 });
+        let done = "partitioned roll out complete: 3 new pods have been updated...";
+        assert_eq!(rollout(&set(&block, &status)), Rollout::Done(done.to_owned()));
+    }
+
+    #[test]
+    fn a_pause_is_said_whichever_way_it_was_made() {
+        let waits = json!({ "type": "Progressing", "status": "True", "message": "updates wait" });
+        let mut own = stuck(&waits);
+        own["spec"]["paused"] = true.into();
+        let mut plain = stuck(&waits);
+        plain["metadata"]["annotations"] = json!({ PAUSED_ANNOTATION: "true" });
+        for set in [own, plain] {
+            let why = progress(&set).why;
+            assert_eq!(
+                why,
+                "the set is paused: `setkeeper rollout resume sts/web` lets its update go on; updates wait"
+            );
+        }
+    }
+
     #[test]
     fn progress_says_what_is_waited_for() {
         let strategy = json!({ "type": "RollingUpdate" });
@@ -102,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_follow_the_order_of_the_checks() {
+    fn s_183_s_185_s_186_the_words_follow_the_order_of_the_checks() {
         let block = json!({ "type": "RollingUpdate", "rollingUpdate": { "partition": 1 } });
         let no_block = json!({ "type": "RollingUpdate" });
         let waiting = |text: &str| Rollout::Waiting(text.to_owned());
