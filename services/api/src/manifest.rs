@@ -72,7 +72,8 @@ pub struct Manifest {
     pub resource_version: Option<String>,
     /// `metadata.uid` as written: the stored object must have it.
     pub uid: Option<String>,
-    /// Whether `spec.replicas` was left out: an update leaves the stored number alone.
+    /// Whether `spec.replicas` was left out: an update leaves the stored number alone, if the manifest before left it
+    /// out as well.
     pub unset_replicas: bool,
     /// Whether `spec.paused` was left out: an update leaves a stored pause alone.
     pub unset_paused: bool,
@@ -259,6 +260,9 @@ fn admit(
     }
     if kind == Kind::StatefulSet {
         own::sort_reserved(value);
+        if unset_replicas {
+            update::note_unset_replicas(value);
+        }
     }
     Preconditions { resource_version, uid, unset_replicas, unset_paused }
 }

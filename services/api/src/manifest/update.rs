@@ -20,6 +20,10 @@ const SYSTEM_METADATA: [&str; 7] = [
 /// Fields of metadata that a manifest may write, and that stay as they are if it does not.
 const KEPT_METADATA: [&str; 2] = ["finalizers", "ownerReferences"];
 
+/// Annotation of a set whose manifest leaves `spec.replicas` to somebody else. Who never wrote the number leaves it alone
+/// with the next apply; who takes it out of a manifest gets the default (StatefulSet rules, section 1.3).
+const REPLICAS_UNSET: &str = "setkeeper.dev/replicas-unset";
+
 /// Annotations that the system and its commands write; a manifest that does not name them leaves them alone.
 const SYSTEM_ANNOTATIONS: [&str; 6] = [
     "kubectl.kubernetes.io/",
@@ -66,8 +70,8 @@ pub struct Update {
 
 /// Applies an admitted manifest to the stored object of the same kind and name.
 ///
-/// Of fields that the manifest leaves out and that others fill in, the stored value stays: `replicas` of a set, the
-/// class and volume of a claim, the address of a service, the claim of a volume, the node of a pod.
+/// Of fields that the manifest leaves out and that others fill in, the stored value stays: `replicas` of a set whose
+/// manifest never had them, the class and volume of a claim, the address of a service, the claim of a volume, the node of a pod.
 ///
 /// # Errors
 /// When it would change what must not change (StatefulSet rules 2.3, volume rules 1.2 to 1.4, DNS rules 1.1).
@@ -78,8 +82,14 @@ pub fn admit_update(old: &Value, new: Manifest) -> Result<Update, Vec<Violation>
     keep_status(old, &mut value);
     match kind {
         Kind::StatefulSet => {
-            if unset_replicas {
+            if unset_replicas && has_annotation(old, REPLICAS_UNSET) {
                 keep(old, &mut value, "/spec", &["replicas"]);
+            } else if unset_replicas && old["spec"]["replicas"] != value["spec"]["replicas"] {
+                warnings.push(format!(
+                    "spec.replicas: is no longer in the manifest: {}, the default, takes the place of {}; write the number \
+                     to keep it",
+                    value["spec"]["replicas"], old["spec"]["replicas"],
+                ));
             }
             // Who paused an update by hand does not want the next apply to let it go on.
             if unset_paused && own::is_own(&value) && old.pointer("/spec/paused").is_some() {
@@ -129,6 +139,19 @@ pub fn admit_update(old: &Value, new: Manifest) -> Result<Update, Vec<Violation>
     Ok(Update { changed: *old != value, value, spec_changed, warnings })
 }
 
+/// Notes on a set that its manifest says no number of replicas.
+pub(super) fn note_unset_replicas(set: &mut Value) {
+    let metadata = set.get_mut("metadata").and_then(Value::as_object_mut);
+    let annotations = metadata.map(|metadata| metadata.entry("annotations").or_insert_with(|| json!({})));
+    if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
+        annotations.insert(REPLICAS_UNSET.to_owned(), "true".into());
+    }
+}
+
+fn has_annotation(object: &Value, name: &str) -> bool {
+    object.pointer("/metadata/annotations").is_some_and(|annotations| annotations.get(name).is_some())
+}
+
 fn merge_metadata(old: &Value, new: &mut Value) {
     let Some(stored) = old.get("metadata").and_then(Value::as_object) else { return };
     let Some(metadata) = new.get_mut("metadata").and_then(Value::as_object_mut) else { return };
@@ -150,7 +173,8 @@ fn merge_metadata(old: &Value, new: &mut Value) {
 fn keep_annotations(old: Option<&Value>, new: Option<&mut Value>) {
     let stored = old.and_then(|metadata| metadata.get("annotations")).and_then(Value::as_object);
     let Some(metadata) = new.and_then(Value::as_object_mut) else { return };
-    let of_system = |key: &str| SYSTEM_ANNOTATIONS.iter().any(|prefix| key.starts_with(prefix));
+    let of_system =
+        |key: &str| key != REPLICAS_UNSET && SYSTEM_ANNOTATIONS.iter().any(|prefix| key.starts_with(prefix));
     for (key, value) in stored.into_iter().flatten().filter(|(key, _)| of_system(key)) {
         let annotations = metadata.entry("annotations").or_insert_with(|| Value::Object(Map::new()));
         if let Some(annotations) = annotations.as_object_mut().filter(|annotations| !annotations.contains_key(key)) {

@@ -11,6 +11,7 @@ use super::columns::{access_modes, headers, pairs};
 use super::decision;
 use super::json::{as_yaml, list, name_of, number, text};
 use super::pod::summarize;
+use super::rollout::is_paused;
 use super::table::Table;
 
 /// Column where values begin.
@@ -108,6 +109,24 @@ pub(crate) fn describe(
     page.text
 }
 
+/// What only sets of our own group have, and a pause, which any set may have.
+fn own_fields(page: &mut Page, object: &Value) {
+    if is_paused(object) {
+        page.field("Paused", "True");
+    }
+    let reserved: Vec<String> = list(object, "/spec/reserveOrdinals").iter().map(ToString::to_string).collect();
+    if !reserved.is_empty() {
+        page.field("Reserved Ordinals", &reserved.join(", "));
+    }
+    if let Some(seconds) = object.pointer("/spec/progressDeadlineSeconds") {
+        let deadline = match seconds.as_i64() {
+            Some(0) => "none".to_owned(),
+            _ => format!("{seconds}s, then {}", text(object, "/spec/progressDeadlinePolicy")),
+        };
+        page.field("Progress Deadline", &deadline);
+    }
+}
+
 /// A pod template alone.
 #[must_use]
 pub(super) fn pod_template(template: &Value) -> String {
@@ -139,6 +158,7 @@ fn set(page: &mut Page, object: &Value, pods: &[Value], decisions: &[Value], now
         page.field("  MaxUnavailable", &unavailable.map_or_else(|| "1".to_owned(), plain));
     }
     page.field("Pod Management", text(object, "/spec/podManagementPolicy"));
+    own_fields(page, object);
     page.field("Service Name", text(object, "/spec/serviceName"));
     let retention = format!(
         "when deleted {}, when scaled {}",

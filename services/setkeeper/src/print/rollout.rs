@@ -1,6 +1,7 @@
 //! How far a rolling update is, in the words of kubectl (StatefulSet rules, section 16).
 
 use api::manifest::PAUSED_ANNOTATION;
+use domain::WaitReason;
 use serde_json::Value;
 
 use super::json::{list, number, text};
@@ -42,7 +43,7 @@ fn progressing(set: &Value) -> Option<&Value> {
 }
 
 /// Whether updates of a set stand still because somebody wants it.
-fn paused(set: &Value) -> bool {
+pub(super) fn is_paused(set: &Value) -> bool {
     let annotation = set.pointer("/metadata/annotations").and_then(|all| all.get(PAUSED_ANNOTATION));
     set.pointer("/spec/paused") == Some(&Value::Bool(true)) || annotation.is_some_and(|paused| paused == "true")
 }
@@ -92,6 +93,8 @@ pub(crate) struct Progress {
     pub(crate) text: String,
     /// Why it goes no further; empty where nothing waits.
     pub(crate) why: String,
+    /// Whether that is more than the usual turns of an update: pods are not ready, or somebody paused it.
+    pub(crate) held: bool,
 }
 
 /// Counts of a set, and what it waits for: the message of its condition Progressing.
@@ -101,17 +104,24 @@ pub(crate) fn progress(set: &Value) -> Progress {
     let wanted = set.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
     let (ready, updated) = (count("/status/readyReplicas"), count("/status/updatedReplicas"));
     let mut why = progressing(set).map_or("", |condition| text(condition, "/message")).to_owned();
-    if paused(set) {
+    if is_paused(set) {
         let name = text(set, "/metadata/name");
-        let paused = format!("the set is paused: `setkeeper rollout resume sts/{name}` lets its update go on");
-        why = if why.is_empty() { paused } else { format!("{paused}; {why}") };
+        let paused = format!("updates are paused: `setkeeper rollout resume sts/{name}` lets them go on");
+        let said = WaitReason::Paused.to_string();
+        // The set says so too, without the command.
+        why = match why.as_str() {
+            "" => paused,
+            message if message.contains(&said) => message.replacen(&said, &paused, 1),
+            message => format!("{paused}; {message}"),
+        };
     }
     let mut text = format!("{updated}/{wanted} new, {ready}/{wanted} ready");
     if !why.is_empty() {
         text.push_str("; ");
         text.push_str(&why);
     }
-    Progress { done: ready.min(updated).min(wanted), wanted, text, why }
+    let held = ready < wanted || is_paused(set);
+    Progress { done: ready.min(updated).min(wanted), wanted, text, why, held }
 }
 
 #[cfg(test)]
@@ -176,7 +186,8 @@ mod tests {
 
     #[test]
     fn a_pause_is_said_whichever_way_it_was_made() {
-        let waits = json!({ "type": "Progressing", "status": "True", "message": "updates wait" });
+        let waits = json!({ "type": "Progressing", "status": "True",
+            "message": "updates are paused: resume the rollout; waiting for pod 2 to terminate" });
         let mut own = stuck(&waits);
         own["spec"]["paused"] = true.into();
         let mut plain = stuck(&waits);
@@ -185,7 +196,7 @@ mod tests {
             let why = progress(&set).why;
             assert_eq!(
                 why,
-                "the set is paused: `setkeeper rollout resume sts/web` lets its update go on; updates wait"
+                "updates are paused: `setkeeper rollout resume sts/web` lets them go on; waiting for pod 2 to terminate"
             );
         }
     }

@@ -74,6 +74,8 @@ async fn s_181_scaling_changes_the_replicas_and_an_apply_without_them_leaves_the
     plane.scale("other", 5).await;
     plane.apply(&[without("other")]).await;
     assert_eq!(plane.get("sts", "other").await.unwrap()["spec"]["replicas"], 5, "it never had them");
+    plane.apply(&[without("web")]).await;
+    assert_eq!(replicas().await, 1, "it had them, and has them no more");
 }
 
 #[tokio::test(flavor = "multi_thread")]

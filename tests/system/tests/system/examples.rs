@@ -270,6 +270,13 @@ async fn ordinals_begin_at_five_and_all_start_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_set_of_our_own_leaves_out_what_it_reserves() {
+    let product = applied("own.yaml").await;
+    product.ready(&["queue-0", "queue-2", "queue-3"]).await;
+    assert!(product.get(&["pod", "queue-1"]).await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn retention_deletes_the_claim_of_a_scaled_down_ordinal_only() {
     let product = applied("retention.yaml").await;
     product.ready(&["cache-0", "cache-1", "cache-2"]).await;

@@ -18,7 +18,9 @@ fn s_160_a_bare_set_gets_every_default() {
         "status": {"replicas": 9},
     });
     let expected = json!({
-        "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "web", "namespace": "default"},
+        "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {
+            "name": "web", "namespace": "default", "annotations": {"setkeeper.dev/replicas-unset": "true"},
+        },
         "spec": {
             "replicas": 1,
             "podManagementPolicy": "OrderedReady",

@@ -29,7 +29,7 @@ fn every_example_is_admitted_and_stays_the_same_when_read_again() {
 }
 
 #[test]
-fn every_bad_example_is_refused_with_what_is_wrong() {
+fn s_175_every_bad_example_is_refused_with_what_is_wrong() {
     let expected = [
         (
             "misplaced-resources.yaml",

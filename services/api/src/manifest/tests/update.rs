@@ -37,7 +37,6 @@ fn s_178_writing_the_same_in_other_words_changes_nothing() {
         edited("/spec/volumeClaimTemplates/0/spec/resources/requests/storage", json!("1024Mi")),
         edited("/spec/template/spec/hostNetwork", json!(false)),
         edited("/status", json!({"replicas": 7})),
-        edited("/spec/replicas", Value::Null),
     ] {
         let update = apply(&old, same.clone()).expect("allowed");
         assert!(!update.changed && !update.spec_changed, "{same}");
@@ -46,6 +45,27 @@ fn s_178_writing_the_same_in_other_words_changes_nothing() {
     let update = apply(&old, edited("/metadata/labels", json!({"a": "b"}))).expect("allowed");
     assert!(update.changed && !update.spec_changed, "labels raise no generation");
     assert_eq!(update.value["metadata"]["uid"], "u");
+}
+
+#[test]
+fn s_181_replicas_stay_where_the_manifest_never_had_them() {
+    let with = |replicas: Value| edited("/spec/replicas", replicas);
+    let scaled = |mut object: Value| {
+        object["spec"]["replicas"] = json!(5);
+        object
+    };
+    let replicas = |update: &Update| update.value["spec"]["replicas"].clone();
+    let never = scaled(stored(with(Value::Null)));
+    let same = apply(&never, with(Value::Null)).expect("allowed");
+    assert!(!same.changed && same.warnings.is_empty());
+    let written = apply(&never, with(json!(3))).expect("allowed");
+    assert_eq!(replicas(&written), 3);
+    // From now on the number is the manifest's: who takes it out gets the default.
+    let removed = apply(&scaled(written.value), with(Value::Null)).expect("allowed");
+    assert_eq!(replicas(&removed), 1);
+    assert!(removed.warnings[0].contains("1, the default, takes the place of 5"), "{:?}", removed.warnings);
+    let left_alone = apply(&scaled(removed.value), with(Value::Null)).expect("allowed");
+    assert_eq!(replicas(&left_alone), 5);
 }
 
 #[test]
@@ -89,8 +109,7 @@ fn what_the_system_and_its_commands_wrote_stays() {
     old["metadata"]["finalizers"] = json!(["a/b"]);
     old["spec"]["template"]["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/restartedAt": "t"});
     old["status"] = json!({"replicas": 5, "availableReplicas": 5});
-    let update = apply(&old, edited("/spec/replicas", Value::Null)).expect("allowed");
-    assert_eq!(update.value["spec"]["replicas"], 5, "left alone");
+    let update = apply(&old, edited("/spec/replicas", json!(5))).expect("allowed");
     assert_eq!(update.value["metadata"]["annotations"], json!({"setkeeper.dev/paused": "true"}));
     assert_eq!(update.value["metadata"]["finalizers"], json!(["a/b"]));
     assert_eq!(update.value["status"], old["status"]);

@@ -117,7 +117,9 @@ fn show(set: &Value, shown: &mut Shown, out: &mut impl Write) -> Outcome<bool> {
     }
     // Where no line lives, what holds it up has a line of its own.
     let news = match shown.live {
-        None if !done && !progress.why.is_empty() && progress.why != shown.why => format!("  {}\n", progress.why),
+        None if !done && progress.held && !progress.why.is_empty() && progress.why != shown.why => {
+            format!("  {}\n", progress.why)
+        }
         _ => String::new(),
     };
     shown.why = progress.why;

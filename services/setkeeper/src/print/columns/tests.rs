@@ -23,7 +23,7 @@ fn every_kind_has_as_many_cells_as_headings() {
 }
 
 #[test]
-fn sets() {
+fn s_194_sets_show_ready_of_wanted() {
     let set = json!({
         "metadata": { "name": "web", "creationTimestamp": AN_HOUR_AGO },
         "spec": { "replicas": 3, "template": { "spec": { "containers": [
