@@ -40,7 +40,7 @@ pub(crate) struct NotPublished(String);
 pub(crate) struct Names {
     world: Arc<World>,
     context: Context,
-    publisher: Mutex<Publisher>,
+    publisher: Arc<Mutex<Publisher>>,
     published: watch::Sender<StoreRevision>,
     announced: Announced,
 }
@@ -49,6 +49,8 @@ pub(crate) struct Names {
 #[derive(Debug, Default)]
 struct Announcements {
     pods: BTreeMap<ObjectName, PodFacts>,
+    /// Those of them that no publication has taken along yet.
+    fresh: BTreeSet<ObjectName>,
     withdrawn: BTreeSet<Key>,
 }
 
@@ -78,7 +80,7 @@ impl Names {
         let names = Arc::new(Self {
             world,
             context,
-            publisher: Mutex::new(publisher),
+            publisher: Arc::new(Mutex::new(publisher)),
             published: watch::Sender::new(StoreRevision::default()),
             announced,
         });
@@ -90,25 +92,34 @@ impl Names {
     ///
     /// # Errors
     /// When identity-dns cannot be told.
+    ///
+    /// # Cancel safety
+    /// A publication that has begun goes on: others may be part of it, and what is served must be known.
     pub(crate) async fn announce(&self, pod: &Object) -> Result<(), NotPublished> {
-        let Some(facts) = facts::pod(pod) else { return Ok(()) };
-        lock(&self.announced).pods.insert(facts.name.clone(), facts);
-        let mut publisher = self.publisher.lock().await;
-        // Together with all that were announced while this waited for its turn: theirs has nothing left to tell then.
-        let mut looked_at = BTreeSet::from([pod.key.clone()]);
-        let waiting = lock(&self.announced)
-            .pods
-            .keys()
-            .map(|name| Key::new(Kind::Pod, &name.namespace, &name.name))
-            .collect::<Vec<_>>();
-        looked_at.extend(waiting);
-        publisher.publish(&self.world, &looked_at).await
+        let Some(facts) = facts::pod(pod).cloned() else { return Ok(()) };
+        let name = facts.name.clone();
+        {
+            let mut announced = lock(&self.announced);
+            announced.fresh.insert(name.clone());
+            announced.pods.insert(name.clone(), facts);
+        }
+        let mut publisher = self.publisher.clone().lock_owned().await;
+        // Whoever had the turn before may have taken this along.
+        if publisher.serves_announced(&name) {
+            return Ok(());
+        }
+        let world = self.world.clone();
+        // Ends with the call, which is bounded.
+        let publication = tokio::spawn(async move { publisher.publish(&world, &BTreeSet::new()).await });
+        publication.await.unwrap_or_else(|_| Err(NotPublished("the publication was interrupted".to_owned())))
     }
 
     /// A pod is, after all, no more than the store says of it: what was announced of it is no longer true.
     pub(crate) fn withdraw(&self, key: &Key) {
         let mut announced = lock(&self.announced);
-        if announced.pods.remove(&ObjectName::new(key.namespace.clone(), key.name.clone())).is_some() {
+        let name = name_of(key);
+        announced.fresh.remove(&name);
+        if announced.pods.remove(&name).is_some() {
             announced.withdrawn.insert(key.clone());
         }
     }
@@ -188,13 +199,23 @@ fn collect(commit: &Commit, changed: &mut BTreeSet<Key>) {
 }
 
 impl Publisher {
-    /// Brings what is served to what is stored, for the objects looked at; for all where what is served is not known.
+    /// Whether identity-dns serves a pod as it is announced, or nothing is announced of it any more.
+    fn serves_announced(&self, name: &ObjectName) -> bool {
+        let announced = lock(&self.announced);
+        let served = self.served.as_ref().and_then(|served| served.pods.get(name));
+        !announced.fresh.contains(name) && announced.pods.get(name).is_none_or(|pod| Some(pod) == served)
+    }
+
+    /// Brings what is served to what is stored and announced, for the objects looked at and what is freshly announced;
+    /// for all where what is served is not known.
     async fn publish(&mut self, world: &World, looked_at: &BTreeSet<Key>) -> Result<(), NotPublished> {
+        let fresh = std::mem::take(&mut lock(&self.announced).fresh);
         let (base, change) = match &self.served {
-            Some(served) => (Some(self.generation), self.delta(world, served, looked_at)),
+            Some(served) => (Some(self.generation), self.delta(world, served, looked_at, &fresh)),
             None => (None, ZoneFacts::default().change_to(&self.everything(world))),
         };
-        self.forget_announced(world);
+        let all = base.is_none().then(|| lock(&self.announced).pods.keys().cloned().collect::<Vec<_>>());
+        self.forget_announced(world, looked_at.iter().map(name_of).chain(fresh).chain(all.into_iter().flatten()));
         if base.is_some() && change.is_empty() {
             return Ok(());
         }
@@ -223,11 +244,19 @@ impl Publisher {
         }
     }
 
-    fn delta(&self, world: &World, served: &ZoneFacts, looked_at: &BTreeSet<Key>) -> ZoneChange {
+    fn delta(
+        &self,
+        world: &World,
+        served: &ZoneFacts,
+        looked_at: &BTreeSet<Key>,
+        fresh: &BTreeSet<ObjectName>,
+    ) -> ZoneChange {
         let mut change = ZoneChange::default();
-        for key in looked_at {
+        let fresh = fresh.iter().map(|name| Key::new(Kind::Pod, &name.namespace, &name.name));
+        let fresh: Vec<_> = fresh.filter(|key| !looked_at.contains(key)).collect();
+        for key in looked_at.iter().chain(&fresh) {
             let stored = world.get(key);
-            let name = ObjectName::new(key.namespace.clone(), key.name.clone());
+            let name = name_of(key);
             match key.kind {
                 Kind::Namespace => match stored {
                     Some(_) if !served.namespaces.contains(&key.name) => change.namespaces.push(key.name.clone()),
@@ -250,10 +279,8 @@ impl Publisher {
 
     fn everything(&self, world: &World) -> ZoneFacts {
         let services = world.list(Kind::Service, None).into_iter().filter_map(|service| facts::service(&service));
-        let pods = world.list(Kind::Pod, None).into_iter().filter_map(|pod| {
-            let name = ObjectName::new(pod.key.namespace.clone(), pod.key.name.clone());
-            self.pod_facts(Some(&pod), &name)
-        });
+        let pods =
+            world.list(Kind::Pod, None).into_iter().filter_map(|pod| self.pod_facts(Some(&pod), &name_of(&pod.key)));
         ZoneFacts {
             namespaces: world.list(Kind::Namespace, None).iter().map(|object| object.key.name.clone()).collect(),
             services: services.map(|service| (service.name.clone(), service)).collect(),
@@ -265,16 +292,20 @@ impl Publisher {
     /// A pod as it is stored, unless it is announced as more.
     fn pod_facts(&self, stored: Option<&Object>, name: &ObjectName) -> Option<PodFacts> {
         let stored = stored.and_then(facts::pod)?;
-        let announced = lock(&self.announced).pods.get(name).filter(|announced| ahead(announced, &stored)).cloned();
-        Some(announced.unwrap_or(stored))
+        let announced = lock(&self.announced).pods.get(name).filter(|announced| ahead(announced, stored)).cloned();
+        Some(announced.unwrap_or_else(|| stored.clone()))
     }
 
-    /// Drops announcements that the store has caught up with, or that are no longer true.
-    fn forget_announced(&self, world: &World) {
-        lock(&self.announced).pods.retain(|name, announced| {
+    /// Drops announcements that the store has caught up with, or that are no longer true, among pods that changed.
+    fn forget_announced(&self, world: &World, changed: impl Iterator<Item = ObjectName>) {
+        let mut announced = lock(&self.announced);
+        for name in changed {
+            let Some(facts) = announced.pods.get(&name) else { continue };
             let stored = world.get(&Key::new(Kind::Pod, &name.namespace, &name.name));
-            stored.as_deref().and_then(facts::pod).is_some_and(|stored| ahead(announced, &stored))
-        });
+            if !stored.as_deref().and_then(facts::pod).is_some_and(|stored| ahead(facts, stored)) {
+                announced.pods.remove(&name);
+            }
+        }
     }
 
     /// Whether identity-dns still serves what it was told; if not, everything is published anew.
@@ -292,6 +323,10 @@ impl Publisher {
             }
         }
     }
+}
+
+fn name_of(key: &Key) -> ObjectName {
+    ObjectName::new(key.namespace.clone(), key.name.clone())
 }
 
 /// Whether an announcement says of the same living incarnation what the store does not say yet.

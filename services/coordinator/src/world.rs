@@ -313,10 +313,16 @@ impl View<'_> {
         self.0.named(kind, namespace, prefix)
     }
 
-    /// Objects that name `uid` as an owner, by key.
+    /// Pods or revision records that nobody controls, in a namespace, whose names begin with `prefix`, by name.
     #[must_use]
-    pub fn owned_by(&self, uid: &str) -> Vec<Arc<Object>> {
-        self.0.owned_by(uid)
+    pub fn free(&self, kind: api::manifest::Kind, namespace: &str, prefix: &str) -> Vec<Arc<Object>> {
+        self.0.free(kind, namespace, prefix)
+    }
+
+    /// Objects of a kind that name `uid` as an owner, by key.
+    #[must_use]
+    pub fn owned_of(&self, uid: &str, kind: api::manifest::Kind) -> Vec<Arc<Object>> {
+        self.0.owned_of(uid, kind)
     }
 }
 

@@ -18,7 +18,11 @@ use crate::world::Object;
 const TOLERATE_UNREADY: &str = "/metadata/annotations/service.alpha.kubernetes.io~1tolerate-unready-endpoints";
 
 /// A pod; none for one without a name that could be served.
-pub(super) fn pod(object: &Object) -> Option<PodFacts> {
+pub(super) fn pod(object: &Object) -> Option<&PodFacts> {
+    object.pod_facts(read_pod)
+}
+
+fn read_pod(object: &Object) -> Option<PodFacts> {
     debug_assert_eq!(object.kind(), Kind::Pod);
     let value = &object.value;
     let several = items(value.pointer("/status/podIPs")).filter_map(|ip| ip.get("ip")?.as_str());

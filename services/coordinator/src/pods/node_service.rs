@@ -330,17 +330,18 @@ async fn withdrawn(nodes: Nodes, pod: Arc<Object>) {
 /// Whether a change can mean anything to a machine. The machine's own reports do not come back to it.
 fn matters(change: &crate::world::Change) -> bool {
     let (Some(old), Some(new)) = (&change.old, &change.new) else { return true };
-    let without_status = |object: &Object| {
-        let mut value = object.value.clone();
-        if let Some(fields) = value.as_object_mut() {
-            fields.remove("status");
-        }
-        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.remove("resourceVersion");
-        }
-        value
+    change.key.kind != Kind::Pod || !same_but(&old.value, &new.value, &["status"])
+}
+
+/// Whether two objects agree in all but some fields and the version.
+fn same_but(old: &Value, new: &Value, fields: &[&str]) -> bool {
+    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return old == new };
+    let counts = |field: &&String| !fields.contains(&field.as_str());
+    let same = |field: &String| match (old.get(field), new.get(field)) {
+        (Some(old), Some(new)) if field == "metadata" => same_but(old, new, &["resourceVersion"]),
+        (old, new) => old == new,
     };
-    change.key.kind != Kind::Pod || without_status(old) != without_status(new)
+    old.keys().chain(new.keys()).filter(counts).all(same)
 }
 
 async fn send(feed: &Feed, message: Message) -> Option<()> {

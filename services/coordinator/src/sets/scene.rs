@@ -75,24 +75,22 @@ impl Scene {
         switches: Switches,
         now: Timestamp,
     ) -> Self {
-        let owned = view.owned_by(&set.uid().0);
-        let controlled = owned.into_iter().filter(|object| object.controller_uid() == Some(set.uid().0.as_str()));
+        let uid = set.uid().0;
+        let controlled =
+            |kind| view.owned_of(&uid, kind).into_iter().filter(|object| object.controller_uid() == Some(uid.as_str()));
         let selector = set.value.pointer("/spec/selector").and_then(|value| Selector::from_label_selector(value).ok());
         let selects = |object: &Object| {
             let labels = object.value.pointer("/metadata/labels").unwrap_or(&Value::Null);
             selector.as_ref().is_none_or(|selector| selector.matches_value(labels))
         };
-        let (mut pods, mut strays, mut revisions) = (Vec::new(), Vec::new(), Vec::new());
-        for object in controlled {
-            match object.kind() {
-                Kind::Pod => match pod_ordinal(&set.key.name, &object.key.name).filter(|_| selects(&object)) {
-                    Some(ordinal) => pods.push((ordinal, object)),
-                    None => strays.push(object),
-                },
-                Kind::ControllerRevision => revisions.push(object),
-                _ => {}
+        let (mut pods, mut strays) = (Vec::new(), Vec::new());
+        for pod in controlled(Kind::Pod) {
+            match pod_ordinal(&set.key.name, &pod.key.name).filter(|_| selects(&pod)) {
+                Some(ordinal) => pods.push((ordinal, pod)),
+                None => strays.push(pod),
             }
         }
+        let revisions = controlled(Kind::ControllerRevision).collect();
         pods.sort_by_key(|(ordinal, _)| *ordinal);
         let (orphans, orphan_revisions) = orphans(view, &set);
         let snapshot = Snapshot {
@@ -100,7 +98,7 @@ impl Scene {
             generation: Generation(set.value.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(1)),
             intent: intent(&set, draining),
             status: stored::counters(&set.value),
-            pods: pods.iter().map(|(ordinal, pod)| pod_view(*ordinal, pod)).collect(),
+            pods: pods.iter().map(|(ordinal, pod)| pod.pod(|pod| pod_view(*ordinal, pod)).clone()).collect(),
             failures: stored::failures(&set.value),
             formed: stored::formed(&set.value),
             cold_start: stored::holds(&set.value, stored::COLD_START),
@@ -156,9 +154,10 @@ fn orphans(view: &View<'_>, set: &Object) -> (Vec<Arc<Object>>, Vec<Arc<Object>>
     let (Some(selector), false) = (selector, set.deleting()) else { return none };
     let matches =
         |object: &Object| selector.matches_value(object.value.pointer("/metadata/labels").unwrap_or(&Value::Null));
-    let free = |object: &Arc<Object>| object.controller_uid().is_none() && !object.deleting();
     let prefix = format!("{}-", set.key.name);
-    let named = |kind| view.named(kind, &set.key.namespace, &prefix).into_iter().filter(|o| free(o) && matches(o));
+    let named = |kind| {
+        view.free(kind, &set.key.namespace, &prefix).into_iter().filter(|free| !free.deleting() && matches(free))
+    };
     // Those out of range too: they are adopted, then condemned.
     let pods = named(Kind::Pod).filter(|pod| pod_ordinal(&set.key.name, &pod.key.name).is_some());
     (pods.collect(), named(Kind::ControllerRevision).collect())

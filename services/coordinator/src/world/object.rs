@@ -1,13 +1,16 @@
 //! A stored object, and what every kind has in common.
 
+use std::sync::OnceLock;
+
 use api::manifest::Kind;
-use domain::Uid;
+use domain::zone::PodFacts;
+use domain::{Pod, Uid};
 use serde_json::{Map, Value, json};
 
 use super::Key;
 use crate::store::StoreRevision;
 
-/// One version of an object.
+/// One version of an object. It never changes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Object {
     /// Where it is.
@@ -16,6 +19,35 @@ pub struct Object {
     pub value: Value,
     /// Store revision that wrote this version.
     pub version: StoreRevision,
+    head: Head,
+    /// What planners are told of a pod, once somebody asked.
+    pod: OnceLock<Box<Pod>>,
+    /// What identity-dns is told of a pod, once somebody asked.
+    pod_facts: OnceLock<Option<Box<PodFacts>>>,
+}
+
+/// What is asked of every object again and again, read off its JSON once.
+#[derive(Debug, Clone, PartialEq)]
+struct Head {
+    uid: Uid,
+    deleting: bool,
+    /// Uids of all owners.
+    owners: Vec<String>,
+    /// Place among the owners of the one that controls this object.
+    controller: Option<usize>,
+}
+
+impl Head {
+    fn of(value: &Value) -> Self {
+        let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let named = || owners(value).filter_map(|owner| Some((owner, owner.get("uid")?.as_str()?)));
+        Self {
+            uid: Uid(text("/metadata/uid").to_owned()),
+            deleting: !text("/metadata/deletionTimestamp").is_empty(),
+            owners: named().map(|(_, uid)| uid.to_owned()).collect(),
+            controller: named().position(|(owner, _)| owner.get("controller") == Some(&Value::Bool(true))),
+        }
+    }
 }
 
 impl Object {
@@ -25,7 +57,7 @@ impl Object {
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.insert("resourceVersion".to_owned(), Value::String(version.to_string()));
         }
-        Self { key, value, version }
+        Self { head: Head::of(&value), pod: OnceLock::new(), pod_facts: OnceLock::new(), key, value, version }
     }
 
     /// Kind.
@@ -43,13 +75,19 @@ impl Object {
     /// `metadata.uid`.
     #[must_use]
     pub fn uid(&self) -> Uid {
-        Uid(self.text("/metadata/uid").to_owned())
+        self.head.uid.clone()
+    }
+
+    /// Whether this is the same incarnation as `other`.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        self.head.uid == other.head.uid
     }
 
     /// Whether deletion has been requested.
     #[must_use]
     pub fn deleting(&self) -> bool {
-        !self.text("/metadata/deletionTimestamp").is_empty()
+        self.head.deleting
     }
 
     /// `metadata.labels`.
@@ -76,14 +114,23 @@ impl Object {
 
     /// Uids of all owners.
     pub fn owner_uids(&self) -> impl Iterator<Item = &str> {
-        owners(&self.value).filter_map(|owner| owner.get("uid")?.as_str())
+        self.head.owners.iter().map(String::as_str)
     }
 
     /// Uid of the owner that controls this object.
     #[must_use]
     pub fn controller_uid(&self) -> Option<&str> {
-        let controller = owners(&self.value).find(|owner| owner.get("controller") == Some(&Value::Bool(true)));
-        controller?.get("uid")?.as_str()
+        self.head.owners.get(self.head.controller?).map(String::as_str)
+    }
+
+    /// What planners are told of this pod. The same version always says the same, so it is `read` once.
+    pub(crate) fn pod(&self, read: impl FnOnce(&Self) -> Pod) -> &Pod {
+        self.pod.get_or_init(|| Box::new(read(self)))
+    }
+
+    /// What identity-dns is told of this pod, if anything. The same version always says the same, so it is `read` once.
+    pub(crate) fn pod_facts(&self, read: impl FnOnce(&Self) -> Option<PodFacts>) -> Option<&PodFacts> {
+        self.pod_facts.get_or_init(|| read(self).map(Box::new)).as_deref()
     }
 }
 

@@ -8,12 +8,17 @@ use api::manifest::Kind;
 use super::{Change, Key, Object};
 use crate::store::StoreRevision;
 
+/// What a set takes over when nobody controls it.
+const ADOPTED: [Kind; 2] = [Kind::Pod, Kind::ControllerRevision];
+
 /// Objects, and who owns whom.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) revision: StoreRevision,
     objects: BTreeMap<Key, Arc<Object>>,
-    by_owner: HashMap<String, BTreeSet<Key>>,
+    by_owner: HashMap<String, BTreeMap<Key, Arc<Object>>>,
+    /// Objects that nobody controls, of the kinds that sets adopt.
+    free: BTreeSet<Key>,
 }
 
 impl State {
@@ -33,9 +38,21 @@ impl State {
         self.objects.range(start..).take_while(|(key, _)| same(key)).map(|(_, object)| object.clone()).collect()
     }
 
+    pub(super) fn free(&self, kind: Kind, namespace: &str, prefix: &str) -> Vec<Arc<Object>> {
+        debug_assert!(ADOPTED.contains(&kind), "{kind:?} is not adopted");
+        let start = Key { kind, namespace: namespace.to_owned(), name: prefix.to_owned() };
+        let same = |key: &&Key| key.kind == kind && key.namespace == namespace && key.name.starts_with(prefix);
+        self.free.range(start..).take_while(same).filter_map(|key| self.get(key)).collect()
+    }
+
     pub(super) fn owned_by(&self, uid: &str) -> Vec<Arc<Object>> {
-        let keys = self.by_owner.get(uid).into_iter().flatten();
-        keys.filter_map(|key| self.get(key)).collect()
+        self.by_owner.get(uid).into_iter().flat_map(BTreeMap::values).cloned().collect()
+    }
+
+    pub(super) fn owned_of(&self, uid: &str, kind: Kind) -> Vec<Arc<Object>> {
+        let start = Key { kind, namespace: String::new(), name: String::new() };
+        let owned = self.by_owner.get(uid).into_iter().flat_map(|owned| owned.range(start.clone()..));
+        owned.take_while(|(key, _)| key.kind == kind).map(|(_, object)| object.clone()).collect()
     }
 
     /// Puts or removes one object and says what changed.
@@ -52,8 +69,16 @@ impl State {
                 }
             }
         }
-        for uid in new.iter().flat_map(|object| object.owner_uids()) {
-            self.by_owner.entry(uid.to_owned()).or_default().insert(key.clone());
+        if let Some(object) = &new {
+            for uid in object.owner_uids() {
+                self.by_owner.entry(uid.to_owned()).or_default().insert(key.clone(), object.clone());
+            }
+        }
+        if ADOPTED.contains(&key.kind) {
+            match &new {
+                Some(object) if object.controller_uid().is_none() => _ = self.free.insert(key.clone()),
+                _ => _ = self.free.remove(&key),
+            }
         }
         Change { key, old, new }
     }
