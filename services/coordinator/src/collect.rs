@@ -2,9 +2,12 @@
 //!
 //! Unknown is never gone. An owner counts as gone only when its key is read from the complete state and holds nothing,
 //! or another incarnation.
+//!
+//! A pass looks only at what a change may have condemned, so that its cost does not grow with what is stored; at the
+//! start, at each slow tick, and when changes were missed, everything is looked at.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use api::manifest::Kind;
 use domain::Timestamp;
@@ -25,6 +28,9 @@ const EVENTS_PER_NAMESPACE_MAX: usize = 1000;
 /// Events beyond the bound that may pile up before they are removed, so that not every event costs a removal.
 const EVENTS_SLACK: usize = 100;
 
+/// Count of a namespace whose events must be counted.
+const COUNT_ANEW: usize = usize::MAX;
+
 /// Kinds that have owners, or finalizers of ours that somebody else may release last.
 const COLLECTED: [Kind; 5] =
     [Kind::Decision, Kind::ControllerRevision, Kind::Pod, Kind::PersistentVolumeClaim, Kind::PersistentVolume];
@@ -35,57 +41,123 @@ const COLLECTED_AT_ONCE_MAX: usize = 256;
 /// Collects.
 #[derive(Debug)]
 pub(crate) struct Collector {
-    pub(crate) world: Arc<World>,
-    pub(crate) context: Context,
+    world: Arc<World>,
+    context: Context,
+    candidates: Mutex<Candidates>,
+}
+
+/// What a pass looks at, instead of everything that is stored.
+#[derive(Debug, Default)]
+struct Candidates {
+    /// Objects that may have to go.
+    objects: BTreeSet<Key>,
+    /// Events by namespace, as far as changes told: counted anew whenever they seem too many.
+    events: BTreeMap<String, usize>,
+}
+
+impl Collector {
+    pub(crate) fn new(world: Arc<World>, context: Context) -> Self {
+        Self { world, context, candidates: Mutex::default() }
+    }
+
+    fn candidates(&self) -> MutexGuard<'_, Candidates> {
+        self.candidates.lock().expect("no holder of this lock panics")
+    }
+
+    /// What could not be committed is a candidate still.
+    fn look_again(&self, looked_at: BTreeSet<Key>) {
+        self.candidates().objects.extend(looked_at);
+    }
+
+    /// Objects that a change may condemn: itself, and those that its former incarnation owned.
+    fn condemned(world: &World, change: &Change) -> Vec<Key> {
+        let replaced = |old: &&Arc<Object>| change.new.as_ref().is_none_or(|new| !new.is(old));
+        let former = change.old.as_ref().filter(replaced);
+        let owned = former.into_iter().flat_map(|former| world.owned_by(&former.uid().0));
+        let mut keys: Vec<Key> = owned.map(|owned| owned.key.clone()).collect();
+        let suspect = |new: &&Arc<Object>| new.deleting() || world.view(|view| orphaned(view, new));
+        keys.extend(change.new.as_ref().filter(suspect).map(|new| new.key.clone()));
+        keys.retain(|key| COLLECTED.contains(&key.kind));
+        keys
+    }
 }
 
 impl Controller for Collector {
     type Key = ();
     const NAME: &'static str = "collector";
 
-    fn keys(&self, _: &World) -> Vec<()> {
+    fn keys(&self, world: &World) -> Vec<()> {
+        let objects: Vec<_> = COLLECTED.into_iter().flat_map(|kind| world.list(kind, None)).collect();
+        let events = world.list(Kind::Event, None);
+        let mut candidates = self.candidates();
+        // Added, not replaced: a change that was told already may be newer than these lists.
+        candidates.objects.extend(objects.iter().map(|object| object.key.clone()));
+        candidates.events.extend(events.iter().map(|event| (event.key.namespace.clone(), COUNT_ANEW)));
         vec![()]
     }
 
-    fn affected(&self, _: &World, change: &Change) -> Vec<()> {
-        let gone = change.new.is_none() && change.key.kind != Kind::Event && change.key.kind != Kind::Decision;
-        let owned = change.old.is_none() && change.new.as_ref().is_some_and(|new| new.owner_uids().next().is_some());
-        let deleting = change.new.as_ref().is_some_and(|new| new.deleting());
-        let event = change.key.kind == Kind::Event && change.old.is_none();
-        if gone || owned || deleting || event { vec![()] } else { Vec::new() }
+    fn affected(&self, world: &World, change: &Change) -> Vec<()> {
+        let condemned = Self::condemned(world, change);
+        let namespace = match change.key.kind {
+            Kind::Namespace => world.get(&change.key),
+            _ => world.get(&Key::new(Kind::Namespace, "", &change.key.namespace)),
+        };
+        // Of a namespace that goes, whatever changes is looked at.
+        let leaving = namespace.as_ref().is_some_and(|namespace| namespace.deleting());
+        let mut candidates = self.candidates();
+        let wakes = leaving || !condemned.is_empty();
+        candidates.objects.extend(condemned);
+        let crowded = change.key.kind == Kind::Event && change.old.is_none() && {
+            let count = candidates.events.entry(change.key.namespace.clone()).or_default();
+            *count = if namespace.is_none() { COUNT_ANEW } else { count.saturating_add(1) };
+            *count > EVENTS_PER_NAMESPACE_MAX + EVENTS_SLACK
+        };
+        if wakes || crowded { vec![()] } else { Vec::new() }
     }
 
     async fn pass(self: Arc<Self>, (): ()) -> Outcome {
         let now = self.context.clock.now();
-        let transaction = self.world.view(|view| plan(view, now));
+        let (looked_at, transaction, rest) = self.world.view(|view| {
+            let mut candidates = self.candidates();
+            // What changes from here on is added anew, and wakes the next pass.
+            let looked_at = std::mem::take(&mut candidates.objects);
+            let (mut transaction, rest) = collect(view, &looked_at, now);
+            namespaces(view, &mut transaction, now);
+            events(view, &mut candidates.events, &mut transaction);
+            (looked_at, transaction, rest)
+        });
         let more = transaction.len() >= COLLECTED_AT_ONCE_MAX;
         match self.world.commit(transaction).await {
-            Ok(_) if more => Outcome::Stale,
-            Ok(_) => Outcome::Settled,
-            Err(CommitError::Conflict { .. }) => Outcome::Stale,
-            Err(error) => Outcome::Failed(error.to_string()),
+            Ok(_) => {
+                self.candidates().objects.extend(rest);
+                if more { Outcome::Stale } else { Outcome::Settled }
+            }
+            Err(error) => {
+                self.look_again(looked_at);
+                match error {
+                    CommitError::Conflict { .. } => Outcome::Stale,
+                    error => Outcome::Failed(error.to_string()),
+                }
+            }
         }
     }
 }
 
-/// What to remove, or ask to go, now.
-fn plan(view: &View<'_>, now: Timestamp) -> Transaction {
+/// Candidates to remove, or to ask to go, now; and those that there was no room for.
+fn collect(view: &View<'_>, candidates: &BTreeSet<Key>, now: Timestamp) -> (Transaction, Vec<Key>) {
     let mut transaction = Transaction::default();
-    for kind in COLLECTED {
-        for object in view.list(kind, None) {
-            if transaction.len() >= COLLECTED_AT_ONCE_MAX {
-                return transaction;
-            }
-            if !object.deleting() && orphaned(view, &object) {
-                delete(&mut transaction, &object, now);
-            } else if finished(&object) {
-                transaction.delete(&object);
-            }
+    let mut candidates = candidates.iter();
+    for object in candidates.by_ref().filter_map(|key| view.get(key)) {
+        if !object.deleting() && orphaned(view, &object) {
+            delete(&mut transaction, &object, now);
+        } else if finished(&object) {
+            transaction.delete(&object);
+        }
+        if transaction.len() >= COLLECTED_AT_ONCE_MAX {
+            break;
         }
     }
-    namespaces(view, &mut transaction, now);
-    events(view, &mut transaction);
-    transaction
+    (transaction, candidates.cloned().collect())
 }
 
 /// Whether every owner of an object that has any is gone.
@@ -137,21 +209,25 @@ fn namespaces(view: &View<'_>, transaction: &mut Transaction, now: Timestamp) {
     }
 }
 
-/// Removes the oldest events of a namespace that has too many.
-fn events(view: &View<'_>, transaction: &mut Transaction) {
-    let mut by_namespace: BTreeMap<String, Vec<Arc<Object>>> = BTreeMap::new();
-    for event in view.list(Kind::Event, None) {
-        by_namespace.entry(event.key.namespace.clone()).or_default().push(event);
-    }
-    for (namespace, mut events) in by_namespace {
-        let room = COLLECTED_AT_ONCE_MAX.saturating_sub(transaction.len());
-        if view.get(&Key::new(Kind::Namespace, "", &namespace)).is_none() {
-            // Said of an object after its namespace went: nobody would ever remove it.
-            events.iter().take(room).for_each(|event| transaction.record(event.key.clone(), None));
-        } else if events.len() > EVENTS_PER_NAMESPACE_MAX + EVENTS_SLACK {
-            events.sort_by(|a, b| last_seen(&a.value).cmp(last_seen(&b.value)));
-            let excess = events.len() - EVENTS_PER_NAMESPACE_MAX;
-            events.iter().take(excess.min(room)).for_each(|event| transaction.record(event.key.clone(), None));
+/// Removes the oldest events of a namespace that has too many. `counts` may be too high: what is stored decides.
+fn events(view: &View<'_>, counts: &mut BTreeMap<String, usize>, transaction: &mut Transaction) {
+    counts.retain(|namespace, count| {
+        if *count <= EVENTS_PER_NAMESPACE_MAX + EVENTS_SLACK {
+            return true;
         }
-    }
+        let mut events = view.list(Kind::Event, Some(namespace));
+        *count = events.len();
+        let room = COLLECTED_AT_ONCE_MAX.saturating_sub(transaction.len());
+        let exists = view.get(&Key::new(Kind::Namespace, "", namespace)).is_some();
+        // Those said of an object after its namespace went: nobody else would ever remove them.
+        let kept = if exists { EVENTS_PER_NAMESPACE_MAX } else { 0 };
+        if !exists || events.len() > kept + EVENTS_SLACK {
+            events.sort_by(|a, b| last_seen(&a.value).cmp(last_seen(&b.value)));
+            let excess = (events.len() - kept).min(room);
+            events.iter().take(excess).for_each(|event| transaction.record(event.key.clone(), None));
+            // Looked at again if there is more, or if this is not committed.
+            *count = if excess > 0 { COUNT_ANEW } else { *count };
+        }
+        exists || *count > 0
+    });
 }

@@ -72,7 +72,7 @@ pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
     let sets = Arc::new(Sets::new(world.clone(), planners, switches, context.clone()));
     let volumes = Arc::new(Volumes::new(world.clone(), channel("volume-claim"), epoch, context.clone()));
     let placement = Arc::new(Placement { world: world.clone(), context: context.clone(), unplaced: Mutex::default() });
-    let collector = Arc::new(collect::Collector { world: world.clone(), context: context.clone() });
+    let collector = Arc::new(collect::Collector::new(world.clone(), context.clone()));
     tasks.spawn(driver::run(sets.clone(), world.clone(), context.clone()));
     tasks.spawn(driver::run(volumes, world.clone(), context.clone()));
     tasks.spawn(driver::run(placement, world.clone(), context.clone()));
