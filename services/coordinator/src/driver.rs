@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
+use crate::store::StoreRevision;
 use crate::world::{Change, World};
 
 /// Passes that may run at once. A pass mostly waits for planners and the disk, so more than the cores helps; more than
@@ -45,6 +46,8 @@ pub(crate) enum Outcome {
     Settled,
     /// Look again at that time, or when something changes.
     At(Timestamp),
+    /// The same, and what this pass committed itself, at this revision, is no such change.
+    After(StoreRevision, Timestamp),
     /// What was decided rests on what has changed meanwhile: look again at once.
     Stale,
     /// It could not be done, in words; try again with growing delay.
@@ -57,6 +60,7 @@ impl Outcome {
         let outcome = match self {
             Self::Settled => "settled",
             Self::At(_) => "at",
+            Self::After(..) => "after",
             Self::Stale => "stale",
             Self::Failed(error) => {
                 span.record("otel.status_code", "error");
@@ -99,6 +103,10 @@ pub(crate) trait Controller: Send + Sync + 'static {
 struct KeyState {
     running: bool,
     dirty: bool,
+    /// The revision that made it dirty, if it was one alone.
+    dirty_at: Option<StoreRevision>,
+    /// What its last pass committed and need not be looked at.
+    own: Option<StoreRevision>,
     failures: u32,
     /// Passes in a row that found their view out of date.
     stale: u32,
@@ -111,13 +119,13 @@ pub(crate) async fn run<C: Controller>(controller: Arc<C>, world: Arc<World>, co
     let mut commits = world.subscribe();
     let mut keys: BTreeMap<C::Key, KeyState> = BTreeMap::new();
     let mut passes = JoinSet::new();
-    wake(&mut keys, controller.keys(&world));
+    wake(&mut keys, controller.keys(&world), None);
     let mut resync_at = context.clock.monotonic() + RESYNC;
     let mut last_started = None;
     loop {
         let now = context.clock.monotonic();
         if now >= resync_at {
-            wake(&mut keys, controller.keys(&world));
+            wake(&mut keys, controller.keys(&world), None);
             resync_at = now + RESYNC;
         }
         start_due(&controller, &mut keys, &mut passes, (now, &mut last_started));
@@ -129,14 +137,14 @@ pub(crate) async fn run<C: Controller>(controller: Arc<C>, world: Arc<World>, co
             biased;
             () = context.shutdown.cancelled() => break,
             Some(done) = passes.join_next() => finish::<C>(&context, &mut keys, done),
-            () = controller.shaken() => wake(&mut keys, controller.keys(&world)),
+            () = controller.shaken() => wake(&mut keys, controller.keys(&world), None),
             commit = commits.recv() => match commit {
                 Ok(commit) => {
                     for change in &commit.changes {
-                        wake(&mut keys, controller.affected(&world, change));
+                        wake(&mut keys, controller.affected(&world, change), Some(commit.revision));
                     }
                 }
-                Err(RecvError::Lagged(_)) => wake(&mut keys, controller.keys(&world)),
+                Err(RecvError::Lagged(_)) => wake(&mut keys, controller.keys(&world), None),
                 Err(RecvError::Closed) => break,
             },
             () = context.clock.sleep(sleep) => {}
@@ -145,9 +153,15 @@ pub(crate) async fn run<C: Controller>(controller: Arc<C>, world: Arc<World>, co
     while passes.join_next().await.is_some() {}
 }
 
-fn wake<K: Ord>(keys: &mut BTreeMap<K, KeyState>, woken: Vec<K>) {
+/// Notes that keys must be looked at, for what was committed at a revision or for another reason.
+fn wake<K: Ord>(keys: &mut BTreeMap<K, KeyState>, woken: Vec<K>, revision: Option<StoreRevision>) {
     for key in woken {
-        keys.entry(key).or_default().dirty = true;
+        let state = keys.entry(key).or_default();
+        if revision.is_some() && state.own == revision {
+            continue;
+        }
+        state.dirty_at = revision.filter(|_| !state.dirty || state.dirty_at == revision);
+        state.dirty = true;
     }
 }
 
@@ -176,6 +190,7 @@ fn start_due<C: Controller>(
     for key in later.into_iter().take(room) {
         let Some(state) = keys.get_mut(&key) else { continue };
         (state.running, state.dirty, state.due) = (true, false, None);
+        (state.dirty_at, state.own) = (None, None);
         *last_started = Some(key.clone());
         let controller = controller.clone();
         let span = controller.span(&key);
@@ -207,11 +222,17 @@ fn finish<C: Controller>(
             (state.failures, state.stale) = (0, 0);
             state.due = Some(now + moment.since(context.clock.now()));
         }
+        Outcome::After(revision, moment) => {
+            (state.failures, state.stale) = (0, 0);
+            state.due = Some(now + moment.since(context.clock.now()));
+            state.own = Some(revision);
+            state.dirty &= state.dirty_at != state.own;
+        }
         Outcome::Stale => {
             // Not a failure, but not free either: a key that is always stale must not spin.
             state.failures = 0;
             state.stale = state.stale.saturating_add(1);
-            state.dirty = true;
+            (state.dirty, state.dirty_at) = (true, None);
             if let Some(delayed) = state.stale.checked_sub(STALE_AT_ONCE_MAX).filter(|delayed| *delayed > 0) {
                 state.due = Some(now + backoff(&key, delayed));
             }
@@ -250,6 +271,47 @@ fn backoff<K: Hash>(key: &K, failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pass_is_not_repeated_for_its_own_commit_but_for_every_other() {
+        let (own, other) = (StoreRevision(7), StoreRevision(6));
+        let told = |revisions: &[StoreRevision]| {
+            let context = Context::default();
+            let mut keys = BTreeMap::from([("web", KeyState { running: true, ..KeyState::default() })]);
+            let (before, after) = revisions.split_at(revisions.len() / 2);
+            before.iter().for_each(|revision| wake(&mut keys, vec!["web"], Some(*revision)));
+            let outcome = Outcome::After(own, context.clock.now().plus(Duration::from_secs(60)));
+            finish::<Nobody>(&context, &mut keys, Ok(("web", outcome)));
+            after.iter().for_each(|revision| wake(&mut keys, vec!["web"], Some(*revision)));
+            assert!(keys["web"].due.is_some(), "it is looked at in any case");
+            keys["web"].dirty
+        };
+        assert!(!told(&[own, own]) && !told(&[own]));
+        for revisions in [[other, own], [own, other], [other, other]] {
+            assert!(told(&revisions), "{revisions:?}");
+        }
+        assert!(told(&[other, own, own, own]) && told(&[own, other, own, own]));
+    }
+
+    /// A controller of nothing.
+    struct Nobody;
+
+    impl Controller for Nobody {
+        type Key = &'static str;
+        const NAME: &'static str = "nobody";
+
+        fn keys(&self, _: &World) -> Vec<&'static str> {
+            Vec::new()
+        }
+
+        fn affected(&self, _: &World, _: &Change) -> Vec<&'static str> {
+            Vec::new()
+        }
+
+        async fn pass(self: Arc<Self>, _: &'static str) -> Outcome {
+            Outcome::Settled
+        }
+    }
 
     #[test]
     fn backoff_grows_and_is_bounded() {

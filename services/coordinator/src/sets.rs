@@ -9,6 +9,7 @@ mod claims;
 pub(crate) mod deletion;
 mod execute;
 mod identity;
+mod pace;
 mod planners;
 mod record;
 pub(crate) mod scene;
@@ -16,13 +17,15 @@ mod status;
 mod stored;
 pub(crate) mod templates;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::manifest::Kind;
 use domain::safety::Plans;
 use domain::{
-    DecisionRecord, Intent, OrdinalPlan, OrdinalRequest, PodIdentity, Switches, Timestamp, UpdatePlan, Wait, WaitReason,
+    DecisionRecord, Intent, OrdinalPlan, OrdinalRequest, PodIdentity, Switches, Timestamp, Uid, UpdatePlan, Wait,
+    WaitReason,
 };
 use serde_json::Value;
 use service_kit::Context;
@@ -31,11 +34,12 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
 use self::claims::ClaimPlan;
+use self::pace::Pace;
 pub(crate) use self::planners::{PlannerError, Planners};
 use self::record::Recorder;
 use self::scene::Scene;
 use crate::driver::{Controller, Outcome};
-use crate::store::CommitError;
+use crate::store::{CommitError, StoreRevision};
 use crate::world::{Change, Key, World};
 
 /// Keeps sets.
@@ -46,6 +50,7 @@ pub(crate) struct Sets {
     switches: Switches,
     context: Context,
     recorder: Recorder,
+    pace: Pace,
     /// Whether every pod is to stop because the machine goes down.
     draining: AtomicBool,
     shaken: Notify,
@@ -64,18 +69,20 @@ impl Decision {
     /// Every reason to wait, each once, the one that matters most first: what holds up creation and deletion, then why
     /// outdated pods stay, which follows from it or is wanted. Both by ordinal, then what concerns no single one.
     fn waits(&self) -> Vec<Wait> {
-        let sorted = |mut waits: Vec<&Wait>| -> Vec<Wait> {
+        fn sorted<'a>(waits: impl Iterator<Item = &'a Wait>) -> Vec<&'a Wait> {
+            let mut waits: Vec<_> = waits.collect();
             waits.sort_by_key(|wait| (wait.ordinal.is_none(), wait.ordinal));
-            waits.into_iter().cloned().collect()
-        };
-        let order = sorted(self.order.waits.iter().chain(&self.claims.waits).collect());
-        let mut waits: Vec<Wait> = Vec::new();
-        for wait in order.into_iter().chain(sorted(self.update.waits.iter().collect())) {
-            if !waits.contains(&wait) {
-                waits.push(wait);
-            }
+            waits
         }
-        waits
+        let order = sorted(self.order.waits.iter().chain(&self.claims.waits));
+        let mut seen = BTreeSet::new();
+        let all = order.into_iter().chain(sorted(self.update.waits.iter()));
+        all.filter(|wait| seen.insert((wait.ordinal, &wait.reason))).cloned().collect()
+    }
+
+    /// When time alone may change what the planners say.
+    fn look_again_at(&self) -> Option<Timestamp> {
+        [self.update.look_again_at, self.order.look_again_at].into_iter().flatten().min()
     }
 }
 
@@ -87,6 +94,7 @@ impl Sets {
             switches,
             context,
             recorder: Recorder::default(),
+            pace: Pace::default(),
             draining: AtomicBool::new(false),
             shaken: Notify::new(),
         }
@@ -96,6 +104,11 @@ impl Sets {
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
         self.shaken.notify_one();
+    }
+
+    fn forget(&self, set: &Uid) {
+        self.recorder.forget(set);
+        self.pace.forget(set);
     }
 
     async fn try_pass(&self, key: &Key) -> Result<Outcome, String> {
@@ -116,7 +129,7 @@ impl Sets {
         if scene.snapshot.intent == Intent::Delete && scene.pods.is_empty() {
             let finish = self.world.commit(deletion::finish(&scene, &self.world));
             let outcome = self.committed(finish.instrument(execute_span()).await)?;
-            self.recorder.forget(&scene.snapshot.set.uid);
+            self.forget(&scene.snapshot.set.uid);
             return Ok(outcome.unwrap_or(Outcome::Settled));
         }
         match self.decide(&scene).instrument(tracing::debug_span!("plan")).await {
@@ -163,8 +176,19 @@ impl Sets {
         let mut transactions = plan.transactions;
         let last = transactions.last_mut().expect("there is always one, for the status");
         let number = self.recorder.add(last, &self.world, &scene.set, &record);
+        let progress_only = record.steps.is_empty() && !waits.is_empty() && transactions.len() == 1;
+        if progress_only && !transactions[0].is_empty() {
+            let monotonic = self.context.clock.monotonic();
+            if let Err(early) = self.pace.take(&scene.snapshot.set.uid, monotonic) {
+                let later = self.context.clock.now().plus(early);
+                return Ok(Outcome::At(decision.look_again_at().map_or(later, |next| next.min(later))));
+            }
+        }
+        let mut own = None;
         for transaction in transactions {
-            if let Some(outcome) = self.committed(self.world.commit(transaction).await)? {
+            let (writes, result) = (!transaction.is_empty(), self.world.commit(transaction).await);
+            own = result.as_ref().ok().copied().filter(|_| writes);
+            if let Some(outcome) = self.committed(result)? {
                 return Ok(outcome);
             }
         }
@@ -182,8 +206,21 @@ impl Sets {
         if let Some(failure) = decision.claims.failure().filter(|_| !self.switches.wait_for_claims) {
             return Err(failure);
         }
-        let moments = [decision.update.look_again_at, decision.order.look_again_at];
-        Ok(moments.into_iter().flatten().min().map_or(Outcome::Settled, Outcome::At))
+        Ok(self.rest(scene, decision, own))
+    }
+
+    /// When to look again after a pass that committed last at `own`, if it did. The counts that follow from what it did
+    /// itself are looked at no sooner than they may be written.
+    fn rest(&self, scene: &Scene, decision: &Decision, own: Option<StoreRevision>) -> Outcome {
+        let next = decision.look_again_at();
+        let wait = self.pace.wait(&scene.snapshot.set.uid, self.context.clock.monotonic());
+        match own.zip(wait) {
+            Some((own, wait)) => {
+                let later = self.context.clock.now().plus(wait);
+                Outcome::After(own, next.map_or(later, |next| next.min(later)))
+            }
+            None => next.map_or(Outcome::Settled, Outcome::At),
+        }
     }
 
     /// What a commit means for the pass: nothing, if it succeeded.
@@ -257,7 +294,7 @@ impl Controller for Sets {
         match key.kind {
             Kind::StatefulSet => {
                 if let Some(old) = change.old.as_ref().filter(|old| replaced(old, change.new.as_deref())) {
-                    self.recorder.forget(&old.uid());
+                    self.forget(&old.uid());
                 }
                 vec![key.clone()]
             }

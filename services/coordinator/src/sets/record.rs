@@ -16,6 +16,9 @@ const RECORDS_PER_SET_MAX: usize = 50;
 /// Longest trail of one record. A pass over a huge set says how many steps it left out.
 const STEPS_MAX: usize = 200;
 
+/// Reasons to wait that the line for people names.
+const WAITS_IN_LINE_MAX: usize = 10;
+
 /// Remembers what each set last waited for.
 #[derive(Debug, Default)]
 pub(super) struct Recorder {
@@ -123,12 +126,14 @@ fn to_json(set: &Object, number: u64, record: &DecisionRecord) -> Value {
     })
 }
 
-/// The record in one line.
+/// The record in one line. Of reasons to wait only the first: the record itself has them all.
 fn summary(record: &DecisionRecord) -> String {
     let steps = record.steps.iter().map(|step| format!("{} {}: {}", step.action, step.object, step.why));
     let waits = record.waits.iter().map(|wait| match wait.ordinal {
         Some(ordinal) => format!("pod {ordinal} waits: {}", wait.reason),
         None => wait.reason.to_string(),
     });
-    steps.chain(waits).take(STEPS_MAX).collect::<Vec<_>>().join("; ")
+    let more = record.waits.len().checked_sub(WAITS_IN_LINE_MAX).filter(|more| *more > 0);
+    let more = more.map(|more| format!("and {more} more wait"));
+    steps.take(STEPS_MAX).chain(waits.take(WAITS_IN_LINE_MAX)).chain(more).collect::<Vec<_>>().join("; ")
 }
