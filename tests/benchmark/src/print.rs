@@ -16,31 +16,35 @@ pub(crate) fn section(title: &str, rows: &[Row]) {
 /// Rollouts: medians, beside what a Kubernetes control plane takes.
 pub(crate) fn rollouts(runs: usize, rollouts: &[Rollout]) {
     println!(
-        "\n{:<38} {:>9} {:>9} {:>9} {:>11} {:>11}   {:<30}",
-        format!("rollouts (median of {runs}; best and worst wall)"),
+        "\n{:<48} {:>9} {:>9} {:>9} {:>11} {:>11} {:>8}   {:<30}",
+        format!("rollouts, median of {runs}"),
         "wall",
         "best",
         "worst",
         "per ordinal",
         "processor",
+        "commits",
         "Kubernetes 1.36: lifted, default"
     );
     for rollout in rollouts {
         let mut walls: Vec<_> = rollout.costs.iter().map(|cost| cost.wall).collect();
         let mut processors: Vec<_> = rollout.costs.iter().map(|cost| cost.processor).collect();
+        let mut commits: Vec<_> = rollout.costs.iter().map(|cost| cost.commits).collect();
+        commits.sort_unstable();
         walls.sort_unstable();
         processors.sort_unstable();
         let (Some(best), Some(worst)) = (walls.first(), walls.last()) else { continue };
         let median = walls[walls.len() / 2];
         let kubernetes = rollout.kubernetes.map(|them| format!("{:.2} s, {:.1} s", them.lifted, them.default));
         println!(
-            "  {:<46} {:>9} {:>9} {:>9} {:>11} {:>11}   {:<30}",
+            "  {:<46} {:>9} {:>9} {:>9} {:>11} {:>11} {:>8}   {:<30}",
             rollout.name,
             seconds(median),
             seconds(*best),
             seconds(*worst),
             each(median, rollout.ordinals),
             seconds(processors[processors.len() / 2]),
+            commits[commits.len() / 2],
             kubernetes.unwrap_or_default()
         );
     }
@@ -54,7 +58,7 @@ pub(crate) fn growth(sizes: &[Growth]) {
     );
     for size in sizes {
         let name = format!("create 1 set x {} {:?}", size.replicas, size.policy);
-        let Some(Cost { wall, processor }) = size.cost else {
+        let Some(Cost { wall, processor, .. }) = size.cost else {
             println!("  {name:<46} left out: it would take more than two minutes");
             continue;
         };

@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use self::machine::Machine;
 use self::plane::Plane;
 pub(crate) use self::sets::Policy;
-use self::sets::{apply, complete, manifests, scale};
+use self::sets::{apply, complete, manifests, revision, scale};
 use crate::samples::{Row, Samples, now};
 use crate::usage;
 
@@ -36,6 +36,8 @@ const IMAGES: [&str; 2] = ["busybox:1.36", "busybox:1.37"];
 pub(crate) struct Cost {
     pub(crate) wall: Duration,
     pub(crate) processor: Duration,
+    /// Durable commits.
+    pub(crate) commits: u64,
 }
 
 /// What several runs of one rollout took.
@@ -167,10 +169,12 @@ impl Bench {
 
     /// What it costs until every set has done what `request` asks for.
     async fn cost(&self, sets: usize, request: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<Cost> {
+        let before = revision(&self.channel).await?;
         let (start, used) = (now(), usage::processor()?);
         request.await?;
         complete(&self.channel, sets).await?;
-        Ok(Cost { wall: now() - start, processor: usage::processor()? - used })
+        let (wall, processor) = (now() - start, usage::processor()? - used);
+        Ok(Cost { wall, processor, commits: revision(&self.channel).await? - before })
     }
 
     async fn create(&self, name: &str, replicas: u32, policy: Policy) -> anyhow::Result<Cost> {

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use anyhow::Context as _;
 use api::proto::coordinator::v1::object_service_client::ObjectServiceClient;
 use api::proto::coordinator::v1::stateful_set_service_client::StatefulSetServiceClient;
-use api::proto::coordinator::v1::{ApplyRequest, ScaleStatefulSetRequest, WatchRequest};
+use api::proto::coordinator::v1::system_service_client::SystemServiceClient;
+use api::proto::coordinator::v1::{ApplyRequest, GetSystemRequest, ScaleStatefulSetRequest, WatchRequest};
 use serde_json::{Value, json};
 use service_kit::Channel;
 
@@ -53,6 +54,12 @@ pub(crate) async fn scale(channel: &Channel, name: &str, replicas: i32) -> anyho
     let request = ScaleStatefulSetRequest { name: name.to_owned(), replicas, ..ScaleStatefulSetRequest::default() };
     StatefulSetServiceClient::new(channel.clone()).scale(request).await?;
     Ok(())
+}
+
+/// Revision of the store: how many commits it has seen.
+pub(crate) async fn revision(channel: &Channel) -> anyhow::Result<u64> {
+    let system = SystemServiceClient::new(channel.clone()).get_system(GetSystemRequest {}).await?;
+    Ok(system.into_inner().revision)
 }
 
 /// Returns when so many sets say that all they were asked for, up to now, is done.
