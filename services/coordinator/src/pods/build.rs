@@ -53,8 +53,9 @@ const SERVED_EARLY: &str = "setkeeper.dev/served-early";
 
 /// Whether the names of the pod are served before it is ready.
 pub(crate) fn is_served_early(pod: &Object) -> bool {
-    let annotations = pod.value.pointer("/metadata/annotations");
-    annotations.and_then(|annotations| annotations.get(SERVED_EARLY)).is_some_and(|early| early == "true")
+    pod.metadata("annotations")
+        .and_then(|annotations| annotations.get(SERVED_EARLY))
+        .is_some_and(|early| early == "true")
 }
 
 /// The pod whose names are served early, or no longer.

@@ -80,7 +80,7 @@ impl Scene {
             |kind| view.owned_of(&uid, kind).into_iter().filter(|object| object.controller_uid() == Some(uid.as_str()));
         let selector = set.value.pointer("/spec/selector").and_then(|value| Selector::from_label_selector(value).ok());
         let selects = |object: &Object| {
-            let labels = object.value.pointer("/metadata/labels").unwrap_or(&Value::Null);
+            let labels = object.metadata("labels").unwrap_or(&Value::Null);
             selector.as_ref().is_none_or(|selector| selector.matches_value(labels))
         };
         let (mut pods, mut strays) = (Vec::new(), Vec::new());
@@ -152,8 +152,7 @@ fn orphans(view: &View<'_>, set: &Object) -> (Vec<Arc<Object>>, Vec<Arc<Object>>
     let none = (Vec::new(), Vec::new());
     let selector = set.value.pointer("/spec/selector").and_then(|value| Selector::from_label_selector(value).ok());
     let (Some(selector), false) = (selector, set.deleting()) else { return none };
-    let matches =
-        |object: &Object| selector.matches_value(object.value.pointer("/metadata/labels").unwrap_or(&Value::Null));
+    let matches = |object: &Object| selector.matches_value(object.metadata("labels").unwrap_or(&Value::Null));
     let prefix = format!("{}-", set.key.name);
     let named = |kind| {
         view.free(kind, &set.key.namespace, &prefix).into_iter().filter(|free| !free.deleting() && matches(free))
