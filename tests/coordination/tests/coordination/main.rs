@@ -1,6 +1,7 @@
 //! The coordinator, the planning services and identity-dns as they really are, and a machine that does what a test says.
 
 mod api_rules;
+mod deadlines;
 mod deletion;
 mod faults;
 mod levels;

@@ -10,14 +10,14 @@ use crate::plane::{condition, service, text};
 use crate::{Machine, Plane, set};
 
 /// A set of our own group.
-fn own(replicas: u32, more: Value) -> Value {
+pub(crate) fn own(replicas: u32, more: Value) -> Value {
     let mut set = set("web", replicas, more);
     set["apiVersion"] = "setkeeper.dev/v1".into();
     set
 }
 
 /// Returns the set once a condition has this status and reason.
-async fn has_condition(plane: &Plane, kind: &str, status: &str, reason: &str) -> Value {
+pub(crate) async fn has_condition(plane: &Plane, kind: &str, status: &str, reason: &str) -> Value {
     until(&format!("{kind} is {status} for {reason}"), || async {
         let set = plane.get("sts", "web").await.ok_or("it is not there")?;
         let found = condition(&set, kind).is_some_and(|it| it["status"] == status && text(it, "/reason") == reason);

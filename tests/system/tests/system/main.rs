@@ -12,6 +12,7 @@ mod once;
 mod redis;
 mod tiers;
 mod traces;
+mod undo;
 mod up;
 
 use std::path::PathBuf;
