@@ -70,7 +70,7 @@ pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
     };
     let names = Names::start(world.clone(), channel("identity-dns"), epoch, context.clone(), &mut tasks);
     let sets = Arc::new(Sets::new(world.clone(), planners, switches, context.clone()));
-    let volumes = Arc::new(Volumes::new(world.clone(), channel("volume-claim"), epoch, context.clone()));
+    let volumes = Arc::new(Volumes::new(world.clone(), channel("volume-claim"), epoch, switches, context.clone()));
     let placement = Arc::new(Placement { world: world.clone(), context: context.clone(), unplaced: Mutex::default() });
     let collector = Arc::new(collect::Collector::new(world.clone(), context.clone()));
     tasks.spawn(driver::run(sets.clone(), world.clone(), context.clone()));

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use api::manifest::Kind;
 use api::proto::volume_claim::v1::volume_claim_service_client::VolumeClaimServiceClient;
 use api::proto::volume_claim::v1::{DeprovisionRequest, PlanVolumesRequest, ProvisionRequest};
-use domain::Uid;
 use domain::volume::{DIRECTORY_PROVISIONER, ObjectVersion, VolumeAction, VolumesPlan};
+use domain::{Switches, Uid};
 use serde_json::{Value, json};
 use service_kit::{Channel, Context};
 use tonic::Status;
@@ -31,6 +31,7 @@ pub(crate) struct Volumes {
     world: Arc<World>,
     channel: Channel,
     epoch: u64,
+    switches: Switches,
     context: Context,
 }
 
@@ -80,13 +81,13 @@ impl From<Status> for PassError {
 }
 
 impl Volumes {
-    pub(crate) fn new(world: Arc<World>, channel: Channel, epoch: u64, context: Context) -> Self {
-        Self { world, channel, epoch, context }
+    pub(crate) fn new(world: Arc<World>, channel: Channel, epoch: u64, switches: Switches, context: Context) -> Self {
+        Self { world, channel, epoch, switches, context }
     }
 
     async fn try_pass(&self) -> Result<Outcome, PassError> {
         let now = self.context.clock.now();
-        let (request, objects) = self.world.view(|view| read::everything(view, now));
+        let (request, objects) = self.world.view(|view| read::everything(view, self.switches, now));
         if objects.is_empty() {
             return Ok(Outcome::Settled);
         }

@@ -57,6 +57,9 @@ switches! {
     /// A claim that is going, or waits to be collected, is a reason to wait and wakes its set, where Kubernetes fails or
     /// forgets (sections 7 and 15).
     wait_for_claims,
+    /// A claim without a class takes a fitting volume without a class before it takes the default class (volume rules,
+    /// section 2, scenario V-10).
+    classless_before_default,
     /// The status has conditions, and keeps those of others (section 10.2).
     publish_conditions,
     /// A revision that is current, wanted or carried by a pod cannot be deleted by hand (section 5.3).

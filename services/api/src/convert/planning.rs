@@ -218,6 +218,7 @@ same_fields! { Switches:
     wait_for_claims
     publish_conditions
     protect_revisions
+    classless_before_default
     delete_in_order
     refuse_long_names
 }

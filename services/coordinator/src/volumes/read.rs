@@ -9,7 +9,7 @@ use domain::volume::{
     LabelSelector, MachineNode, NodeTerm, Operator, OwnerReference, ReclaimPolicy, Requirement, StorageClass,
     VOLUME_PROTECTION, Volume, VolumeMode, VolumePhase, VolumeSource, VolumeSwitches, VolumesRequest,
 };
-use domain::{Quantity, Timestamp, Uid};
+use domain::{Quantity, Switches, Timestamp, Uid};
 use serde_json::{Value, json};
 
 use crate::objects::{texts, time};
@@ -24,7 +24,7 @@ pub(super) type Objects = BTreeMap<Key, Arc<Object>>;
 
 /// The question about every claim and volume, with the objects it was made from; none of them if there is no claim and
 /// no volume.
-pub(super) fn everything(view: &View<'_>, now: Timestamp) -> (VolumesRequest, Objects) {
+pub(super) fn everything(view: &View<'_>, switches: Switches, now: Timestamp) -> (VolumesRequest, Objects) {
     let claims = view.list(Kind::PersistentVolumeClaim, None);
     let volumes = view.list(Kind::PersistentVolume, None);
     let node = view.list(Kind::Node, None).first().map(|node| machine(node)).unwrap_or_default();
@@ -34,7 +34,7 @@ pub(super) fn everything(view: &View<'_>, now: Timestamp) -> (VolumesRequest, Ob
         classes: view.list(Kind::StorageClass, None).iter().map(|object| class(object)).collect(),
         users: view.list(Kind::Pod, None).iter().flat_map(|pod| users(pod)).collect(),
         node,
-        switches: VolumeSwitches::SETKEEPER,
+        switches: VolumeSwitches { classless_before_default: switches.classless_before_default },
         now,
     };
     let objects = claims.into_iter().chain(volumes).map(|object| (object.key.clone(), object));
