@@ -163,6 +163,11 @@ fn written_twice(first: &Manifest, second: &Manifest) -> Violation {
     violation
 }
 
+/// Fills in what a pod leaves out that no manifest made, so that it can be read, changed and applied like any other.
+pub fn default_pod(pod: &mut Value) {
+    defaults::default_object(Kind::Pod, pod);
+}
+
 /// Checks one document as an object to be created, and fills in its defaults. Returns warnings beside it. `switches`
 /// say what is refused that Kubernetes takes.
 ///

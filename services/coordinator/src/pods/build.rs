@@ -1,6 +1,7 @@
 //! The object of a new pod (StatefulSet rules, section 3.2).
 
 use crate::sets::templates;
+use api::manifest;
 use domain::{PodIdentity, Timestamp, claim_name};
 use serde_json::{Map, Value, json};
 
@@ -45,6 +46,7 @@ pub(crate) fn pod(set: &Object, template: &Value, identity: &PodIdentity, now: T
     if !volumes.is_empty() {
         spec.insert("volumes".into(), Value::Array(volumes));
     }
+    manifest::default_pod(&mut pod);
     pod
 }
 

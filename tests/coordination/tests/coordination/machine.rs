@@ -133,6 +133,15 @@ impl Machine {
         .await
     }
 
+    /// Returns when it has been told to run this incarnation of a pod.
+    pub(crate) async fn runs(&self, name: &str, uid: &str) {
+        until(&format!("{name} with uid {uid} is assigned"), || async {
+            let pod = self.has(name).await;
+            if text(&pod, "/metadata/uid") == uid { Ok(()) } else { Err(pod["metadata"].to_string()) }
+        })
+        .await;
+    }
+
     /// Returns when it has been told to stop this pod.
     pub(crate) async fn must_stop(&self, name: &str) {
         until(&format!("{name} must stop"), || async {

@@ -7,13 +7,17 @@ mod faults;
 mod levels;
 mod machine;
 mod names;
+mod network;
 mod order;
+mod ownership;
 mod plane;
 mod progress;
 mod quiet;
 mod records;
 mod retention;
+mod robustness;
 mod rollouts;
+mod templates;
 mod watches;
 
 pub(crate) use machine::Machine;

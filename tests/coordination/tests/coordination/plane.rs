@@ -156,6 +156,17 @@ impl Plane {
         let _gone_already = std::fs::remove_file(self.socket(name));
     }
 
+    /// Ends a service in the midst of whatever it does.
+    pub(crate) async fn kill(&mut self, name: &'static str) {
+        let service = self.services.remove(name).expect("it runs");
+        service.task.abort();
+        let ended = service.task.await.expect_err("it does not end by itself");
+        assert!(ended.is_cancelled(), "{ended}");
+        // Connections that are open would keep the store.
+        service.end.cancel();
+        let _gone_already = std::fs::remove_file(self.socket(name));
+    }
+
     pub(crate) fn socket(&self, name: &str) -> PathBuf {
         self.directory.path().join(format!("{name}.sock"))
     }

@@ -264,3 +264,37 @@ async fn s_213_in_kubernetes_the_pass_fails_and_is_repeated() {
     plane.has_counts("web", "2/2/2/2/2").await;
     drop(machine);
 }
+
+/// Returns when the newest decision about a set waits first of all for this.
+async fn waits_first_for(plane: &Plane, ordinal: u32, reason: &serde_json::Value) {
+    support::until("the last decision says why", || async {
+        let decisions = plane.list("decisions").await;
+        let first = &decisions.last().ok_or("there is none")?["waits"][0];
+        let expected = json!({ "ordinal": ordinal, "reason": reason });
+        if *first == expected { Ok(()) } else { Err(first.to_string()) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s_216_a_claim_that_is_in_the_way_is_the_first_reason() {
+    let plane = Plane::start().await;
+    let machine = claim_that_goes(&plane, "data-web-0").await;
+    plane.apply(&[set("web", 3, retaining("Retain", "Delete", &json!({})))]).await;
+    waits_first_for(&plane, 0, &json!({ "ClaimTerminating": { "claim": "data-web-0" } })).await;
+    plane.delete("pod", "user", "").await.unwrap();
+    plane.complete("web", 3).await;
+    // A claim that belongs to the pod before, and is held until it may be collected.
+    plane.lacks("pod", "user").await;
+    plane.apply(&[user_of("data-web-2")]).await;
+    machine.has("user").await;
+    plane.scale("web", 2).await;
+    plane.complete("web", 2).await;
+    plane.scale("web", 3).await;
+    waits_first_for(&plane, 2, &json!({ "ClaimStale": { "claim": "data-web-2" } })).await;
+    assert!(plane.get("pod", "web-2").await.is_none());
+    let claim = plane.uid("pvc", "data-web-2").await;
+    plane.delete("pod", "user", "").await.unwrap();
+    plane.complete("web", 3).await;
+    assert_ne!(plane.uid("pvc", "data-web-2").await, claim);
+}
