@@ -22,6 +22,9 @@ use tracing::{Instrument as _, Span};
 use crate::store::StoreRevision;
 use crate::world::{Change, World};
 
+#[cfg(test)]
+mod storm;
+
 /// Passes that may run at once. A pass mostly waits for planners and the disk, so more than the cores helps; more than
 /// this only lengthens every one of them.
 const PASSES_AT_ONCE_MAX: usize = 16;

@@ -16,6 +16,8 @@ pub(crate) mod scene;
 mod status;
 mod stored;
 pub(crate) mod templates;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

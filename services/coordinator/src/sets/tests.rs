@@ -1,0 +1,220 @@
+//! What a pass rests on: whatever changed since it looked undoes all of it, so that the next one looks again.
+
+use api::manifest::{self, Kind};
+use domain::{
+    Generation, Guard, Ordinal, OrdinalPlan, PodCreation, PodDeletion, PodIdentity, Profile, Revision, RevisionChange,
+    RevisionName, SetStatus, Timestamp, UpdatePlan,
+};
+use serde_json::{Value, json};
+use service_kit::CancellationToken;
+
+use super::*;
+use crate::store::{MemoryStore, StoreRevision};
+use crate::world::{Object, Transaction, controller_reference};
+
+const NOW: Timestamp = Timestamp(1_000_000_000);
+
+fn key(kind: Kind, name: &str) -> Key {
+    Key::new(kind, "default", name)
+}
+
+/// A world with the set `web`.
+async fn world() -> Arc<World> {
+    let world = World::load(Arc::new(MemoryStore::new())).await.unwrap();
+    tokio::spawn(world.clone().follow(CancellationToken::new()));
+    create(&world, Kind::StatefulSet, "web", set("first")).await;
+    world
+}
+
+fn set(uid: &str) -> Value {
+    let manifest = json!({
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": { "name": "web" },
+        "spec": {
+            "serviceName": "web",
+            "replicas": 2,
+            "selector": { "matchLabels": { "app": "web" } },
+            "template": {
+                "metadata": { "labels": { "app": "web" } },
+                "spec": { "containers": [{ "name": "main", "image": "busybox" }] },
+            },
+        },
+    });
+    let documents = manifest::parse_values(vec![manifest]).unwrap();
+    let mut set =
+        manifest::admit_all(documents, "default", Profile::Setkeeper.switches()).unwrap().objects.remove(0).value;
+    set["metadata"]["uid"] = uid.into();
+    set["metadata"]["generation"] = 1.into();
+    set["status"] = json!({ "observedGeneration": 1 });
+    set
+}
+
+fn pod(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": name, "namespace": "default", "uid": format!("uid-{name}"), "labels": { "app": "web" } },
+        "spec": { "nodeName": "here" },
+        "status": { "phase": "Running" },
+    })
+}
+
+async fn create(world: &World, kind: Kind, name: &str, value: Value) {
+    let mut transaction = Transaction::default();
+    transaction.create(key(kind, name), value);
+    world.commit(transaction).await.unwrap();
+}
+
+async fn change(world: &World, kind: Kind, name: &str, change: impl Fn(&mut Value)) {
+    let old = world.get(&key(kind, name)).unwrap();
+    let mut value = old.value.clone();
+    change(&mut value);
+    let mut transaction = Transaction::default();
+    transaction.update(&old, value);
+    world.commit(transaction).await.unwrap();
+}
+
+fn scene(world: &World) -> Scene {
+    let switches = Profile::Setkeeper.switches();
+    Scene::take(world, &key(Kind::StatefulSet, "web"), false, switches, NOW).unwrap().expect("the set is there")
+}
+
+/// A new revision, and its status.
+fn update(scene: &Scene) -> UpdatePlan {
+    let name = RevisionName("web-a".into());
+    let data = manifest::template_revision_data(scene.set.value.pointer("/spec/template").unwrap());
+    let revision = Revision { name: name.clone(), number: 1, data, created_at: NOW };
+    let Generation(observed_generation) = scene.snapshot.generation;
+    let status = SetStatus { observed_generation, replicas: 7, update_revision: name, ..SetStatus::default() };
+    UpdatePlan { revisions: vec![RevisionChange::Create(revision)], status, ..UpdatePlan::default() }
+}
+
+/// Creates web-0.
+fn creation(scene: &Scene) -> Decision {
+    let identity = PodIdentity { name: "web-0".into(), hostname: "web-0".into(), ..PodIdentity::default() };
+    let create = PodCreation { ordinal: Ordinal(0), revision: RevisionName("web-a".into()), guard: Guard::Pod };
+    Decision {
+        update: update(scene),
+        order: OrdinalPlan { create: vec![create], ..OrdinalPlan::default() },
+        claims: ClaimPlan::default(),
+        identities: vec![identity],
+    }
+}
+
+/// Deletes web-1 in an update.
+fn replacement(scene: &Scene) -> Decision {
+    let pod = scene.pod(Ordinal(1)).unwrap();
+    let deletion = PodDeletion { ordinal: Ordinal(1), uid: pod.uid(), why: "update".into(), guard: Guard::AllPods };
+    let update = UpdatePlan { replace: vec![deletion], ..update(scene) };
+    Decision { update, order: OrdinalPlan::default(), claims: ClaimPlan::default(), identities: Vec::new() }
+}
+
+/// Commits a decision; whether it held.
+async fn commit(world: &World, scene: &Scene, decision: &Decision) -> bool {
+    let execution = execute::transactions(world, scene, decision, NOW).unwrap();
+    let [transaction] = <[_; 1]>::try_from(execution.transactions).expect("a small decision is one commit");
+    held(world, transaction).await
+}
+
+async fn held(world: &World, transaction: Transaction) -> bool {
+    match world.commit(transaction).await {
+        Ok(_) => true,
+        Err(CommitError::Conflict { .. }) => false,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Every object of the world but what was changed on purpose.
+fn versions(world: &World) -> Vec<(Key, StoreRevision)> {
+    let kinds = [Kind::StatefulSet, Kind::Pod, Kind::ControllerRevision, Kind::PersistentVolumeClaim, Kind::Event];
+    let objects = kinds.into_iter().flat_map(|kind| world.list(kind, None));
+    objects.map(|object| (object.key.clone(), object.version)).collect()
+}
+
+/// The owned pod `name`.
+async fn member(world: &World, name: &str) {
+    let set = world.get(&key(Kind::StatefulSet, "web")).unwrap();
+    let mut member = pod(name);
+    member["metadata"]["ownerReferences"] = json!([controller_reference(&set)]);
+    create(world, Kind::Pod, name, member).await;
+}
+
+#[tokio::test]
+async fn s_198_a_pass_that_missed_a_pod_makes_no_second_one_and_nothing_else() {
+    let world = world().await;
+    let stale = scene(&world);
+    member(&world, "web-0").await;
+    let before = versions(&world);
+    assert!(!commit(&world, &stale, &creation(&stale)).await);
+    assert_eq!(versions(&world), before);
+    assert_eq!(world.get(&key(Kind::Pod, "web-0")).unwrap().uid().0, "uid-web-0");
+}
+
+#[tokio::test]
+async fn s_199_a_pass_over_an_old_template_does_nothing_and_no_status_goes_back() {
+    let world = world().await;
+    let stale = scene(&world);
+    change(&world, Kind::StatefulSet, "web", |set| {
+        set["spec"]["template"]["spec"]["containers"][0]["image"] = "busybox:2".into();
+        set["metadata"]["generation"] = 2.into();
+        set["status"]["observedGeneration"] = 2.into();
+    })
+    .await;
+    let before = versions(&world);
+    assert!(!commit(&world, &stale, &creation(&stale)).await);
+    assert_eq!(versions(&world), before);
+    let fresh = scene(&world);
+    assert!(commit(&world, &fresh, &creation(&fresh)).await);
+    let set = world.get(&key(Kind::StatefulSet, "web")).unwrap();
+    assert_eq!(set.value["status"]["observedGeneration"], 2);
+}
+
+#[tokio::test]
+async fn s_200_s_203_a_deletion_and_its_status_are_written_together_or_not_at_all() {
+    let world = world().await;
+    member(&world, "web-0").await;
+    member(&world, "web-1").await;
+    let stale = scene(&world);
+    change(&world, Kind::StatefulSet, "web", |set| set["metadata"]["labels"] = json!({ "touched": "yes" })).await;
+    let before = versions(&world);
+    assert!(!commit(&world, &stale, &replacement(&stale)).await);
+    assert_eq!(versions(&world), before);
+    let fresh = scene(&world);
+    assert!(commit(&world, &fresh, &replacement(&fresh)).await);
+    let set = world.get(&key(Kind::StatefulSet, "web")).unwrap();
+    let pod = world.get(&key(Kind::Pod, "web-1")).unwrap();
+    assert!(pod.deleting());
+    assert_eq!((set.version, &set.value["status"]["replicas"]), (pod.version, &json!(7)));
+    assert_eq!(set.value["metadata"]["labels"]["touched"], "yes");
+}
+
+#[tokio::test]
+async fn s_154_a_set_that_was_made_anew_adopts_nothing_for_the_one_before() {
+    let world = world().await;
+    create(&world, Kind::Pod, "web-1", pod("web-1")).await;
+    let stale = scene(&world);
+    let adoption = adopt::plan(&stale);
+    assert_eq!(adoption.len(), 1);
+    // The set is deleted, and another of its name is made.
+    let old: Arc<Object> = world.get(&key(Kind::StatefulSet, "web")).unwrap();
+    let mut deletion = Transaction::default();
+    deletion.delete(&old);
+    assert!(held(&world, deletion).await);
+    assert!(!held(&world, adoption.clone()).await, "no set is there");
+    create(&world, Kind::StatefulSet, "web", set("second")).await;
+    assert!(!held(&world, adoption).await, "another set is there");
+    assert_eq!(world.get(&key(Kind::Pod, "web-1")).unwrap().controller_uid(), None);
+    // The new one adopts it for itself; one that is being deleted would not.
+    change(&world, Kind::StatefulSet, "web", |set| {
+        set["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+    })
+    .await;
+    assert!(adopt::plan(&scene(&world)).is_empty());
+    change(&world, Kind::StatefulSet, "web", |set| {
+        set["metadata"].as_object_mut().unwrap().remove("deletionTimestamp");
+    })
+    .await;
+    assert!(held(&world, adopt::plan(&scene(&world))).await);
+    assert_eq!(world.get(&key(Kind::Pod, "web-1")).unwrap().controller_uid(), Some("second"));
+}
