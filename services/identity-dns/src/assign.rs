@@ -94,7 +94,7 @@ mod tests {
 
     /// The table of the DNS rules, section 7.2.
     #[test]
-    fn names_follow_set_service_namespace_and_zone() {
+    fn s_204_names_follow_set_service_namespace_and_zone() {
         for (zone, namespace, service, set, expected) in [
             ("cluster.local", "default", "nginx", "web", "web-2.nginx.default.svc.cluster.local"),
             ("cluster.local", "foo", "nginx", "web", "web-2.nginx.foo.svc.cluster.local"),
@@ -107,9 +107,12 @@ mod tests {
                 "stateful-mysql-2.none-service.default.svc.cluster.local",
             ),
         ] {
-            let identity = identity(set, namespace, service, 2, zone);
-            assert_eq!(identity.dns_names, [expected]);
-            assert_eq!((identity.hostname.as_str(), identity.subdomain.as_str()), (&*format!("{set}-2"), service));
+            for ordinal in 0..3 {
+                let identity = identity(set, namespace, service, ordinal, zone);
+                let name = format!("{set}-{ordinal}");
+                assert_eq!(identity.dns_names, [expected.replace(&format!("{set}-2"), &name)]);
+                assert_eq!((identity.hostname, identity.subdomain.as_str()), (name, service));
+            }
         }
     }
 

@@ -8,5 +8,5 @@ mod invariants;
 mod script;
 mod world;
 
-pub use script::{BOTH, KUBERNETES, SETKEEPER, run};
+pub use script::{BOTH, KUBERNETES, SETKEEPER, play, run};
 pub use world::{Pass, World};

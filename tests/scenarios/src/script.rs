@@ -32,22 +32,26 @@ pub const BOTH: &[Switches] = &[Switches::KUBERNETES, Switches::SETKEEPER];
 pub fn run(profiles: &[Switches], given: &str, script: &str) {
     for switches in profiles {
         let mut world = World::new(*switches);
-        for event in given.split_whitespace() {
-            happen(&mut world, event);
-        }
+        play(&mut world, given);
         for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
             step(&mut world, line);
         }
     }
 }
 
+/// Lets events happen that are separated by blanks, as on the left of an arrow.
+///
+/// # Panics
+/// Where there is no such event.
+pub fn play(world: &mut World, events: &str) {
+    events.split_whitespace().for_each(|event| happen(world, event));
+}
+
 /// Plays one line.
 fn step(world: &mut World, line: &str) {
     let (events, expected) = line.split_once("->").unwrap_or_else(|| panic!("no arrow in `{line}`"));
     let (actions, status) = expected.split_once('|').unwrap_or((expected, ""));
-    for event in events.split_whitespace() {
-        happen(world, event);
-    }
+    play(world, events);
     let pass = world.pass();
     let place = || format!("at `{line}` with {:?}\n{:#?}\n{:#?}", world.switches, pass.update, pass.ordinals);
     assert_eq!(pass.actions, actions.trim(), "actions {}", place());

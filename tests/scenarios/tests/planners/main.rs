@@ -2,6 +2,7 @@
 //! random worlds.
 
 mod budget;
+mod counters;
 mod creation;
 mod history;
 mod mends;
@@ -10,6 +11,7 @@ mod on_delete;
 mod own;
 mod partition;
 mod properties;
+mod reasons;
 mod rollback;
 mod rolling;
 mod scaling;
