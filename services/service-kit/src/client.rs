@@ -1,7 +1,8 @@
 //! The channel that every client calls through.
 //!
 //! **Deadlines.** A unary call without one gets [`CALL_DEADLINE`]; with one (`tonic::Request::set_timeout`) that; either
-//! is capped by what is left of the incoming call that this task answers. A streaming call has to *begin* to be answered
+//! is capped by what is left of the incoming call that this task answers. It covers the whole answer, down to its last
+//! byte: a server that begins one and falls silent holds nobody. A streaming call has to *begin* to be answered
 //! within the same time; a stream that has begun goes on as long as both sides want, unless its caller set a timeout,
 //! which then bounds its beginning. Every call that runs out of time ends with `DEADLINE_EXCEEDED`.
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response, Uri};
+use http_body_util::{BodyExt as _, Limited};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::body::Body;
@@ -27,12 +29,15 @@ use tracing::{Instrument as _, Span};
 
 use crate::limits::{
     CALL_DEADLINE, CLIENT_KEEPALIVE_INTERVAL, CONNECT_DEADLINE, CONNECTION_WINDOW_BYTES, KEEPALIVE_TIMEOUT,
-    RESPONSE_HEADER_BYTES_MAX, STREAM_WINDOW_BYTES,
+    RESPONSE_BYTES_MAX, RESPONSE_HEADER_BYTES_MAX, STREAM_WINDOW_BYTES,
 };
 use crate::methods::{Shape, shape};
 use crate::status::{RETRY_DELAY, StatusBuilder, chain};
 use crate::telemetry::propagation;
 use crate::{Target, Token, deadline};
+
+/// What a message costs beside its bytes: flag and length.
+const FRAMING_BYTES: usize = 5;
 
 /// A connection to one server, that comes back by itself. Cheap to clone; usable by every generated client.
 #[derive(Debug, Clone)]
@@ -134,9 +139,14 @@ impl Service<Request<Body>> for Channel {
         if let Some(authorization) = &channel.authorization {
             request.headers_mut().entry(AUTHORIZATION).or_insert_with(|| authorization.clone());
         }
-        let time = granted(&mut request, shape(&path));
+        let shape = shape(&path);
+        let time = granted(&mut request, shape);
         let call = async move {
-            let result = match tokio::time::timeout(time, channel.send(request)).await {
+            let answer = async {
+                let response = channel.send(request).await?;
+                if shape == Shape::Unary { whole(response).await } else { Ok(response) }
+            };
+            let result = match tokio::time::timeout(time, answer).await {
                 Ok(Ok(response)) => Ok(with_honest_deadline(response)),
                 Ok(Err(status)) => Err(status),
                 Err(_) => Err(late(&channel.target, time)),
@@ -156,6 +166,24 @@ impl Channel {
             Err(error) => Err(error),
         };
         answered.map_err(|error| unreachable(&self.target, error))
+    }
+}
+
+/// The response once all of it is there.
+async fn whole(response: Response<Body>) -> Result<Response<Body>, Status> {
+    let (parts, body) = response.into_parts();
+    let body = Limited::new(body, RESPONSE_BYTES_MAX + FRAMING_BYTES).collect().await.map_err(unfinished)?;
+    Ok(Response::from_parts(parts, Body::new(body.map_err(|never| match never {}))))
+}
+
+/// A response that broke off, or is larger than any may be.
+fn unfinished(error: Box<dyn std::error::Error + Send + Sync>) -> Status {
+    match error.downcast::<Status>() {
+        Ok(status) => *status,
+        Err(error) => {
+            let message = format!("the answer has more than {RESPONSE_BYTES_MAX} bytes: {error}");
+            StatusBuilder::new("client", Code::OutOfRange, "TOO_LARGE", message).build()
+        }
     }
 }
 

@@ -1,8 +1,17 @@
 //! What becomes of a call: deadlines, panics, sizes, and servers that are not there.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use api::proto::pod_runtime::v1 as proto;
+use bytes::Bytes;
+use futures::stream;
+use http::Response;
+use http_body_util::StreamBody;
+use hyper::body::Frame;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use service_kit::{Target, Token, connect, limits, status};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -52,6 +61,29 @@ async fn a_server_that_accepts_and_says_nothing_does_not_hold_a_caller() {
     let called = tokio::time::timeout(PATIENCE, client(channel).list_pods(request)).await.expect("bounded");
     assert_eq!(called.expect_err("no answer").code(), Code::DeadlineExceeded);
     silent.abort();
+}
+
+/// The deadline covers the body too: headers alone are no answer.
+#[tokio::test]
+async fn a_server_that_begins_an_answer_and_falls_silent_does_not_hold_a_caller() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let channel = connect(&Target::from(listener.local_addr().expect("bound")), None);
+    let half_hearted = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let answer = service_fn(|_| async {
+            let silence = stream::pending::<Result<Frame<Bytes>, Infallible>>();
+            let response = Response::builder().header("content-type", "application/grpc");
+            Ok::<_, Infallible>(response.body(StreamBody::new(silence)).expect("a response"))
+        });
+        let server = http2::Builder::new(TokioExecutor::new());
+        let _cut_off = server.serve_connection(TokioIo::new(stream), answer).await;
+    });
+    let mut request = Request::new(proto::ListPodsRequest {});
+    request.set_timeout(Duration::from_millis(500));
+    let called = tokio::time::timeout(PATIENCE, client(channel).list_pods(request)).await.expect("bounded");
+    let error = called.expect_err("never finished");
+    assert_eq!((error.code(), status::reason(&error).as_str()), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"));
+    half_hearted.abort();
 }
 
 /// The deadline bounds the beginning of a stream. Once begun it goes on.
