@@ -171,41 +171,48 @@ impl Life {
         self.check_id(&store)?;
         self.id = Some(store.id().to_owned());
         for _ in 0..60 {
-            let mut group = Vec::new();
-            for _ in 0..1 + self.random.below(3) {
-                let batch = self.batch();
-                self.possible.push(after(self.possible.last().ok_or("no state")?, &batch));
-                group.push(batch);
-            }
+            let group: Vec<Batch> = (0..1 + self.random.below(3)).map(|_| self.batch()).collect();
             if self.random.below(FULL_EVERY) == 0 {
                 self.fault(Some(self.disk.used()));
             }
-            let results = store.commit(group);
-            let refused = results
-                .iter()
-                .filter(|result| matches!(result, Err(CommitError::Store(error)) if error.is_exhausted()));
-            if refused.count() == results.len() {
-                // A full disk leaves nothing of what it refused, whatever happens next.
-                self.possible.truncate(self.possible.len() - results.len());
-                self.figures.refused += results.len() as u64;
-                self.fault(None);
-                continue;
-            }
-            let acknowledged = results.iter().filter(|result| result.is_ok()).count();
-            self.figures.commits += acknowledged as u64;
-            if let Some(acked) = results.iter().rposition(Result::is_ok) {
-                let revision = results[acked].as_ref().map(|revision| revision.0).unwrap_or_default();
-                let position = self.possible.len() - results.len() + acked;
-                if self.possible[position].0 != revision {
-                    return Err(format!("acknowledged {revision}, expected {}", self.possible[position].0));
-                }
-                self.possible.drain(..position);
-            }
-            if acknowledged < results.len() {
+            let refused = self.figures.refused;
+            let results = store.commit(group.clone());
+            if self.learn(&group, &results)? {
                 return Ok(());
+            }
+            if self.figures.refused > refused {
+                self.fault(None);
             }
         }
         Ok(())
+    }
+
+    /// Takes in what became of a group; whether the machine went down meanwhile.
+    ///
+    /// Batches are decided in their order, though not always together: a full disk may refuse one and take the next,
+    /// which is smaller. What it refused leaves nothing, whatever happens next.
+    fn learn(&mut self, group: &[Batch], results: &[Result<StoreRevision, CommitError>]) -> Result<bool, String> {
+        for (batch, result) in group.iter().zip(results) {
+            if matches!(result, Err(CommitError::Store(error)) if error.is_exhausted()) {
+                self.figures.refused += 1;
+                continue;
+            }
+            let state = after(self.possible.last().ok_or("no state")?, batch);
+            self.possible.push(state);
+            let Ok(revision) = result else { continue };
+            let (expected, _) = self.possible.last().ok_or("no state")?;
+            if *expected != revision.0 {
+                return Err(format!("acknowledged {}, expected {expected}", revision.0));
+            }
+            self.figures.commits += 1;
+            self.possible.drain(..self.possible.len() - 1);
+        }
+        let unanswered = |result: &Result<_, CommitError>| match result {
+            Ok(_) => false,
+            Err(CommitError::Store(error)) => !error.is_exhausted(),
+            Err(CommitError::Conflict { .. }) => true,
+        };
+        Ok(results.iter().any(unanswered))
     }
 
     fn fault(&self, bytes_max: Option<usize>) {
