@@ -245,11 +245,13 @@ impl Sets {
             waits: vec![wait.clone()],
         };
         let mut transaction = crate::world::Transaction::default();
-        let Some(number) = self.recorder.add(&mut transaction, &self.world, &scene.set, &record) else { return };
+        let number = self.recorder.add(&mut transaction, &self.world, &scene.set, &record);
+        // Also where the reason is an old one: the set may have been complete when it was first noted, and no longer be.
         if let Some(value) = status::undecided(scene, &record.waits, now) {
             transaction.update(&scene.set, value);
         }
-        if self.world.commit(transaction).await.is_ok() {
+        let committed = self.world.commit(transaction).await.is_ok();
+        if let Some(number) = number.filter(|_| committed) {
             self.recorder.committed(&scene.set, number, vec![wait]);
         }
     }

@@ -95,6 +95,27 @@ async fn a_planner_that_is_down_stops_changes_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_set_that_was_complete_when_its_planner_went_away_says_so_once_it_is_not() {
+    let mut plane = Plane::start().await;
+    let _machine = Machine::eager(&plane).await;
+    plane.apply(&[set("web", 1, json!({}))]).await;
+    plane.complete("web", 1).await;
+    plane.stop("update-planner").await;
+    // Something happens to the set that leaves it complete: the reason is noted, and nothing waits for it.
+    let mut labelled = set("web", 1, json!({}));
+    labelled["metadata"]["labels"] = json!({ "seen": "yes" });
+    plane.apply(&[labelled]).await;
+    until("the reason is noted", || async {
+        let decisions = plane.list("decisions").await;
+        let said = decisions.iter().any(|one| one["waits"].to_string().contains("update-planner"));
+        if said { Ok(()) } else { Err(format!("{decisions:?}")) }
+    })
+    .await;
+    plane.scale("web", 2).await;
+    plane.waits_for("web", "update-planner").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_the_template_is_not_complete_while_nobody_has_planned_it() {
     let mut plane = Plane::start().await;
     let _machine = Machine::eager(&plane).await;
