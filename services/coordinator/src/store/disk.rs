@@ -37,10 +37,11 @@ pub(super) struct Loaded {
 /// The file, and what is known to be durable in it.
 #[derive(Debug)]
 pub(super) struct Disk {
+    /// `None` after the disk was full: what the database has in memory is then not what is on disk. Before the medium,
+    /// which holds the lock: the database writes while it is closed, and fields are dropped in their order.
+    open: Option<Opened>,
     medium: Box<dyn Medium>,
     name: String,
-    /// `None` after the disk was full: what the database has in memory is then not what is on disk.
-    open: Option<Opened>,
     summary: Summary,
 }
 

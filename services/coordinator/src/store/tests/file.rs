@@ -1,11 +1,16 @@
 //! The embedded store on the real file system.
 
+use std::io;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use redb::{Database, ReadableTable, TableDefinition};
+use redb::{Database, ReadableTable, StorageBackend, TableDefinition};
 use tempfile::TempDir;
 
+use super::super::medium::Medium;
 use super::super::{EmbeddedStore, FORMAT, StateStore};
+use super::simulated_disk::SimulatedDisk;
 use super::*;
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("setkeeper.meta");
@@ -15,6 +20,56 @@ fn scratch() -> (TempDir, std::path::PathBuf) {
     let directory = TempDir::new().expect("a directory");
     let path = directory.path().join("new").join("deeper").join("state");
     (directory, path)
+}
+
+/// A disk that notes how much was done on it when it was given up, as a lock is.
+#[derive(Debug)]
+struct Lock {
+    disk: SimulatedDisk,
+    operations_when_dropped: Arc<AtomicU64>,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        self.operations_when_dropped.store(self.disk.operations(), Ordering::SeqCst);
+    }
+}
+
+impl Medium for Lock {
+    fn exists(&self, name: &str) -> io::Result<bool> {
+        self.disk.exists(name)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn StorageBackend>> {
+        self.disk.open(name)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn StorageBackend>> {
+        self.disk.create(name)
+    }
+
+    fn sync(&self, name: &str) -> io::Result<()> {
+        self.disk.sync(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.disk.sync_directory()
+    }
+}
+
+#[test]
+fn nothing_is_written_after_the_lock_was_given_up() {
+    let disk = SimulatedDisk::new();
+    let operations_when_dropped = Arc::new(AtomicU64::new(0));
+    let lock = Lock { disk: disk.clone(), operations_when_dropped: operations_when_dropped.clone() };
+    let store = EmbeddedStore::open_in(Box::new(lock), "state").expect("the store opens");
+    run(must_commit(&store, writes([put("a", "1")])));
+    drop(store);
+    assert_eq!(operations_when_dropped.load(Ordering::SeqCst), disk.operations());
 }
 
 /// Makes a store with some entries, closes it, and changes its file behind its back.
