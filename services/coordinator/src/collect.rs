@@ -130,7 +130,7 @@ impl Controller for Collector {
         match self.world.commit(transaction).await {
             Ok(_) => {
                 self.candidates().objects.extend(rest);
-                if more { Outcome::Stale } else { Outcome::Settled }
+                if more { Outcome::At(now) } else { Outcome::Settled }
             }
             Err(error) => {
                 self.look_again(looked_at);

@@ -20,6 +20,7 @@ use service_kit::{Channel, Context};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use crate::store::StoreRevision;
 use crate::world::{Commit, Key, Object, World};
@@ -110,7 +111,8 @@ impl Names {
         }
         let world = self.world.clone();
         // Ends with the call, which is bounded.
-        let publication = tokio::spawn(async move { publisher.publish(&world, &BTreeSet::new()).await });
+        let publication =
+            tokio::spawn(async move { publisher.publish(&world, &BTreeSet::new()).await }.in_current_span());
         publication.await.unwrap_or_else(|_| Err(NotPublished("the publication was interrupted".to_owned())))
     }
 

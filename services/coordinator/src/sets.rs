@@ -22,6 +22,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use api::manifest::Kind;
 use domain::safety::Plans;
@@ -43,6 +44,9 @@ use self::scene::Scene;
 use crate::driver::{Controller, Outcome};
 use crate::store::{CommitError, StoreRevision};
 use crate::world::{Change, Key, World};
+
+/// Times are whole milliseconds: what is cut off must not make a pass come too early.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// Keeps sets.
 #[derive(Debug)]
@@ -182,7 +186,7 @@ impl Sets {
         if progress_only && !transactions[0].is_empty() {
             let monotonic = self.context.clock.monotonic();
             if let Err(early) = self.pace.take(&scene.snapshot.set.uid, monotonic) {
-                let later = self.context.clock.now().plus(early);
+                let later = self.context.clock.now().plus(early + MOMENT);
                 return Ok(Outcome::At(decision.look_again_at().map_or(later, |next| next.min(later))));
             }
         }
@@ -218,7 +222,7 @@ impl Sets {
         let wait = self.pace.wait(&scene.snapshot.set.uid, self.context.clock.monotonic());
         match own.zip(wait) {
             Some((own, wait)) => {
-                let later = self.context.clock.now().plus(wait);
+                let later = self.context.clock.now().plus(wait + MOMENT);
                 Outcome::After(own, next.map_or(later, |next| next.min(later)))
             }
             None => next.map_or(Outcome::Settled, Outcome::At),

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::{Ordinal, Timestamp};
 
 /// Delay before the third pod of an ordinal; the second comes at once, since most ends are single ones.
@@ -16,8 +14,7 @@ const DELAY_MAX: Duration = Duration::from_secs(300);
 const MEMORY: Duration = Duration::from_secs(600);
 
 /// How often the pods of one ordinal have ended lately.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Failures {
     /// Which ordinal.
     pub ordinal: Ordinal,

@@ -18,12 +18,6 @@ macro_rules! switches {
 
             /// Every mend. The default.
             pub const SETKEEPER: Self = Self { $($name: true,)+ };
-
-            /// Every switch with its name, in a fixed order.
-            #[must_use]
-            pub fn named(&self) -> Vec<(&'static str, bool)> {
-                vec![$((stringify!($name), self.$name),)+]
-            }
         }
     };
 }

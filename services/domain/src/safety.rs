@@ -198,7 +198,7 @@ impl Plans<'_> {
     }
 
     fn total_outage(&self) -> bool {
-        !self.snapshot.members().any(|pod| self.snapshot.healthy(pod))
+        !self.snapshot.pods.iter().any(|pod| self.snapshot.healthy(pod))
     }
 
     fn was_member(&self, ordinal: Ordinal) -> bool {

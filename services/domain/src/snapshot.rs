@@ -81,8 +81,8 @@ impl Snapshot {
     /// The ordinal up to which the set is known to have been complete, this moment included.
     #[must_use]
     pub fn formed_by_now(&self) -> Option<Ordinal> {
-        let complete = self.spec.replicas > 0 && self.first_unhealthy().is_none();
-        if complete { self.spec.last() } else { self.formed }
+        // A set of no pods is complete, and has no members.
+        if self.first_unhealthy().is_none() { self.spec.last() } else { self.formed }
     }
 
     /// Since when the pod has not been ready: since it was made, or since it was ready last. None while it is ready.

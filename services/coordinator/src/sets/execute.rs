@@ -266,8 +266,8 @@ impl Writer<'_> {
             if build::is_served_early(pod) != early {
                 self.open.update(pod, build::served_early(pod, early));
                 let why = if early { "its set is started as a whole" } else { "its set has started" };
-                let action = if early { "serve early" } else { "serve when ready" };
-                self.steps.push(Step { action: action.into(), object: pod.key.name.clone(), why: why.into() });
+                self.step(if early { "serve early" } else { "serve when ready" }, &pod.key.name, why);
+                self.breathe();
             }
         }
     }

@@ -100,7 +100,7 @@ impl Scene {
             status: stored::counters(&set.value),
             pods: pods.iter().map(|(ordinal, pod)| pod.pod(|pod| pod_view(*ordinal, pod)).clone()).collect(),
             failures: stored::failures(&set.value),
-            formed: stored::formed(&set.value),
+            formed: stored::formed(&set.value, &spec),
             cold_start: stored::holds(&set.value, stored::COLD_START),
             switches,
             spec,

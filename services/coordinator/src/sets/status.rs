@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use self::conditions::Conditions;
 use super::Decision;
 use super::scene::Scene;
-use super::stored::{FAILURES, FORMED};
+use super::stored::{FAILURES, FORMED, formed_json};
 use crate::objects::{object_mut, precise_time_text};
 
 /// The set with the status of a decision, or none if nothing about it changes.
@@ -54,7 +54,7 @@ fn write_counters(fields: &mut Map<String, Value>, status: &SetStatus) {
 
 /// What the planners want to be told again.
 fn write_memory(fields: &mut Map<String, Value>, scene: &Scene, decision: &Decision) {
-    let formed = scene.snapshot.formed_by_now().map(|ordinal| Value::from(ordinal.0));
+    let formed = scene.snapshot.formed_by_now().map(|through| formed_json(through, &scene.snapshot.spec));
     put(fields, FORMED, formed);
     let failures: Vec<Value> = decision.order.failures.iter().map(failure_json).collect();
     put(fields, FAILURES, (!failures.is_empty()).then_some(Value::Array(failures)));

@@ -1,15 +1,15 @@
 //! What an earlier pass wrote into the status of a set, read again.
 
-use domain::{Failures, Ordinal, RevisionName, SetStatus};
-use serde_json::Value;
+use domain::{Failures, Ordinal, RevisionName, SetSpec, SetStatus};
+use serde_json::{Value, json};
 
 use crate::objects::{condition, time};
 
 /// Condition: the set is started as a whole after a total outage.
 pub(super) const COLD_START: &str = "ColdStart";
 
-/// Field of the status: the highest ordinal up to which the set was complete at one time.
-pub(super) const FORMED: &str = "formedThrough";
+/// Field of the status: the range in which the set was complete at one time.
+pub(super) const FORMED: &str = "formed";
 
 /// Field of the status: ordinals whose pods have ended lately.
 pub(super) const FAILURES: &str = "failures";
@@ -52,10 +52,18 @@ fn failure(value: &Value) -> Option<Failures> {
     })
 }
 
-/// Up to where the set was complete at one time, as stored.
-pub(super) fn formed(set: &Value) -> Option<Ordinal> {
-    let number = set.pointer(&format!("/status/{FORMED}"))?.as_u64()?;
-    u32::try_from(number).ok().map(Ordinal).filter(|ordinal| *ordinal <= Ordinal::MAX)
+/// Up to where the set was complete at one time, as stored; none where its range begins elsewhere by now, or leaves other
+/// ordinals out: then nobody knows who was a member.
+pub(super) fn formed(set: &Value, spec: &SetSpec) -> Option<Ordinal> {
+    let stored = set.pointer(&format!("/status/{FORMED}"))?;
+    let through = u32::try_from(stored.get("through")?.as_u64()?).ok().map(Ordinal)?;
+    (*stored == formed_json(through, spec) && through <= Ordinal::MAX).then_some(through)
+}
+
+/// The range in which a set is complete, with all that it depends on.
+pub(super) fn formed_json(through: Ordinal, spec: &SetSpec) -> Value {
+    let reserved: Vec<u32> = spec.reserved.iter().map(|ordinal| ordinal.0).collect();
+    json!({ "start": spec.start.0, "through": through.0, "reserved": reserved })
 }
 
 /// Whether a condition is stored as true.

@@ -1,4 +1,5 @@
-//! Starting a whole set again after a total outage (switch `break_cold_start`).
+//! Starting a whole set again after a total outage (switch `break_cold_start`). Under Parallel its pods start together
+//! anyway; there only their names are served early.
 //!
 //! The members of many applications need each other: one that is alone never becomes ready, and OrderedReady never
 //! gives it company. When a set was complete once, and now none of its pods is healthy and the lowest makes no headway,
@@ -52,7 +53,7 @@ pub(super) fn of(snapshot: &Snapshot) -> ColdStart {
         return ColdStart::No;
     }
     let Some((lowest, _)) = snapshot.first_unhealthy() else { return ColdStart::No };
-    let outage = !snapshot.members().any(|pod| snapshot.healthy(pod));
+    let outage = !snapshot.pods.iter().any(|pod| snapshot.healthy(pod));
     if !outage {
         return if snapshot.cold_start { ColdStart::Closing } else { ColdStart::No };
     }

@@ -2,9 +2,14 @@
 
 use domain::{Failures, Ordinal, PodDeletion, Snapshot, Timestamp};
 
+/// Ordinals that are remembered, in the status of the set. Where more fail at once it is no matter of single pods, and
+/// the others come back without a delay.
+const FAILURES_MAX: usize = 1_000;
+
 /// When the next pod of `ordinal` may be created; none if it may be now.
 pub(super) fn retry_at(snapshot: &Snapshot, ordinal: Ordinal) -> Option<Timestamp> {
-    let failures = remembered(snapshot).find(|failures| failures.ordinal == ordinal)?;
+    let place = snapshot.failures.binary_search_by_key(&ordinal, |failures| failures.ordinal).ok()?;
+    let failures = snapshot.failures.get(place).filter(|failures| counts(snapshot, failures))?;
     Some(failures.retry_at()).filter(|retry_at| *retry_at > snapshot.now)
 }
 
@@ -30,10 +35,11 @@ pub(super) fn after(snapshot: &Snapshot, deleted: &[PodDeletion]) -> Vec<Failure
                 let known = &mut failures[place];
                 (known.count, known.last_at) = (known.count.saturating_add(1), snapshot.now);
             }
-            Err(place) => {
+            Err(place) if failures.len() < FAILURES_MAX => {
                 let first = Failures { ordinal: deletion.ordinal, count: 1, last_at: snapshot.now };
                 failures.insert(place, first);
             }
+            Err(_) => {}
         }
     }
     failures
@@ -41,7 +47,10 @@ pub(super) fn after(snapshot: &Snapshot, deleted: &[PodDeletion]) -> Vec<Failure
 
 /// Those of the snapshot that still count, of ordinals that the set should have.
 fn remembered(snapshot: &Snapshot) -> impl Iterator<Item = Failures> + '_ {
-    let on = snapshot.switches.back_off_failed_pods;
-    let failures = snapshot.failures.iter().copied().filter(move |_| on);
-    failures.filter(|failures| failures.remembered(snapshot.now) && snapshot.spec.contains(failures.ordinal))
+    snapshot.failures.iter().copied().filter(|failures| counts(snapshot, failures))
+}
+
+fn counts(snapshot: &Snapshot, failures: &Failures) -> bool {
+    let remembered = failures.remembered(snapshot.now) && snapshot.spec.contains(failures.ordinal);
+    remembered && snapshot.switches.back_off_failed_pods
 }

@@ -38,6 +38,7 @@ fn create_missing(request: &OrdinalRequest, plan: &mut OrdinalPlan, waits: &mut 
         while next <= last.0 && plan.create.len() < CREATIONS_MAX {
             match creation(request, Ordinal(next), Guard::Pod) {
                 Ok(creation) => plan.create.push(creation),
+                Err(reason @ WaitReason::BackOff { .. }) => waits.push(Ordinal(next), reason),
                 Err(reason) => {
                     waits.push_run(Ordinal(next), last, &reason);
                     next = last.0;

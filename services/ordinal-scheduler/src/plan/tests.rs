@@ -174,6 +174,8 @@ fn pods_that_end_again_and_again_come_back_later() {
     );
     assert_eq!((later.create.len(), later.look_again_at, later.failures), (0, Some(until), vec![failing(2, 100_000)]));
     assert_eq!(words(&with("1:ready", &[failing(2, 90_000)])), "create 0 (Pod)");
+    // It holds up nobody else.
+    assert_eq!(words(&with("", &second.failures)), format!("create 1 (Pod), 0:{}", later.waits[0].reason));
     assert_eq!(with("1:ready", &[failing(9, -600_000)]).failures, []);
 }
 

@@ -1,11 +1,11 @@
 //! Which pods have had their time, and whether the update goes back because of them.
 //!
-//! Kubernetes has no such thing for sets (its issues 79606 and 133592); the words are those of its Deployments, the
-//! clock runs for each ordinal by itself.
+//! Kubernetes has no such thing for sets (kubernetes/kubernetes 79606, 133592); the words are those of its Deployments,
+//! the clock runs for each ordinal by itself.
 
 use std::time::Duration;
 
-use domain::{DeadlinePolicy, Pod, RevisionName, Snapshot, Stuck, Timestamp, UpdateRequest};
+use domain::{DeadlinePolicy, Pod, RevisionName, Snapshot, Stuck, Timestamp, UpdateRequest, UpdateStrategy};
 
 use super::Revisions;
 
@@ -33,7 +33,7 @@ pub(super) fn of(request: &UpdateRequest, revisions: &Revisions) -> Progress {
     let deadline = Duration::from_secs(seconds.into());
     let mut progress = Progress::default();
     let mut stuck_at_update = false;
-    for (pod, since) in unready(snapshot) {
+    for (pod, since) in unready(snapshot).filter(|(pod, _)| !is_replaced(snapshot, revisions, pod)) {
         let due = since.plus(deadline);
         if due > snapshot.now {
             progress.next_deadline = Some(progress.next_deadline.map_or(due, |next| next.min(due)));
@@ -53,6 +53,15 @@ pub(super) fn of(request: &UpdateRequest, revisions: &Revisions) -> Progress {
 fn unready(snapshot: &Snapshot) -> impl Iterator<Item = (&Pod, Timestamp)> {
     let running = snapshot.members().filter(|pod| !pod.terminating && !pod.phase.terminal());
     running.filter_map(|pod| Some((pod, snapshot.unready_since(pod)?)))
+}
+
+/// Whether the update replaces this pod although, or because, it is not ready: then its time is of no interest any more.
+/// What was stuck is not stuck once somebody has mended the template.
+fn is_replaced(snapshot: &Snapshot, revisions: &Revisions, pod: &Pod) -> bool {
+    let rolls = matches!(snapshot.spec.strategy, UpdateStrategy::RollingUpdate(_)) && !snapshot.spec.paused;
+    let updatable = snapshot.spec.index(pod.ordinal) >= snapshot.spec.partition();
+    let target = if updatable { &revisions.update } else { &revisions.current };
+    rolls && snapshot.switches.heal_broken_pods && !pod.at(target)
 }
 
 /// The revision that a stuck update goes back to, if its set wants that: the current one, where it is another and still

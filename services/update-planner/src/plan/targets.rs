@@ -32,12 +32,13 @@ fn protected(snapshot: &Snapshot, revisions: &Revisions) -> u32 {
     }
 }
 
-/// While updates stand still, a lost pod brings none of them: the lowest index that was updated, and what lies above it,
-/// comes back at the update revision, all below at the current one. Under OnDelete, which follows no order, all do.
+/// While updates stand still, a lost pod does not carry them on: it comes back at the update revision only from the index
+/// on above which every pod is updated, and at the current one below. Under OnDelete, which follows no order, always at
+/// the current one.
 fn not_updated(snapshot: &Snapshot, revisions: &Revisions) -> u32 {
     let rolling = matches!(snapshot.spec.strategy, UpdateStrategy::RollingUpdate(_));
-    let mut updated = snapshot.members().filter(|pod| rolling && pod.at(&revisions.update));
-    updated.next().map_or(u32::MAX, |pod| snapshot.spec.index(pod.ordinal))
+    let updated = snapshot.members().rev().take_while(|pod| rolling && pod.at(&revisions.update));
+    updated.last().map_or(u32::MAX, |lowest| snapshot.spec.index(lowest.ordinal))
 }
 
 /// Whether a pod that was created at the old revision would be deleted before it had run: always under Parallel, where

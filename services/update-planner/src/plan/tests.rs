@@ -125,6 +125,10 @@ fn a_paused_set_updates_nobody() {
             plan.targets.iter().map(|range| (range.first.0, range.last.0, &*range.revision.0)).collect();
         assert_eq!(targets, [(0, 1, "A"), (2, 2, "C")], "a lost pod brings no update");
     }
+    // Healing had begun at the bottom: what lies above is not updated.
+    let mut healed = request(PodManagementPolicy::OrderedReady, "C", "0:ready@C 1:ready@A");
+    healed.snapshot.spec.paused = true;
+    assert_eq!(plan(&healed).target(Ordinal(2)), Some(&RevisionName("A".into())));
     let mut request = request(PodManagementPolicy::OrderedReady, "C", "0:ready@A 1:ready@A");
     request.snapshot.spec.paused = true;
     assert_eq!(plan(&request).targets.len(), 1);
@@ -135,6 +139,7 @@ fn a_paused_set_updates_nobody() {
 fn pods_have_their_time_and_are_then_told() {
     let mut request = request(PodManagementPolicy::Parallel, "C", "0:ready@A 1:broken@A 2:pending@C");
     request.snapshot.spec.progress_deadline_seconds = 600;
+    request.snapshot.switches.heal_broken_pods = false;
     for pod in &mut request.snapshot.pods {
         pod.created_at = Timestamp(1_000);
     }
@@ -157,6 +162,9 @@ fn pods_have_their_time_and_are_then_told() {
     // Only a pod of the new revision takes it back.
     request.snapshot.pods.truncate(2);
     assert_eq!(at(&mut request, 700_000), (vec![lost], None, None));
+    // One that is replaced anyway has no time to keep.
+    request.snapshot.switches.heal_broken_pods = true;
+    assert_eq!(at(&mut request, 700_000), (vec![], None, None));
     request.snapshot.switches.watch_progress = false;
     assert_eq!(at(&mut request, 700_000), (vec![], None, None));
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use api::proto::coordinator::v1::ListRequest;
 use domain::Profile;
 use serde_json::{Value, json};
 use support::until;
@@ -28,6 +29,13 @@ async fn next_commit(plane: &Plane) {
 async fn crash(plane: &mut Plane) {
     plane.kill("coordinator").await;
     plane.begin("coordinator").await;
+    // The first call may still go into the connection of the one that died.
+    let plane = &*plane;
+    until("the API answers again", || async {
+        let request = ListRequest { kind: "namespaces".to_owned(), ..ListRequest::default() };
+        plane.objects().list(request).await.map(drop).map_err(|status| status.to_string())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

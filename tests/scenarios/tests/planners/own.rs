@@ -128,6 +128,16 @@ fn order_protects_members_that_are_new() {
     ",
     );
     run(SETKEEPER, "replicas=3", "-> create 0@A\n broken(0) +86400s -> none");
+    // Scaled to nothing, a set has no members that know each other.
+    run(
+        SETKEEPER,
+        "settled",
+        "
+        replicas=0 -> delete 2@A
+        settled replicas=3 -> create 0@A
+        broken(0) +86400s -> none
+    ",
+    );
 }
 
 #[test]

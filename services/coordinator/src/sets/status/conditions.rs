@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::super::Decision;
 use super::super::scene::Scene;
 use super::super::stored::{COLD_START, holds};
-use crate::objects::{condition, set_condition};
+use crate::objects::{condition, set_condition, time_text};
 use crate::pods::trouble;
 
 /// Broken pods of an outdated revision are being replaced.
@@ -107,14 +107,14 @@ impl Conditions<'_> {
 
     fn of_one(&self, stuck: &Stuck) -> String {
         let name = domain::pod_name(&self.scene.set.key.name, stuck.ordinal);
-        let minutes = self.now.since(stuck.since).as_secs() / 60;
+        let since = time_text(stuck.since);
         let trouble = self.scene.pod(stuck.ordinal).and_then(|pod| trouble::of(pod));
         let why = match (&trouble, stuck.cause) {
             (Some(trouble), _) if !trouble.words.is_empty() => format!("{}: {}", trouble.cause, trouble.words),
             (_, Some(cause)) => cause.to_string(),
             _ => "nobody says why".to_owned(),
         };
-        format!("{name} has not been available for {minutes}m: {why}")
+        format!("{name} has not been available since {since}: {why}")
     }
 
     fn waiting_words(&self) -> String {
@@ -135,7 +135,8 @@ fn done(snapshot: &Snapshot, fields: &Map<String, Value>) -> bool {
     let counts = ["availableReplicas", "replicas", "updatedReplicas"];
     let observed = fields.get("observedGeneration").and_then(Value::as_i64) == Some(snapshot.generation.0);
     let one_revision = fields.get("currentRevision") == fields.get("updateRevision");
-    observed && one_revision && counts.iter().all(|name| count(fields, name) == replicas)
+    // A set of no pods may keep the revision that it comes from (switch `keep_current_at_zero`).
+    observed && (one_revision || replicas == 0) && counts.iter().all(|name| count(fields, name) == replicas)
 }
 
 fn count(fields: &Map<String, Value>, name: &str) -> u32 {
