@@ -12,7 +12,7 @@ use super::{example, product, volume};
 const INSTALLED_BY_CI: [&str; 1] = ["nginx"];
 
 /// Every example. Those of the demo, etcd and redis are looked at elsewhere: they need more than this.
-const EXAMPLES: [&str; 11] = [
+const EXAMPLES: [&str; 12] = [
     "demo.yaml",
     "emqx.yaml",
     "etcd.yaml",
@@ -20,6 +20,7 @@ const EXAMPLES: [&str; 11] = [
     "nginx-two.yaml",
     "nginx.yaml",
     "ordinals.yaml",
+    "own.yaml",
     "partition.yaml",
     "pod-with-claim.yaml",
     "redis.yaml",
