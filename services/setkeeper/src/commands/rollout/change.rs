@@ -7,6 +7,8 @@ use api::proto::coordinator::v1::{
     PauseStatefulSetRequest, RestartStatefulSetRequest, ResumeStatefulSetRequest, UndoStatefulSetRequest,
 };
 
+use tonic::Code;
+
 use super::{all_of, explain, one};
 use crate::args::{DryRun, Global, RolloutSetsArgs, RolloutUndoArgs};
 use crate::client::Client;
@@ -96,9 +98,10 @@ pub(super) async fn restart(client: &Client, global: &Global, args: &RolloutSets
             Ok(_) => said(out, &name, "restarted")?,
             Err(status) => {
                 let why = explain(client, &status);
-                // Which one, where kubectl's sentence does not say it.
+                // Which one, where kubectl's sentence about a set does not say it.
+                let about_the_set = status.code() == Code::FailedPrecondition && !why.contains(&name);
                 let named = format!("error: {} ", quoted(&name));
-                errors.push(if why.contains(&name) { why } else { why.replacen("error: ", &named, 1) });
+                errors.push(if about_the_set { why.replacen("error: ", &named, 1) } else { why });
             }
         }
     }
