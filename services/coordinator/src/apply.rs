@@ -89,7 +89,7 @@ impl Front {
             let parsed = {
                 let application = application.clone();
                 let switches = this.switches;
-                tokio::task::spawn_blocking(move || admit(application, switches))
+                service_kit::process::blocking(move || admit(application, switches))
                     .await
                     .map_err(|_| Status::internal("reading the manifest was interrupted"))??
             };
@@ -166,7 +166,7 @@ impl Front {
         }
         let mut value = manifest.value.clone();
         let metadata = object_mut(&mut value, "metadata");
-        metadata.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
+        metadata.insert("uid".into(), service_kit::random::uid().into());
         metadata.insert("creationTimestamp".into(), time_text(self.context.clock.now()).into());
         metadata.insert("generation".into(), 1.into());
         initial_status(key.kind, &mut value);

@@ -61,7 +61,7 @@ pub(crate) fn record(
         "metadata": {
             "name": key.name,
             "namespace": key.namespace,
-            "uid": uid_of_event.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+            "uid": uid_of_event.unwrap_or_else(service_kit::random::uid),
             "creationTimestamp": first,
         },
         "involvedObject": {

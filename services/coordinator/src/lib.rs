@@ -30,4 +30,4 @@ mod volumes;
 pub mod world;
 
 pub use config::{CLUSTER_DOMAIN_DEFAULT, Config};
-pub use start::start;
+pub use start::{start, start_on};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use api::manifest::Kind;
 use service_kit::status::StatusBuilder;
-use service_kit::{Channel, Target, Token};
+use service_kit::{Channel, Context, Target, Token};
 use tonic::{Code, Status};
 
 use crate::error::SERVICE;
@@ -16,12 +16,13 @@ use crate::world::{Key, World};
 pub(crate) struct Machines {
     world: Arc<World>,
     token: Option<Token>,
+    context: Context,
     channels: Arc<Mutex<HashMap<String, Channel>>>,
 }
 
 impl Machines {
-    pub(crate) fn new(world: Arc<World>, token: Option<Token>) -> Self {
-        Self { world, token, channels: Arc::default() }
+    pub(crate) fn new(world: Arc<World>, token: Option<Token>, context: Context) -> Self {
+        Self { world, token, context, channels: Arc::default() }
     }
 
     /// Names of all machines.
@@ -34,13 +35,17 @@ impl Machines {
         let (address, target) = self.find(name)?;
         let mut channels = self.channels.lock().expect("no holder of this lock panics");
         let channel = channels.entry(address);
-        Ok(channel.or_insert_with(|| service_kit::connect(&target, self.token.as_ref()).called_by(SERVICE)).clone())
+        Ok(channel.or_insert_with(|| self.connect(&target)).clone())
     }
 
     /// A channel to the runtime of a machine for one call that may hold back what it is sent.
     pub(crate) fn own_channel(&self, name: &str) -> Result<Channel, Status> {
         let (_, target) = self.find(name)?;
-        Ok(service_kit::connect(&target, self.token.as_ref()).called_by(SERVICE))
+        Ok(self.connect(&target))
+    }
+
+    fn connect(&self, target: &Target) -> Channel {
+        self.context.connect(target, self.token.as_ref()).called_by(SERVICE)
     }
 
     fn find(&self, name: &str) -> Result<(String, Target), Status> {

@@ -10,7 +10,7 @@ use ::api::proto::coordinator::v1::stateful_set_service_server::StatefulSetServi
 use ::api::proto::coordinator::v1::system_service_server::SystemServiceServer;
 use serde_json::json;
 use service_kit::{
-    BoundServer, CancellationToken, Channel, Context, Error, Running, Server, Target, connect, sized_server,
+    BoundServer, CancellationToken, Channel, Context, Error, Running, Server, Target, process, sized_server,
 };
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::DropGuard;
@@ -38,15 +38,23 @@ const NAME: &str = "coordinator";
 /// Where the store keeps how often a coordinator has started on it. Not an object: nobody lists it.
 const EPOCH_KEY: &str = "/setkeeper/epoch";
 
-/// Opens the store, starts every controller and serves the API.
+/// Opens the embedded store in its directory and starts on it.
 ///
 /// # Errors
 /// Where the store cannot be opened or read, or the address cannot be bound.
 pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
     let directory = config.store_directory.join(STORE_FILE);
-    let store = tokio::task::spawn_blocking(move || EmbeddedStore::open(&directory)).await;
+    let store = process::blocking(move || EmbeddedStore::open(&directory)).await;
     let store = store.map_err(|error| failed("opening the state store", &error))?;
-    let store: Arc<dyn StateStore> = Arc::new(store.map_err(|error| failed("opening the state store", &error))?);
+    let store = store.map_err(|error| failed("opening the state store", &error))?;
+    start_on(Arc::new(store), config, context).await
+}
+
+/// Starts every controller on a store that is open, and serves the API.
+///
+/// # Errors
+/// Where the store cannot be read, or the address cannot be bound.
+pub async fn start_on(store: Arc<dyn StateStore>, config: Config, context: Context) -> Result<Running, Error> {
     let epoch = next_epoch(&*store).await?;
     let world = World::load(store).await.map_err(|error| failed("reading the state store", &error))?;
     let mut tasks = JoinSet::new();
@@ -56,7 +64,7 @@ pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
     let following = Following { task: following, end: followed.drop_guard() };
     create_first_objects(&world, &context).await?;
 
-    let services = services(&config);
+    let services = services(&config, &context);
     let channel = |name: &str| {
         let found = services.iter().find(|(service, ..)| *service == name);
         found.map(|(_, _, channel)| channel.clone()).expect("every service is listed")
@@ -78,7 +86,7 @@ pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
     tasks.spawn(driver::run(placement, world.clone(), context.clone()));
     tasks.spawn(driver::run(collector, world.clone(), context.clone()));
 
-    let machines = Machines::new(world.clone(), config.token.clone());
+    let machines = Machines::new(world.clone(), config.token.clone(), context.clone());
     let front = Front { world: world.clone(), context: context.clone(), switches };
     let supervised = world.clone();
     let nodes = Nodes {
@@ -104,7 +112,7 @@ pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
         .add(sized_server!(PodServiceServer::new(crate::api::Pods { front, machines })))
         .add(sized_server!(NodeServiceServer::new(nodes)))
         .add(sized_server!(SystemServiceServer::new(system)));
-    let bound = server.bind(&config.server).await?;
+    let bound = server.bind_in(&context, &config.server).await?;
     let address = bound.tcp_address();
     let task = tokio::spawn(serve(bound, tasks, following, supervised, context));
     Ok(Running { name: NAME, address, task })
@@ -163,14 +171,15 @@ async fn serve(
     Err(broken)
 }
 
-fn services(config: &Config) -> Vec<(&'static str, Target, Channel)> {
+fn services(config: &Config, context: &Context) -> Vec<(&'static str, Target, Channel)> {
     let all = [
         ("ordinal-scheduler", &config.ordinal_scheduler),
         ("update-planner", &config.update_planner),
         ("volume-claim", &config.volume_claim),
         ("identity-dns", &config.identity_dns),
     ];
-    all.map(|(name, target)| (name, target.clone(), connect(target, config.token.as_ref()).called_by(NAME))).to_vec()
+    let channel = |target| context.connect(target, config.token.as_ref()).called_by(NAME);
+    all.map(|(name, target)| (name, target.clone(), channel(target))).to_vec()
 }
 
 /// Counts this start. Receivers refuse effects of an earlier one.
@@ -207,7 +216,7 @@ async fn create_first_objects(world: &World, context: &Context) -> Result<(), Er
             continue;
         }
         let metadata = crate::objects::object_mut(&mut value, "metadata");
-        metadata.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
+        metadata.insert("uid".into(), service_kit::random::uid().into());
         metadata.insert("creationTimestamp".into(), time_text(context.clock.now()).into());
         transaction.create(key, value);
     }

@@ -16,6 +16,8 @@ mod error;
 mod medium;
 mod memory;
 mod record;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulated_disk;
 mod state;
 #[cfg(test)]
 mod tests;

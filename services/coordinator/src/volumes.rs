@@ -160,7 +160,7 @@ impl Volumes {
         let mut client = service_kit::sized_client!(VolumeClaimServiceClient::new(self.channel.clone()));
         for _ in 0..REMOVALS_AT_ONCE_MAX {
             let request = DeprovisionRequest {
-                operation_id: uuid::Uuid::new_v4().to_string(),
+                operation_id: service_kit::random::uid(),
                 store_id: self.world.store_id().to_owned(),
                 epoch: self.epoch,
                 generation: self.world.revision().0.max(1),

@@ -61,7 +61,7 @@ impl IdentityDnsService for Service {
         let publication = Publication::try_from(request.into_inner()).map_err(invalid)?;
         let publisher = self.publisher.clone();
         // Not cut short when the caller leaves: blocking work runs to its end.
-        let published = tokio::task::spawn_blocking(move || publisher.publish(publication)).await;
+        let published = service_kit::process::blocking(move || publisher.publish(publication)).await;
         let served = published.map_err(|_| Status::internal("publishing was interrupted"))?.map_err(refusal)?;
         Ok(Response::new(PublishResponse { generation: served.generation, serial: served.serial }))
     }

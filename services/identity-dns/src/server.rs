@@ -8,4 +8,5 @@ mod udp;
 #[cfg(test)]
 pub(crate) use handler::Handled;
 pub(crate) use handler::{Access, Handler};
+pub(crate) use listeners::Endpoint;
 pub use listeners::{Listeners, Sockets};

@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use api::proto::identity_dns::v1::identity_dns_service_server::IdentityDnsServiceServer;
-use service_kit::{Context, Error, Running, Server, sized_server};
+use service_kit::network::Network;
+use service_kit::{Context, Error, Running, Server, process, sized_server};
 
 use crate::NAME;
 use crate::config::{Config, NEGATIVE_TTL_SECONDS_MAX, TTL_SECONDS_MAX};
@@ -12,7 +13,7 @@ use crate::error::StartError;
 use crate::forward::Forwarder;
 use crate::grpc::Service;
 use crate::publisher::Publisher;
-use crate::server::{Access, Handler, Listeners, Sockets};
+use crate::server::{Access, Endpoint, Handler, Listeners, Sockets};
 use crate::wire::Name;
 use crate::zone::{Zone, ZoneOptions};
 
@@ -34,10 +35,10 @@ pub struct Started {
 pub async fn start(config: Config, context: Context) -> Result<Started, Error> {
     let failed = |error: StartError| Error::start(NAME, error);
     check(&config).map_err(failed)?;
-    let sockets = bind(&config).map_err(failed)?;
+    let sockets = bind(&config, context.network.as_deref()).await.map_err(failed)?;
     let zone = zone(&config, &sockets).map_err(failed)?;
     let (cache, now) = (config.cache.clone(), context.clock.now());
-    let opened = tokio::task::spawn_blocking(move || Publisher::open(zone, cache, now)).await;
+    let opened = process::blocking(move || Publisher::open(zone, cache, now)).await;
     let opened = opened.map_err(|error| Error::start(NAME, error))?;
     let publisher = opened
         .map_err(|source| failed(StartError::Cache { path: config.cache.clone().unwrap_or_default(), source }))?;
@@ -51,10 +52,10 @@ pub async fn start(config: Config, context: Context) -> Result<Started, Error> {
         listeners: listeners.clone(),
         domain: config.domain,
     })));
-    let bound = server.bind(&config.server).await?;
+    let bound = server.bind_in(&context, &config.server).await?;
     let mut dns_addresses = Vec::with_capacity(sockets.len());
-    for pair in &sockets {
-        dns_addresses.push(listeners.add(pair).map_err(|error| failed(StartError::Socket(error)))?);
+    for pair in sockets {
+        dns_addresses.push(listeners.serve(pair).map_err(|error| failed(StartError::Socket(error)))?);
     }
     tracing::info!(addresses = ?dns_addresses, "DNS is answered");
     let address = bound.tcp_address();
@@ -82,20 +83,28 @@ fn check(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-fn bind(config: &Config) -> Result<Vec<Sockets>, StartError> {
-    let bound = config
-        .listen
-        .iter()
-        .map(|address| Sockets::bind(*address).map_err(|source| StartError::Listen { address: *address, source }));
-    bound.chain(config.sockets.iter().cloned().map(Ok)).collect()
+/// Binds what must be bound, on another network where there is one, and takes what is bound already.
+async fn bind(config: &Config, network: Option<&dyn Network>) -> Result<Vec<Endpoint>, StartError> {
+    let mut endpoints = Vec::new();
+    for address in config.listen.iter().copied() {
+        let bound = match network {
+            Some(network) => Endpoint::bind(network, address).await,
+            None => Sockets::bind(address).and_then(|sockets| Endpoint::try_from(&sockets)),
+        };
+        endpoints.push(bound.map_err(|source| StartError::Listen { address, source })?);
+    }
+    for sockets in &config.sockets {
+        endpoints.push(Endpoint::try_from(sockets).map_err(StartError::Socket)?);
+    }
+    Ok(endpoints)
 }
 
-fn zone(config: &Config, sockets: &[Sockets]) -> Result<Zone, StartError> {
+fn zone(config: &Config, sockets: &[Endpoint]) -> Result<Zone, StartError> {
     let invalid = || StartError::Domain { domain: config.domain.clone() };
     domain::is_dns_subdomain(&config.domain).map_err(|_| invalid())?;
     let mut addresses = config.addresses.clone();
     if addresses.is_empty() {
-        let bound = sockets.iter().filter_map(|pair| Some(pair.address().ok()?.ip()));
+        let bound = sockets.iter().filter_map(|pair| Some(pair.udp.local_addr().ok()?.ip()));
         addresses.extend(bound.filter(|address: &IpAddr| !address.is_unspecified()));
     }
     let options = ZoneOptions {

@@ -28,5 +28,5 @@ pub const NAME: &str = "ordinal-scheduler";
 /// The address is in use or cannot be listened on.
 pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
     let service = service_kit::sized_server!(OrdinalSchedulerServiceServer::new(server::Planner));
-    Ok(Server::new(NAME).add(service).bind(&config.server).await?.spawn(context))
+    Ok(Server::new(NAME).add(service).bind_in(&context, &config.server).await?.spawn(context))
 }

@@ -32,6 +32,7 @@ use crate::limits::{
     RESPONSE_BYTES_MAX, RESPONSE_HEADER_BYTES_MAX, STREAM_WINDOW_BYTES,
 };
 use crate::methods::{Shape, shape};
+use crate::network::Network;
 use crate::status::{RETRY_DELAY, StatusBuilder, chain};
 use crate::telemetry::propagation;
 use crate::{Target, Token, deadline};
@@ -74,6 +75,17 @@ pub fn connect(target: &Target, token: Option<&Token>) -> Channel {
             }))
         }
     };
+    Channel { inner, target: target.to_string().into(), caller: None, authorization: token.map(Token::header) }
+}
+
+/// The same over another network.
+pub(crate) fn connect_over(network: Arc<dyn Network>, target: &Target, token: Option<&Token>) -> Channel {
+    let address = target.to_string();
+    let connector = tower::service_fn(move |_: Uri| {
+        let connecting = network.connect(address.clone());
+        async move { connecting.await.map(TokioIo::new) }
+    });
+    let inner = unreachable_endpoint().connect_with_connector_lazy(connector);
     Channel { inner, target: target.to_string().into(), caller: None, authorization: token.map(Token::header) }
 }
 

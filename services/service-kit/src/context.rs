@@ -7,14 +7,17 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::Error;
 use crate::clock::{Clock, SystemClock};
+use crate::network::Network;
+use crate::{Channel, Error, Target, Token, client};
 
 /// What every service is started with.
 #[derive(Clone)]
 pub struct Context {
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
+    /// Where connections go; none: the network of the machine.
+    pub network: Option<Arc<dyn Network>>,
     /// Cancelled when the service is to end. Every stream and loop of the service ends on it.
     pub shutdown: CancellationToken,
 }
@@ -23,14 +26,26 @@ impl Context {
     /// A context with its own end: cancelled with this one, or alone.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self { clock: Arc::clone(&self.clock), shutdown: self.shutdown.child_token() }
+        Self { shutdown: self.shutdown.child_token(), ..self.clone() }
+    }
+
+    /// A channel to `target` over the network of this context. See [`connect`](crate::connect).
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[must_use]
+    pub fn connect(&self, target: &Target, token: Option<&Token>) -> Channel {
+        match &self.network {
+            Some(network) => client::connect_over(network.clone(), target, token),
+            None => client::connect(target, token),
+        }
     }
 }
 
 impl Default for Context {
-    /// The clock of the machine and a token that nobody else holds.
+    /// The clock and the network of the machine, and a token that nobody else holds.
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), shutdown: CancellationToken::new() }
+        Self { clock: Arc::new(SystemClock), network: None, shutdown: CancellationToken::new() }
     }
 }
 

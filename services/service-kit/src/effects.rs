@@ -33,6 +33,7 @@ use self::authority::Standing;
 pub use self::error::{EffectError, LogError};
 use self::ledger::Ledger;
 use self::log::{Entry, Log};
+use crate::process;
 use crate::status::{StatusBuilder, chain};
 
 /// Operations under way at the same time.
@@ -256,7 +257,7 @@ impl Inner {
             self.state().ledger.apply(entry);
             return Ok(());
         }
-        let written = tokio::task::spawn_blocking(move || {
+        let written = process::blocking(move || {
             let Some(log) = &self.log else { return Ok(()) };
             let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
             log.append(&entry)?;
@@ -279,7 +280,7 @@ fn defect() -> Status {
     StatusBuilder::new("effects", Code::Internal, "INTERNAL", "the operation failed; the log says more").build()
 }
 
-fn lost(error: &tokio::task::JoinError) -> EffectError {
+fn lost(error: &dyn std::error::Error) -> EffectError {
     tracing::error!(%error, "an operation was lost");
     EffectError::Failed(Box::new(defect()))
 }

@@ -9,7 +9,8 @@
 //!   nobody asked for ([`client`], [`server`]).
 //! - [`BoundServer::serve`] returns in bounded time once [`Context::shutdown`] is cancelled.
 //! - The work of [`effects::Effects::run`] goes on when its caller is gone, and is done once per operation id.
-//! - [`clock`] is the only place that asks what time it is.
+//! - [`clock`] is the only place that asks what time it is. With [`network`], [`random`], [`process`] and the disk of the
+//!   coordinator's store it is what a simulation takes the place of.
 
 pub mod client;
 pub mod clock;
@@ -19,6 +20,9 @@ pub mod effects;
 mod error;
 pub mod limits;
 mod methods;
+pub mod network;
+pub mod process;
+pub mod random;
 pub mod server;
 pub mod signals;
 pub mod status;

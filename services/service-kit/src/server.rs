@@ -39,6 +39,7 @@ use self::health::{HEALTH_SERVICE, HealthService};
 use self::listen::{Accepted, Listeners};
 use self::shell::Shell;
 use crate::limits::{CALLS_IN_FLIGHT_MAX, CONNECTIONS_MAX, DRAIN_GRACE};
+use crate::network::Network;
 use crate::{Context, Error, Running, Token};
 
 /// How long to wait after the machine refused to accept, for instance because files ran out.
@@ -103,7 +104,19 @@ impl Server {
     /// # Errors
     /// An address is in use or cannot be listened on, or none is given.
     pub async fn bind(self, config: &ServerConfig) -> Result<BoundServer, Error> {
-        let listeners = Listeners::bind(self.name, config).await?;
+        self.bind_over(None, config).await
+    }
+
+    /// The same on the network of a context.
+    ///
+    /// # Errors
+    /// As [`Server::bind`].
+    pub async fn bind_in(self, context: &Context, config: &ServerConfig) -> Result<BoundServer, Error> {
+        self.bind_over(context.network.as_deref(), config).await
+    }
+
+    async fn bind_over(self, network: Option<&dyn Network>, config: &ServerConfig) -> Result<BoundServer, Error> {
+        let listeners = Listeners::bind(self.name, network, config).await?;
         let health = HealthHandle::new(true);
         Ok(BoundServer {
             name: self.name,

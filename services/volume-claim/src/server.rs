@@ -12,7 +12,7 @@ use domain::volume::{SetClaimsRequest, VolumesRequest};
 use prost::Message;
 use service_kit::effects::{Effects, Fence};
 use service_kit::status::StatusBuilder;
-use service_kit::{Context, Error, Running, Server, sized_server};
+use service_kit::{Context, Error, Running, Server, process, sized_server};
 use tonic::{Request, Response, Status};
 
 use crate::NAME;
@@ -28,7 +28,7 @@ const INVALID_SNAPSHOT: &str = "INVALID_SNAPSHOT";
 /// Where the directory cannot be made or used, its log of operations is damaged, or the address cannot be bound.
 pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
     let directory = config.volumes_directory.clone();
-    let opened = tokio::task::spawn_blocking(move || {
+    let opened = process::blocking(move || {
         let directories = Directories::open(&directory).map_err(|error| failed(&error))?;
         let effects = Effects::open(&directories.operations_path()).map_err(|error| failed(&error))?;
         Ok::<_, Error>((directories, effects))
@@ -36,7 +36,7 @@ pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
     let (directories, effects) = opened.await.map_err(|error| failed(&error))??;
     let service = Service { directories: Arc::new(directories), effects };
     let server = Server::new(NAME).add(sized_server!(VolumeClaimServiceServer::new(service)));
-    Ok(server.bind(&config.server).await?.spawn(context))
+    Ok(server.bind_in(&context, &config.server).await?.spawn(context))
 }
 
 fn invalid_snapshot(violations: Violations) -> Status {
@@ -62,7 +62,7 @@ impl Service {
     {
         let directories = self.directories.clone();
         let work = async move {
-            let done = tokio::task::spawn_blocking(move || work(&directories)).await;
+            let done = process::blocking(move || work(&directories)).await;
             let answer = done.map_err(|_| Status::internal("the operation was lost; the log says more"))??;
             Ok(answer.encode_to_vec().into())
         };
@@ -83,7 +83,7 @@ impl VolumeClaimService for Service {
         request: Request<PlanVolumesRequest>,
     ) -> Result<Response<PlanVolumesResponse>, Status> {
         let request = VolumesRequest::try_from(request.into_inner()).map_err(invalid_snapshot)?;
-        let plan = tokio::task::spawn_blocking(move || crate::plan_volumes::plan_volumes(&request)).await;
+        let plan = process::blocking(move || crate::plan_volumes::plan_volumes(&request)).await;
         let plan = plan.map_err(|_| Status::internal("planning failed; the log says more"))?;
         Ok(Response::new(plan.into()))
     }

@@ -7,7 +7,7 @@ use api::proto::volume_claim::v1::{DeprovisionRequest, PlanSetRequest, PlanVolum
 use domain::volume::{VolumesPlan, VolumesRequest};
 use domain::{Timestamp, Uid};
 use service_kit::clock::SystemClock;
-use service_kit::{CancellationToken, Channel, Context, Running, ServerConfig, Target};
+use service_kit::{Channel, Context, Running, ServerConfig, Target};
 use tonic::Code;
 
 const UID: &str = "0189b2f4-7c1e-4d3a-9f00-0123456789ab";
@@ -21,7 +21,7 @@ struct Service {
 async fn start(directory: &std::path::Path) -> Service {
     let server = ServerConfig { listen: Some("127.0.0.1:0".parse().unwrap()), ..ServerConfig::default() };
     let config = volume_claim::Config { server, volumes_directory: directory.to_owned() };
-    let context = Context { clock: Arc::new(SystemClock), shutdown: CancellationToken::new() };
+    let context = Context { clock: Arc::new(SystemClock), ..Context::default() };
     let running = volume_claim::start(config, context.clone()).await.unwrap();
     let target = Target::Tcp(running.address.unwrap().to_string());
     Service { client: VolumeClaimServiceClient::new(service_kit::connect(&target, None)), context, running }

@@ -108,7 +108,7 @@ impl System {
         }
         for node in self.machines.names() {
             let mut request = Request::new(StopAllRequest {
-                operation_id: uuid::Uuid::new_v4().to_string(),
+                operation_id: service_kit::random::uid(),
                 store_id: world.store_id().to_owned(),
                 epoch: self.epoch,
                 generation: world.revision().0,

@@ -19,7 +19,7 @@ pub(crate) fn pod(set: &Object, template: &Value, identity: &PodIdentity, now: T
     metadata.insert("name".into(), identity.name.as_str().into());
     metadata.insert("generateName".into(), format!("{}-", set.key.name).into());
     metadata.insert("namespace".into(), set.key.namespace.as_str().into());
-    metadata.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
+    metadata.insert("uid".into(), service_kit::random::uid().into());
     metadata.insert("creationTimestamp".into(), time_text(now).into());
     metadata.insert("labels".into(), Value::Object(labels));
     for field in ["annotations", "finalizers"] {

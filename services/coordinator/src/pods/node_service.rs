@@ -151,7 +151,7 @@ impl Nodes {
             "kind": "Node",
             "metadata": {
                 "name": node.name,
-                "uid": text("/metadata/uid").unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+                "uid": text("/metadata/uid").unwrap_or_else(service_kit::random::uid),
                 "creationTimestamp": text("/metadata/creationTimestamp").unwrap_or_else(created),
                 "labels": { "kubernetes.io/hostname": node.name },
                 "annotations": {

@@ -200,7 +200,7 @@ fn claim(key: &Key, creation: &ClaimCreation, spec: Value, scene: &Scene) -> Val
         "metadata": {
             "name": key.name,
             "namespace": key.namespace,
-            "uid": uuid::Uuid::new_v4().to_string(),
+            "uid": service_kit::random::uid(),
             "creationTimestamp": time_text(scene.snapshot.now),
             "labels": texts(&creation.labels),
         },

@@ -142,7 +142,7 @@ impl Writer<'_> {
             "metadata": {
                 "name": key.name,
                 "namespace": key.namespace,
-                "uid": uuid::Uuid::new_v4().to_string(),
+                "uid": service_kit::random::uid(),
                 "creationTimestamp": time_text(self.now),
                 "labels": labels,
                 "ownerReferences": [controller_reference(set)],

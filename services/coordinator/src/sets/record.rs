@@ -105,7 +105,7 @@ fn to_json(set: &Object, number: u64, record: &DecisionRecord) -> Value {
         "metadata": {
             "name": key.name,
             "namespace": key.namespace,
-            "uid": uuid::Uuid::new_v4().to_string(),
+            "uid": service_kit::random::uid(),
             "creationTimestamp": precise_time_text(record.at),
             "labels": { "setkeeper.dev/set": set.key.name },
             "ownerReferences": [{

@@ -137,7 +137,7 @@ fn initialize(database: &Database) -> Result<(), redb::Error> {
     {
         let mut meta = transaction.open_table(META)?;
         meta.insert(META_FORMAT, FORMAT.to_string().as_bytes())?;
-        meta.insert(META_ID, uuid::Uuid::new_v4().to_string().as_bytes())?;
+        meta.insert(META_ID, service_kit::random::uid().as_bytes())?;
         meta.insert(META_SUMMARY, Summary::default().encode().as_slice())?;
         transaction.open_table(ENTRIES)?;
     }

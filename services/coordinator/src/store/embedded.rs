@@ -56,6 +56,7 @@ pub struct EmbeddedStore {
     queue_bytes: Arc<Semaphore>,
     /// `None` only while dropping.
     queue: Option<mpsc::Sender<Request>>,
+    /// `None` where it is a task, which ends by itself.
     committer: Option<JoinHandle<()>>,
 }
 
@@ -88,6 +89,24 @@ impl EmbeddedStore {
     /// As [`EmbeddedStore::open`].
     pub fn open_in(medium: Box<dyn Medium>, name: &str) -> Result<Self, StoreError> {
         Self::open_with(medium, name, Limits::default())
+    }
+
+    /// The same with a task as its committer instead of a thread: for a runtime of one thread, where everything then
+    /// takes the same course every time. Each commit holds up that thread.
+    ///
+    /// # Errors
+    /// As [`EmbeddedStore::open`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn open_as_task(medium: Box<dyn Medium>, name: &str) -> Result<Self, StoreError> {
+        let committer = Committer::open(medium, name, Limits::default())?;
+        let (id, view) = (committer.id.clone(), committer.view.clone());
+        let (queue, requests) = mpsc::channel(QUEUE_BATCHES_MAX);
+        // Ends with its queue, or with the runtime.
+        tokio::spawn(committer.run_as_task(requests));
+        let queue_bytes = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
+        Ok(Self { id, view, queue_bytes, queue: Some(queue), committer: None })
     }
 
     pub(super) fn open_with(medium: Box<dyn Medium>, name: &str, limits: Limits) -> Result<Self, StoreError> {
@@ -167,14 +186,30 @@ impl Committer {
     fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut group = Vec::with_capacity(GROUP_BATCHES_MAX);
         while let Some(first) = requests.blocking_recv() {
-            group.push(first);
-            while group.len() < GROUP_BATCHES_MAX
-                && let Ok(next) = requests.try_recv()
-            {
-                group.push(next);
-            }
-            self.commit(&mut group);
+            self.commit_with_those_behind(first, &mut requests, &mut group);
         }
+    }
+
+    async fn run_as_task(mut self, mut requests: mpsc::Receiver<Request>) {
+        let mut group = Vec::with_capacity(GROUP_BATCHES_MAX);
+        while let Some(first) = requests.recv().await {
+            self.commit_with_those_behind(first, &mut requests, &mut group);
+        }
+    }
+
+    fn commit_with_those_behind(
+        &mut self,
+        first: Request,
+        requests: &mut mpsc::Receiver<Request>,
+        group: &mut Vec<Request>,
+    ) {
+        group.push(first);
+        while group.len() < GROUP_BATCHES_MAX
+            && let Ok(next) = requests.try_recv()
+        {
+            group.push(next);
+        }
+        self.commit(group);
     }
 
     /// Stage, make durable, make visible, answer: in this order.

@@ -26,7 +26,7 @@ impl MemoryStore {
 
     pub(super) fn with_history(limits: HistoryLimits) -> Self {
         let view = View::new(State::new(StoreRevision(0), BTreeMap::new(), limits));
-        Self { id: uuid::Uuid::new_v4().to_string(), view, committing: Mutex::new(()) }
+        Self { id: service_kit::random::uid(), view, committing: Mutex::new(()) }
     }
 
     fn commit_now(&self, batch: Batch) -> Result<StoreRevision, CommitError> {

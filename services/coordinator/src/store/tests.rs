@@ -10,13 +10,13 @@ mod crash;
 mod faults;
 mod file;
 mod model;
-mod simulated_disk;
 
 use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::simulated_disk;
 use super::{Batch, Changes, CommitError, Precondition, StateStore, StoreError, StoreRevision, Watch, Write};
 
 /// Longer than any test takes that is not stuck.

@@ -127,7 +127,7 @@ impl<'a> Writer<'a> {
             "kind": "PersistentVolume",
             "metadata": {
                 "name": volume,
-                "uid": uuid::Uuid::new_v4().to_string(),
+                "uid": service_kit::random::uid(),
                 "creationTimestamp": time_text(self.now),
                 "annotations": { "pv.kubernetes.io/provisioned-by": provisioner },
                 "finalizers": [VOLUME_PROTECTION, DIRECTORY_FINALIZER],

@@ -58,7 +58,7 @@ async fn over_tcp(resolver: SocketAddr, query: &[u8], question: &[u8]) -> io::Re
 /// A question of our own: with an id that cannot be guessed, and nothing of the client but what it asks.
 fn query(outward: &Outward) -> Vec<u8> {
     const RD: u8 = 0x01;
-    let [high, low, ..] = *uuid::Uuid::new_v4().as_bytes();
+    let [high, low, ..] = *service_kit::random::uuid().as_bytes();
     let additional = u8::from(outward.edns.is_some());
     let mut query = vec![high, low, RD, 0, 0, 1, 0, 0, 0, 0, 0, additional];
     query.extend_from_slice(&outward.question);

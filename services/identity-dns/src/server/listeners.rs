@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use service_kit::CancellationToken;
 use service_kit::clock::Clock;
+use service_kit::network::{Listener, Network, Packets};
 use tokio_util::task::TaskTracker;
 
 use super::handler::Handler;
@@ -53,6 +54,34 @@ impl Sockets {
     }
 }
 
+/// A pair that can be served, of whatever network.
+pub(crate) struct Endpoint {
+    pub(crate) udp: Arc<dyn Packets>,
+    pub(crate) tcp: Box<dyn Listener>,
+}
+
+impl Endpoint {
+    /// Binds both on another network than the machine's.
+    pub(crate) async fn bind(network: &dyn Network, address: SocketAddr) -> io::Result<Self> {
+        Ok(Self { udp: network.packets(address).await?.into(), tcp: network.listen(address).await? })
+    }
+}
+
+impl TryFrom<&Sockets> for Endpoint {
+    type Error = io::Error;
+
+    /// # Panics
+    /// Outside a tokio runtime.
+    fn try_from(sockets: &Sockets) -> io::Result<Self> {
+        let (udp, tcp) = (sockets.udp.try_clone()?, sockets.tcp.try_clone()?);
+        udp.set_nonblocking(true)?;
+        tcp.set_nonblocking(true)?;
+        let udp = tokio::net::UdpSocket::from_std(udp)?;
+        let tcp = tokio::net::TcpListener::from_std(tcp)?;
+        Ok(Self { udp: Arc::new(udp), tcp: Box::new(tcp) })
+    }
+}
+
 /// Adds sockets to a running server. Cheap to clone.
 #[derive(Clone)]
 pub struct Listeners(Arc<Inner>);
@@ -77,17 +106,17 @@ impl Listeners {
     /// # Errors
     /// The sockets are not usable, or there are too many already.
     pub fn add(&self, sockets: &Sockets) -> io::Result<SocketAddr> {
+        self.serve(Endpoint::try_from(sockets)?)
+    }
+
+    pub(crate) fn serve(&self, endpoint: Endpoint) -> io::Result<SocketAddr> {
         let inner = &self.0;
         let mut addresses = inner.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         if addresses.len() >= ADDRESSES_MAX {
             return Err(io::Error::other(format!("more than {ADDRESSES_MAX} addresses")));
         }
-        let address = sockets.address()?;
-        let (udp, tcp) = (sockets.udp.try_clone()?, sockets.tcp.try_clone()?);
-        udp.set_nonblocking(true)?;
-        tcp.set_nonblocking(true)?;
-        let udp = Arc::new(tokio::net::UdpSocket::from_std(udp)?);
-        let tcp = tokio::net::TcpListener::from_std(tcp)?;
+        let Endpoint { udp, tcp } = endpoint;
+        let address = udp.local_addr()?;
         inner.handler.forwarder().exclude(address);
         let (handler, shutdown, tasks) = (inner.handler.clone(), inner.shutdown.clone(), inner.tasks.clone());
         let (clock, admission) = (inner.clock.clone(), inner.admission.clone());

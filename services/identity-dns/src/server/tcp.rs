@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use service_kit::CancellationToken;
 use service_kit::clock::Clock;
+use service_kit::network::{Connection, Listener};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
@@ -82,7 +82,7 @@ pub(super) struct Shared {
 }
 
 /// Answers until shutdown.
-pub(super) async fn serve(listener: TcpListener, shared: Shared) {
+pub(super) async fn serve(listener: Box<dyn Listener>, shared: Shared) {
     loop {
         let accepted = tokio::select! {
             biased;
@@ -114,8 +114,7 @@ pub(super) async fn serve(listener: TcpListener, shared: Shared) {
 }
 
 /// Reads questions and answers them until the client leaves or makes no sense. Answers may overtake each other.
-async fn converse(mut stream: TcpStream, peer: IpAddr, shared: &Shared) -> Option<()> {
-    let _slower = stream.set_nodelay(true);
+async fn converse(mut stream: Connection, peer: IpAddr, shared: &Shared) -> Option<()> {
     let mut input: Vec<u8> = Vec::new();
     let mut waiting: JoinSet<Option<Vec<u8>>> = JoinSet::new();
     let mut idle = shared.clock.sleep(IDLE_TIMEOUT);
@@ -168,7 +167,7 @@ fn take_message(input: &mut Vec<u8>) -> Option<Option<Vec<u8>>> {
     Some(Some(message))
 }
 
-async fn send(stream: &mut TcpStream, message: &[u8], shared: &Shared) -> Option<()> {
+async fn send(stream: &mut Connection, message: &[u8], shared: &Shared) -> Option<()> {
     let length = u16::try_from(message.len()).ok()?;
     let framed = [&length.to_be_bytes(), message].concat();
     tokio::select! {

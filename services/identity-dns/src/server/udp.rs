@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use service_kit::CancellationToken;
-use tokio::net::UdpSocket;
+use service_kit::network::Packets;
 use tokio_util::task::TaskTracker;
 
 use super::handler::{Handled, Handler};
@@ -18,7 +18,7 @@ const BURST: usize = 64;
 
 /// Answers until `shutdown`.
 pub(super) async fn serve(
-    socket: Arc<UdpSocket>,
+    socket: Arc<dyn Packets>,
     handler: Arc<Handler>,
     shutdown: CancellationToken,
     tasks: TaskTracker,

@@ -6,21 +6,22 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 use super::ServerConfig;
 use crate::Error;
+use crate::network::{Connection, Listener, Network};
 
 /// Mode of a socket: only the owner may open it.
 const SOCKET_MODE: u32 = 0o600;
 
 pub(super) struct Listeners {
-    tcp: Option<TcpListener>,
+    tcp: Option<Box<dyn Listener>>,
     unix: Option<Socket>,
 }
 
 pub(super) enum Accepted {
-    Tcp(TcpStream, SocketAddr),
+    Tcp(Connection, SocketAddr),
     Unix(UnixStream),
 }
 
@@ -31,9 +32,13 @@ struct Socket {
 }
 
 impl Listeners {
-    pub(super) async fn bind(service: &'static str, config: &ServerConfig) -> Result<Self, Error> {
+    pub(super) async fn bind(
+        service: &'static str,
+        network: Option<&dyn Network>,
+        config: &ServerConfig,
+    ) -> Result<Self, Error> {
         let tcp = match config.listen {
-            Some(address) => Some(listen_tcp(service, address).await?),
+            Some(address) => Some(listen_tcp(service, network, address).await?),
             None => None,
         };
         let unix = match &config.unix_socket {
@@ -55,10 +60,10 @@ impl Listeners {
     pub(super) async fn accept(&mut self) -> io::Result<Accepted> {
         match (&self.tcp, &self.unix) {
             (Some(tcp), Some(unix)) => tokio::select! {
-                accepted = tcp.accept() => accept_tcp(accepted),
+                accepted = tcp.accept() => accepted.map(|(stream, peer)| Accepted::Tcp(stream, peer)),
                 accepted = unix.listener.accept() => Ok(Accepted::Unix(accepted?.0)),
             },
-            (Some(tcp), None) => accept_tcp(tcp.accept().await),
+            (Some(tcp), None) => tcp.accept().await.map(|(stream, peer)| Accepted::Tcp(stream, peer)),
             (None, Some(unix)) => Ok(Accepted::Unix(unix.listener.accept().await?.0)),
             (None, None) => std::future::pending().await,
         }
@@ -72,15 +77,16 @@ impl Drop for Socket {
     }
 }
 
-/// Without TCP_NODELAY, a small answer waits 40 ms for the acknowledgement of the one before.
-fn accept_tcp(accepted: io::Result<(TcpStream, SocketAddr)>) -> io::Result<Accepted> {
-    let (stream, peer) = accepted?;
-    stream.set_nodelay(true)?;
-    Ok(Accepted::Tcp(stream, peer))
-}
-
-async fn listen_tcp(service: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|source| match source.kind() {
+async fn listen_tcp(
+    service: &'static str,
+    network: Option<&dyn Network>,
+    address: SocketAddr,
+) -> Result<Box<dyn Listener>, Error> {
+    let listening = match network {
+        Some(network) => network.listen(address).await,
+        None => TcpListener::bind(address).await.map(|listener| Box::new(listener) as Box<dyn Listener>),
+    };
+    listening.map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse => Error::AddressInUse { service, address },
         _ => Error::Listen { service, address, source },
     })

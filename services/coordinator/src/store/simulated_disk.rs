@@ -8,43 +8,48 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use redb::StorageBackend;
 
-use super::super::medium::Medium;
+use super::medium::Medium;
 
 /// The unit that is written whole or not at all.
 const SECTOR_BYTES: usize = 512;
 
 /// Small, fast, and the same everywhere for the same seed (xorshift64*).
 #[derive(Clone, Debug)]
-pub(super) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    /// The same numbers for the same seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    /// The next number, of 56 bits.
+    #[expect(clippy::should_implement_trait, reason = "never ends, so it is no iterator")]
+    pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 8
     }
 
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
+    /// A number below `bound`, which is not 0.
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 }
 
 /// Which error an operation gives, and when.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Faults {
+pub struct Faults {
     /// Every sync fails from now on.
-    pub(super) sync: bool,
+    pub sync: bool,
     /// The disk is full: what would use more than this many bytes fails.
-    pub(super) bytes_max: Option<usize>,
+    pub bytes_max: Option<usize>,
     /// Every write fails from now on.
-    pub(super) write: bool,
+    pub write: bool,
     /// A sync does nothing and says that all is well.
-    pub(super) sync_lies: bool,
+    pub sync_lies: bool,
 }
 
 /// The content of a sector; shared, since most sectors are the same before and after.
@@ -83,10 +88,18 @@ struct DiskState {
 
 /// A simulated disk; clones are the same disk.
 #[derive(Clone, Debug)]
-pub(super) struct SimulatedDisk(Arc<Mutex<DiskState>>);
+pub struct SimulatedDisk(Arc<Mutex<DiskState>>);
+
+impl Default for SimulatedDisk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl SimulatedDisk {
-    pub(super) fn new() -> Self {
+    /// An empty disk.
+    #[must_use]
+    pub fn new() -> Self {
         let state = DiskState { durable_names: vec![BTreeMap::new()], ..DiskState::default() };
         Self(Arc::new(Mutex::new(state)))
     }
@@ -95,32 +108,37 @@ impl SimulatedDisk {
         self.0.lock().expect("no test panics under the lock")
     }
 
-    pub(super) fn set_faults(&self, faults: Faults) {
+    /// Makes operations fail from now on.
+    pub fn set_faults(&self, faults: Faults) {
         self.state().faults = faults;
     }
 
     /// Bytes of all files.
-    pub(super) fn used(&self) -> usize {
+    #[must_use]
+    pub fn used(&self) -> usize {
         self.state().files.values().map(|file| file.content.length).sum()
     }
 
     /// Changing operations so far: each is a place to crash at.
-    pub(super) fn operations(&self) -> u64 {
+    #[must_use]
+    pub fn operations(&self) -> u64 {
         self.state().operations
     }
 
     /// From this operation on, nothing reaches the disk and everything fails, as for a process that is gone.
-    pub(super) fn crash_at(&self, operation: u64) {
+    pub fn crash_at(&self, operation: u64) {
         self.state().crash_at = Some(operation);
     }
 
     /// Another disk that holds the same.
-    pub(super) fn copy(&self) -> Self {
+    #[must_use]
+    pub fn copy(&self) -> Self {
         Self(Arc::new(Mutex::new(self.state().clone())))
     }
 
     /// What a disk may hold after the power failed now: one of very many possibilities.
-    pub(super) fn after_crash(&self, random: &mut Random) -> Self {
+    #[must_use]
+    pub fn after_crash(&self, random: &mut Random) -> Self {
         let state = self.state();
         let names = state.durable_names[random.below(state.durable_names.len() as u64) as usize].clone();
         let keep = random.below(5); // Of 4 un-synced sectors, how many survive on average: none, some, all.
