@@ -270,8 +270,7 @@ fn names_taken(world: &World, scene: &Scene, order: &OrdinalPlan) -> Vec<Wait> {
         let reason = if pod.deleting() {
             WaitReason::Terminating { ordinal: creation.ordinal }
         } else {
-            let uid = pod.uid();
-            WaitReason::Other { message: format!("pod {name} with uid {uid} exists and does not belong to this set") }
+            WaitReason::NameTaken { pod: name, uid: pod.uid() }
         };
         Some(Wait { ordinal: Some(creation.ordinal), reason })
     };

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use std::fmt;
 
-use crate::{Ordinal, RevisionName, Timestamp, Uid};
+use crate::{Cause, Ordinal, RevisionName, Timestamp, Uid};
 
 /// Which stored objects must be unchanged since the snapshot when an action is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -131,6 +131,13 @@ pub enum WaitReason {
         /// Who has it.
         owner: String,
     },
+    /// A pod that does not belong to the set has the name of the ordinal's.
+    NameTaken {
+        /// The name.
+        pod: String,
+        /// Which incarnation has it.
+        uid: Uid,
+    },
     /// A service that must be asked does not answer.
     ServiceUnavailable {
         /// Which.
@@ -143,6 +150,32 @@ pub enum WaitReason {
         /// In words.
         message: String,
     },
+}
+
+impl WaitReason {
+    /// The class of what keeps the pod of `ordinal` from being created; none where the ordinal waits its turn, or for
+    /// something that somebody wants.
+    #[must_use]
+    pub fn hindrance(&self, ordinal: Ordinal) -> Option<Cause> {
+        match self {
+            Self::ClaimTerminating { .. } | Self::ClaimStale { .. } | Self::ClaimForeign { .. } => Some(Cause::Volume),
+            Self::BackOff { .. } => Some(Cause::CrashLoop),
+            Self::NameTaken { .. } => Some(Cause::Name),
+            Self::Terminating { ordinal: who } => (*who == ordinal).then_some(Cause::Termination),
+            Self::Pending { .. }
+            | Self::NotReady { .. }
+            | Self::NotYetAvailable { .. }
+            | Self::Missing { .. }
+            | Self::Ended { .. }
+            | Self::ScalingDown { .. }
+            | Self::BudgetSpent { .. }
+            | Self::Partition { .. }
+            | Self::OnDelete
+            | Self::Paused
+            | Self::ServiceUnavailable { .. }
+            | Self::Other { .. } => None,
+        }
+    }
 }
 
 impl fmt::Display for WaitReason {
@@ -170,6 +203,9 @@ impl fmt::Display for WaitReason {
             Self::ClaimStale { claim } => write!(f, "waiting for claim {claim} of an earlier pod to be collected"),
             Self::ClaimForeign { claim, owner } => {
                 write!(f, "claim {claim} belongs to {owner}: rename the set or the claim template")
+            }
+            Self::NameTaken { pod, uid } => {
+                write!(f, "pod {pod} with uid {uid} exists and does not belong to this set")
             }
             Self::ServiceUnavailable { service, error } => write!(f, "{service} does not answer: {error}"),
             Self::Other { message } => f.write_str(message),

@@ -11,6 +11,7 @@ mod decision;
 mod failures;
 mod identity;
 mod name;
+mod outages;
 mod pod;
 mod profile;
 mod quantity;
@@ -32,6 +33,7 @@ pub use name::{
     DNS_LABEL_LENGTH_MAX, Generation, InvalidName, ObjectRef, Ordinal, RevisionName, SetRef, Uid, is_dns_label,
     is_dns_subdomain,
 };
+pub use outages::{OUTAGES_MAX, Outage};
 pub use pod::{Cause, Phase, Pod};
 pub use profile::{Profile, Switches, UnknownProfile};
 pub use quantity::{InvalidQuantity, Quantity, canonical_quantity, quantity_nanos};

@@ -52,6 +52,8 @@ pub enum Cause {
     Dns,
     /// It has been asked to stop and does not.
     Termination,
+    /// Another pod has its name.
+    Name,
 }
 
 impl fmt::Display for Cause {
@@ -66,6 +68,7 @@ impl fmt::Display for Cause {
             Self::Readiness => "it runs and is not ready",
             Self::Dns => "its names cannot be served",
             Self::Termination => "it does not stop",
+            Self::Name => "another pod has its name",
         })
     }
 }
@@ -87,6 +90,8 @@ pub struct Pod {
     pub ready_since: Option<Timestamp>,
     /// Whether deletion has been requested.
     pub terminating: bool,
+    /// When its grace period ends; none unless it is terminating.
+    pub stops_by: Option<Timestamp>,
     /// Label `controller-revision-hash`; none means "old".
     pub revision: Option<RevisionName>,
     /// When the object was made.

@@ -42,7 +42,7 @@ switches! {
     back_off_failed_pods,
     /// After a total outage the pods of a set that was complete before start together.
     break_cold_start,
-    /// A pod that is not available before its progress deadline is told, and reverts the update if the set says so.
+    /// An ordinal that is not available before its progress deadline is told, and reverts the update if the set says so.
     watch_progress,
     /// A claim that carries the labels of another set is not used (section 3.1).
     refuse_foreign_claims,

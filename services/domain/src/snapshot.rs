@@ -4,7 +4,7 @@
 //! the revisions it chose.
 
 use crate::{
-    Cause, Failures, Generation, Ordinal, Phase, Pod, PodCreation, PodDeletion, Revision, RevisionName, SetRef,
+    Cause, Failures, Generation, Ordinal, Outage, Phase, Pod, PodCreation, PodDeletion, Revision, RevisionName, SetRef,
     SetSpec, SetStatus, Switches, Timestamp, Wait, WaitReason,
 };
 
@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub pods: Vec<Pod>,
     /// Ordinals whose pods have ended lately, ascending, each once; from the pass before.
     pub failures: Vec<Failures>,
+    /// Ordinals that have not been available for longer than their pods tell, ascending, each once; from the pass before.
+    pub outages: Vec<Outage>,
     /// The highest ordinal up to which every pod of the set has been available at one time: those members know each
     /// other. None before that.
     pub formed: Option<Ordinal>,
@@ -194,22 +196,24 @@ pub struct UpdatePlan {
     pub waits: Vec<Wait>,
     /// Status computed from the snapshot.
     pub status: SetStatus,
-    /// Pods that have had their time and are not available, ascending by ordinal.
+    /// Ordinals that have had their time and are not available, ascending.
     pub stuck: Vec<Stuck>,
+    /// Ordinals whose outage outlives the pod that they have, ascending; to be kept for the next pass.
+    pub outages: Vec<Outage>,
     /// The revision whose template the set is to have again, because the update does not get on.
     pub revert: Option<RevisionName>,
     /// When the mere passing of time may change this answer; none where it cannot.
     pub look_again_at: Option<Timestamp>,
 }
 
-/// A pod that was not available before its progress deadline.
+/// An ordinal that was not available before its progress deadline, or one out of range whose pod did not stop before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stuck {
     /// Which.
     pub ordinal: Ordinal,
-    /// Since when it has not been available.
+    /// Since when it has not been available, or should have stopped.
     pub since: Timestamp,
-    /// What keeps it, as far as its machine says.
+    /// What keeps it, as far as its pod tells; none also where it has no pod.
     pub cause: Option<Cause>,
 }
 

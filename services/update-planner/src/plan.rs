@@ -45,8 +45,8 @@ fn update(request: &UpdateRequest) -> UpdatePlan {
     let status = status::of(snapshot, &choice, &replace);
     let targets = targets::of(snapshot, &choice.revisions);
     let pruned = history::prune(request, &choice.revisions);
-    let Progress { stuck, revert, next_deadline } = progress::of(request, &choice.revisions);
+    let Progress { stuck, outages, revert, next_deadline } = progress::of(request, &choice.revisions);
     let look_again_at = next_deadline.into_iter().chain(snapshot.next_availability()).min();
     let revisions = choice.change.into_iter().chain(pruned).collect();
-    UpdatePlan { revisions, targets, replace, waits, status, stuck, revert, look_again_at }
+    UpdatePlan { revisions, targets, replace, waits, status, stuck, outages, revert, look_again_at }
 }

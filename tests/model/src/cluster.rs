@@ -94,6 +94,8 @@ pub struct Cluster {
     pub status: SetStatus,
     /// What the planners remember.
     pub failures: Vec<Failures>,
+    /// Since when ordinals are out, where their pods do not tell.
+    pub outages: Vec<domain::Outage>,
     /// Up to where it was complete once.
     pub formed: Option<Ordinal>,
     /// Whether it is started as a whole.
@@ -158,6 +160,7 @@ impl Cluster {
             revisions: Vec::new(),
             status: SetStatus::default(),
             failures: Vec::new(),
+            outages: Vec::new(),
             formed: None,
             cold_start: false,
             now: Timestamp(1_000_000_000),
@@ -215,6 +218,7 @@ impl Cluster {
             status: self.status.clone(),
             pods: self.pods.values().cloned().collect(),
             failures: self.failures.clone(),
+            outages: self.outages.clone(),
             formed: self.formed,
             cold_start: self.cold_start,
             switches: self.kind.switches,

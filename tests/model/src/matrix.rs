@@ -197,8 +197,8 @@ fn settle(cluster: &mut Cluster) -> Result<(), Violation> {
 
 /// Everything that is stored, as text: what a pass over a set at rest must not change.
 fn stored(cluster: &Cluster) -> String {
-    let Cluster { pods, claims, revisions, status, failures, formed, cold_start, .. } = cluster;
-    format!("{pods:?}{claims:?}{revisions:?}{status:?}{failures:?}{formed:?}{cold_start}")
+    let Cluster { pods, claims, revisions, status, failures, outages, formed, cold_start, .. } = cluster;
+    format!("{pods:?}{claims:?}{revisions:?}{status:?}{failures:?}{outages:?}{formed:?}{cold_start}")
 }
 
 /// L1, S19, S21: as its spec says, and nothing left to write.

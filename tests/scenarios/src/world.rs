@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use domain::safety::Plans;
 use domain::{
-    Failures, Generation, IntOrPercent, Intent, Ordinal, OrdinalPlan, OrdinalRequest, Phase, Pod, PodManagementPolicy,
-    Revision, RevisionChange, RevisionName, RollingUpdate, SetRef, SetSpec, SetStatus, Snapshot, Switches, Timestamp,
-    Uid, UpdatePlan, UpdateRequest, UpdateStrategy,
+    Failures, Generation, IntOrPercent, Intent, Ordinal, OrdinalPlan, OrdinalRequest, Outage, Phase, Pod,
+    PodManagementPolicy, Revision, RevisionChange, RevisionName, RollingUpdate, SetRef, SetSpec, SetStatus, Snapshot,
+    Switches, Timestamp, Uid, UpdatePlan, UpdateRequest, UpdateStrategy,
 };
 
 use crate::invariants;
@@ -41,6 +41,8 @@ pub struct World {
     pub equal_after_defaulting: bool,
     /// Ordinals whose pods have ended lately, as the last pass remembers them.
     pub failures: Vec<Failures>,
+    /// Since when ordinals are out, where their pods do not tell, as the last pass remembers it.
+    pub outages: Vec<Outage>,
     /// Up to where the set was complete at one time.
     pub formed: Option<Ordinal>,
     /// Whether the last pass found that the set must be started as a whole.
@@ -82,6 +84,7 @@ impl World {
             bad: BTreeSet::new(),
             equal_after_defaulting: false,
             failures: Vec::new(),
+            outages: Vec::new(),
             formed: None,
             cold_start: false,
             now: Timestamp(1_000_000_000),
@@ -102,6 +105,7 @@ impl World {
             status: self.status.clone(),
             pods: self.pods.values().cloned().collect(),
             failures: self.failures.clone(),
+            outages: self.outages.clone(),
             formed: self.formed,
             cold_start: self.cold_start,
             switches: self.switches,
@@ -123,6 +127,7 @@ impl World {
         let plans = Plans { snapshot: &question.snapshot, update: &update, order: &ordinals };
         plans.check().unwrap_or_else(|breach| panic!("{breach}: {update:#?} {ordinals:#?}"));
         self.failures.clone_from(&ordinals.failures);
+        self.outages.clone_from(&update.outages);
         self.formed = question.snapshot.formed_by_now();
         self.cold_start = ordinals.cold_start;
         for change in &update.revisions {

@@ -6,7 +6,7 @@ mod spec;
 mod tests;
 
 use domain::{
-    Cause, Failures, Intent, Ordinal, Phase, Pod, RevisionName, SetRef, SetStatus, Snapshot, Stuck, Switches,
+    Cause, Failures, Intent, Ordinal, Outage, Phase, Pod, RevisionName, SetRef, SetStatus, Snapshot, Stuck, Switches,
     TargetRange, Uid,
 };
 
@@ -154,6 +154,7 @@ impl From<Pod> for proto::Pod {
             revision: pod.revision.map(|revision| revision.0).unwrap_or_default(),
             created_at: Some(to_timestamp(pod.created_at)),
             cause: cause(pod.cause),
+            stops_by: pod.stops_by.map(to_timestamp),
         }
     }
 }
@@ -170,6 +171,7 @@ impl TryFrom<proto::Pod> for Pod {
         let revision = (!pod.revision.is_empty()).then_some(RevisionName(pod.revision));
         let created_at = violations.timestamp("created_at", pod.created_at).unwrap_or_default();
         let cause = from_cause(pod.cause);
+        let stops_by = violations.timestamp("stops_by", pod.stops_by);
         let (version, ready, terminating) = (pod.version, pod.ready, pod.terminating);
         violations.finish(phase.map(|phase| Self {
             ordinal,
@@ -179,6 +181,7 @@ impl TryFrom<proto::Pod> for Pod {
             ready,
             ready_since,
             terminating,
+            stops_by,
             revision,
             created_at,
             cause,
@@ -242,6 +245,24 @@ impl TryFrom<proto::Failures> for Failures {
     }
 }
 
+impl From<Outage> for proto::Outage {
+    fn from(outage: Outage) -> Self {
+        Self { ordinal: outage.ordinal.0, since: Some(to_timestamp(outage.since)) }
+    }
+}
+
+impl TryFrom<proto::Outage> for Outage {
+    type Error = Violations;
+
+    fn try_from(outage: proto::Outage) -> Result<Self, Violations> {
+        let mut violations = Violations::default();
+        let ordinal = ordinal(&mut violations, "ordinal", outage.ordinal);
+        violations.require(outage.since.is_some(), "since", "is required");
+        let since = violations.timestamp("since", outage.since);
+        violations.finish(since.map(|since| Self { ordinal, since }))
+    }
+}
+
 impl From<Stuck> for proto::Stuck {
     fn from(stuck: Stuck) -> Self {
         Self { ordinal: stuck.ordinal.0, since: Some(to_timestamp(stuck.since)), cause: cause(stuck.cause) }
@@ -280,7 +301,7 @@ macro_rules! causes {
     };
 }
 
-causes! { Placement Volume Image Configuration Hook CrashLoop Readiness Dns Termination }
+causes! { Placement Volume Image Configuration Hook CrashLoop Readiness Dns Termination Name }
 
 impl From<Snapshot> for proto::Snapshot {
     fn from(snapshot: Snapshot) -> Self {
@@ -296,6 +317,7 @@ impl From<Snapshot> for proto::Snapshot {
             failures: snapshot.failures.into_iter().map(Into::into).collect(),
             formed: snapshot.formed.map(|ordinal| ordinal.0),
             cold_start: snapshot.cold_start,
+            outages: snapshot.outages.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -316,6 +338,7 @@ impl TryFrom<proto::Snapshot> for Snapshot {
         }
         let pods = violations.list("pods", snapshot.pods);
         let failures = violations.list("failures", snapshot.failures);
+        let outages = violations.list("outages", snapshot.outages);
         let formed = snapshot.formed.map(|number| ordinal(&mut violations, "formed", number));
         let cold_start = snapshot.cold_start;
         let switches = snapshot.switches.map(Into::into).unwrap_or_default();
@@ -331,6 +354,7 @@ impl TryFrom<proto::Snapshot> for Snapshot {
             status,
             pods,
             failures,
+            outages,
             formed,
             cold_start,
             switches,

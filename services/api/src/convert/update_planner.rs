@@ -109,6 +109,7 @@ impl From<UpdatePlan> for proto::PlanResponse {
             stuck: plan.stuck.into_iter().map(Into::into).collect(),
             revert: plan.revert.map(|name| name.0).unwrap_or_default(),
             look_again_at: plan.look_again_at.map(to_timestamp),
+            outages: plan.outages.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -125,6 +126,7 @@ impl TryFrom<proto::PlanResponse> for UpdatePlan {
         let waits = violations.list("waits", plan.waits);
         let status = violations.required("status", plan.status);
         let stuck = violations.list("stuck", plan.stuck);
+        let outages = violations.list("outages", plan.outages);
         let revert = (!plan.revert.is_empty()).then_some(RevisionName(plan.revert));
         let look_again_at = violations.timestamp("look_again_at", plan.look_again_at);
         violations.finish(status.map(|status| Self {
@@ -134,6 +136,7 @@ impl TryFrom<proto::PlanResponse> for UpdatePlan {
             waits,
             status,
             stuck,
+            outages,
             revert,
             look_again_at,
         }))

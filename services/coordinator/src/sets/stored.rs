@@ -1,6 +1,6 @@
 //! What an earlier pass wrote into the status of a set, read again.
 
-use domain::{Failures, Ordinal, RevisionName, SetSpec, SetStatus};
+use domain::{Failures, Ordinal, Outage, RevisionName, SetSpec, SetStatus};
 use serde_json::{Value, json};
 
 use crate::objects::{condition, time};
@@ -13,6 +13,9 @@ pub(super) const FORMED: &str = "formed";
 
 /// Field of the status: ordinals whose pods have ended lately.
 pub(super) const FAILURES: &str = "failures";
+
+/// Field of the status: ordinals that have not been available for longer than their pods tell.
+pub(super) const OUTAGES: &str = "outages";
 
 /// Counters and revisions as stored.
 pub(super) fn counters(set: &Value) -> SetStatus {
@@ -50,6 +53,20 @@ fn failure(value: &Value) -> Option<Failures> {
         count: number("count").filter(|count| *count > 0)?,
         last_at: time(value.get("lastTime")?.as_str()?)?,
     })
+}
+
+/// Ordinals that have not been available for longer than their pods tell, as stored, ascending.
+pub(super) fn outages(set: &Value) -> Vec<Outage> {
+    let stored = set.pointer(&format!("/status/{OUTAGES}")).and_then(Value::as_array).into_iter().flatten();
+    let mut outages: Vec<Outage> = stored.filter_map(outage).collect();
+    outages.sort_by_key(|outage| outage.ordinal);
+    outages.dedup_by_key(|outage| outage.ordinal);
+    outages
+}
+
+fn outage(value: &Value) -> Option<Outage> {
+    let ordinal = Ordinal(u32::try_from(value.get("ordinal")?.as_u64()?).ok()?);
+    Some(Outage { ordinal, since: time(value.get("since")?.as_str()?)? })
 }
 
 /// Up to where the set was complete at one time, as stored; none where its range begins elsewhere by now, or leaves other

@@ -1,5 +1,7 @@
 //! One rule per line.
 
+mod deadlines;
+
 use domain::*;
 
 use super::plan;
@@ -19,7 +21,8 @@ fn revision(name: &str, number: i64, data: &str) -> Revision {
     Revision { name: RevisionName(name.into()), number, data: data.into(), created_at: Timestamp(0) }
 }
 
-/// Three replicas; pods as `ordinal:state@revision`, state one of ready, broken, stopping, failed; revisions A, B and C.
+/// Three replicas; pods as `ordinal:state@revision`, state one of ready, broken, stopping, gone (it
+/// is not ready while it stops), failed; revisions A, B and C.
 fn request(policy: PodManagementPolicy, template: &str, pods: &str) -> UpdateRequest {
     let set = SetRef { namespace: "default".into(), name: "web".into(), uid: Uid("u".into()) };
     let block = RollingUpdate { partition: 0, max_unavailable: None };
@@ -40,7 +43,7 @@ fn pod(text: &str) -> Pod {
     let ready = matches!(state, "ready" | "stopping");
     let revision = (!revision.is_empty()).then(|| RevisionName(revision.into()));
     let uid = Uid(format!("uid-{ordinal}"));
-    Pod { ordinal, uid, phase, ready, terminating: state == "stopping", revision, ..Pod::default() }
+    Pod { ordinal, uid, phase, ready, terminating: matches!(state, "stopping" | "gone"), revision, ..Pod::default() }
 }
 
 /// Deletions with their guards, then waits.
@@ -133,40 +136,6 @@ fn a_paused_set_updates_nobody() {
     request.snapshot.spec.paused = true;
     assert_eq!(plan(&request).targets.len(), 1);
     assert_eq!(plan(&request).targets[0].revision, RevisionName("A".into()));
-}
-
-#[test]
-fn pods_have_their_time_and_are_then_told() {
-    let mut request = request(PodManagementPolicy::Parallel, "C", "0:ready@A 1:broken@A 2:pending@C");
-    request.snapshot.spec.progress_deadline_seconds = 600;
-    request.snapshot.switches.heal_broken_pods = false;
-    for pod in &mut request.snapshot.pods {
-        pod.created_at = Timestamp(1_000);
-    }
-    // Pod 1 was ready until later.
-    request.snapshot.pods[1].ready_since = Some(Timestamp(50_000));
-    request.snapshot.pods[2].cause = Some(Cause::Image);
-    let at = |request: &mut UpdateRequest, now| {
-        request.snapshot.now = Timestamp(now);
-        let plan = plan(request);
-        (plan.stuck, plan.look_again_at, plan.revert)
-    };
-    assert_eq!(at(&mut request, 600_999), (vec![], Some(Timestamp(601_000)), None));
-    let image = Stuck { ordinal: Ordinal(2), since: Timestamp(1_000), cause: Some(Cause::Image) };
-    assert_eq!(at(&mut request, 601_000), (vec![image.clone()], Some(Timestamp(650_000)), None));
-    let lost = Stuck { ordinal: Ordinal(1), since: Timestamp(50_000), cause: None };
-    assert_eq!(at(&mut request, 700_000), (vec![lost.clone(), image.clone()], None, None));
-    request.snapshot.spec.progress_deadline_policy = DeadlinePolicy::Revert;
-    let back = Some(RevisionName("A".into()));
-    assert_eq!(at(&mut request, 700_000), (vec![lost.clone(), image], None, back));
-    // Only a pod of the new revision takes it back.
-    request.snapshot.pods.truncate(2);
-    assert_eq!(at(&mut request, 700_000), (vec![lost], None, None));
-    // One that is replaced anyway has no time to keep.
-    request.snapshot.switches.heal_broken_pods = true;
-    assert_eq!(at(&mut request, 700_000), (vec![], None, None));
-    request.snapshot.switches.watch_progress = false;
-    assert_eq!(at(&mut request, 700_000), (vec![], None, None));
 }
 
 #[test]

@@ -1,12 +1,16 @@
 //! Progress deadlines: what is told when one passes, and what the set does about it.
 
+use std::time::Duration;
+
 use api::manifest::Kind;
 use serde_json::{Value, json};
 use support::until;
 
+use crate::levels::pod;
 use crate::plane::{condition, text};
 use crate::progress::{has_condition, own};
-use crate::{Machine, Plane};
+use crate::retention::claim_that_goes;
+use crate::{Machine, Plane, set, with_claims};
 
 /// The set with another image.
 fn with_image(mut set: Value, image: &str) -> Value {
@@ -31,6 +35,113 @@ async fn a_pod_that_misses_its_deadline_is_told_with_its_cause() {
     plane.complete("web", 2).await;
     let set = has_condition(&plane, "Stuck", "False", "").await;
     assert_eq!(condition(&set, "Progressing").expect("always there")["status"], "True");
+}
+
+/// Lets ten minutes and more pass, and has the set looked at.
+async fn deadline_passes(plane: &Plane) {
+    plane.clock().forward(Duration::from_secs(631));
+    let seen = plane.revision().await.to_string();
+    plane.edit("sts", "web", |web| web["metadata"]["labels"] = json!({ "seen": seen })).await;
+}
+
+/// Returns the message of a set that is stuck for this class of cause.
+async fn stuck_for(plane: &Plane, cause: &str) -> String {
+    let set = has_condition(plane, "Stuck", "True", cause).await;
+    let progressing = condition(&set, "Progressing").expect("always there");
+    assert_eq!(text(progressing, "/reason"), "ProgressDeadlineExceeded");
+    let message = text(progressing, "/message").to_owned();
+    assert_eq!(text(condition(&set, "Stuck").expect("it is stuck"), "/message"), message);
+    message
+}
+
+/// Returns when the set is complete, and checks that nothing is left of its trouble.
+async fn recovers(plane: &Plane, replicas: u64) {
+    plane.complete("web", replicas).await;
+    let set = has_condition(plane, "Stuck", "False", "").await;
+    assert_eq!(set["status"]["outages"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ordinal_that_waits_for_its_claim_has_its_time_too() {
+    let plane = Plane::start().await;
+    let machine = claim_that_goes(&plane, "data-web-0").await;
+    plane.apply(&[own(2, with_claims())]).await;
+    plane.waits_for("web", "claim data-web-0, which is being deleted").await;
+    let outages = plane.get("sts", "web").await.unwrap()["status"]["outages"].clone();
+    assert_eq!((outages.as_array().map(Vec::len), &outages[0]["ordinal"]), (Some(1), &json!(0)));
+    deadline_passes(&plane).await;
+    let message = stuck_for(&plane, "Volume").await;
+    assert!(message.starts_with("web-0 has not been available since 20"), "{message}");
+    // The other ordinal waits for this one, and has no time of its own.
+    assert!(message.ends_with(": waiting for claim data-web-0, which is being deleted"), "{message}");
+    // Passes that change nothing write nothing.
+    let told = plane.get("sts", "web").await.unwrap()["status"].clone();
+    assert_eq!(told["outages"], outages);
+    deadline_passes(&plane).await;
+    plane.apply(&[set("probe", 0, json!({ "serviceName": "probe" }))]).await;
+    plane.complete("probe", 0).await;
+    assert_eq!(plane.get("sts", "web").await.unwrap()["status"], told);
+    plane.delete("pod", "user", "").await.unwrap();
+    recovers(&plane, 2).await;
+    drop(machine);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_taken_is_told_after_the_deadline() {
+    let plane = Plane::start().await;
+    let _machine = Machine::eager(&plane).await;
+    plane.apply(&[pod("web-1", &json!({ "app": "other" }))]).await;
+    plane.apply(&[own(2, json!({}))]).await;
+    plane.waits_for("web", "pod web-1 with uid").await;
+    deadline_passes(&plane).await;
+    let message = stuck_for(&plane, "Name").await;
+    assert!(message.ends_with(" exists and does not belong to this set"), "{message}");
+    plane.delete("pod", "web-1", "").await.unwrap();
+    recovers(&plane, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_does_not_stop_is_told_after_the_deadline() {
+    let plane = Plane::start().await;
+    let machine = Machine::eager(&plane).await;
+    plane.apply(&[own(3, json!({}))]).await;
+    plane.complete("web", 3).await;
+    machine.eagerness(true, false);
+    plane.delete("pod", "web-1", "").await.unwrap();
+    plane.waits_for("web", "pod 1 to terminate").await;
+    deadline_passes(&plane).await;
+    let message = stuck_for(&plane, "Termination").await;
+    assert!(message.starts_with("web-1 ") && message.ends_with(": it does not stop"), "{message}");
+    machine.stop("web-1").await;
+    recovers(&plane, 3).await;
+    // One that nobody wants any more holds the set up as well.
+    plane.scale("web", 2).await;
+    machine.must_stop("web-2").await;
+    deadline_passes(&plane).await;
+    let message = stuck_for(&plane, "Termination").await;
+    assert!(message.starts_with("web-2 should have stopped by 20"), "{message}");
+    machine.stop("web-2").await;
+    recovers(&plane, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_pod_is_no_new_time() {
+    let plane = Plane::start().await;
+    let machine = Machine::join(&plane).await;
+    plane.apply(&[own(1, json!({}))]).await;
+    let mut uid = text(&machine.has("web-0").await, "/metadata/uid").to_owned();
+    for _ in 0..3 {
+        plane.clock().forward(Duration::from_secs(250));
+        plane.delete("pod", "web-0", "").await.unwrap();
+        machine.must_stop("web-0").await;
+        machine.stop("web-0").await;
+        uid = plane.successor("web-0", &uid).await;
+        machine.runs("web-0", &uid).await;
+    }
+    let message = stuck_for(&plane, "Unknown").await;
+    assert!(message.starts_with("web-0 has not been available since 20"), "{message}");
+    machine.ready("web-0").await;
+    recovers(&plane, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

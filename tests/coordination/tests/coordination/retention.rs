@@ -210,7 +210,7 @@ async fn s_147_a_claim_takes_the_place_of_a_volume_of_its_name() {
 }
 
 /// A claim that goes and cannot go yet, and the machine that keeps it.
-async fn claim_that_goes(plane: &Plane, claim: &str) -> Machine {
+pub(crate) async fn claim_that_goes(plane: &Plane, claim: &str) -> Machine {
     let machine = Machine::eager(plane).await;
     let held = json!({
         "apiVersion": "v1",

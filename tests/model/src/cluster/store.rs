@@ -242,9 +242,9 @@ impl Cluster {
     fn write_status(&mut self, snapshot: &Snapshot, decision: &Decision) -> Result<bool, Violation> {
         let computed = &decision.update.status;
         let formed = snapshot.formed_by_now();
-        let Decision { order, .. } = decision;
-        let before = (&self.status, &self.failures, self.formed, self.cold_start);
-        if before == (computed, &order.failures, formed, order.cold_start) {
+        let Decision { order, update, .. } = decision;
+        let before = (&self.status, &self.failures, &self.outages, self.formed, self.cold_start);
+        if before == (computed, &order.failures, &update.outages, formed, order.cold_start) {
             return Ok(true);
         }
         self.status_is_earned(snapshot, computed)?;
@@ -254,6 +254,7 @@ impl Cluster {
         self.log.push("      the status is written".to_owned());
         self.status = computed.clone();
         self.failures.clone_from(&order.failures);
+        self.outages.clone_from(&update.outages);
         (self.formed, self.cold_start) = (formed, order.cold_start);
         Ok(true)
     }

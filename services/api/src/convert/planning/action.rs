@@ -123,6 +123,7 @@ impl From<WaitReason> for Reason {
             WaitReason::ClaimTerminating { claim } => Self::ClaimTerminating(claim),
             WaitReason::ClaimStale { claim } => Self::ClaimStale(claim),
             WaitReason::ClaimForeign { claim, owner } => Self::ClaimForeign(proto::ClaimForeign { claim, owner }),
+            WaitReason::NameTaken { pod, uid } => Self::NameTaken(proto::NameTaken { pod, uid: uid.0 }),
             WaitReason::ServiceUnavailable { service, error } => {
                 Self::ServiceUnavailable(proto::ServiceUnavailable { service, error })
             }
@@ -161,6 +162,7 @@ impl TryFrom<Reason> for WaitReason {
             Reason::ClaimTerminating(claim) => Self::ClaimTerminating { claim },
             Reason::ClaimStale(claim) => Self::ClaimStale { claim },
             Reason::ClaimForeign(of) => Self::ClaimForeign { claim: of.claim, owner: of.owner },
+            Reason::NameTaken(of) => Self::NameTaken { pod: of.pod, uid: Uid(of.uid) },
             Reason::ServiceUnavailable(of) => Self::ServiceUnavailable { service: of.service, error: of.error },
             Reason::Other(message) => Self::Other { message },
         };

@@ -97,8 +97,14 @@ fn status() -> impl Strategy<Value = SetStatus> {
 fn pod() -> impl Strategy<Value = Pod> {
     let identity = (ordinal(), text(), any::<u64>(), time());
     let readiness = (phase(), any::<bool>(), option::of(time()), option::of(cause()));
-    (identity, readiness, any::<bool>(), option::of(name())).prop_map(
-        |((ordinal, uid, version, created_at), (phase, ready, ready_since, cause), terminating, revision)| Pod {
+    let end = (any::<bool>(), option::of(time()));
+    (identity, readiness, end, option::of(name())).prop_map(
+        |(
+            (ordinal, uid, version, created_at),
+            (phase, ready, ready_since, cause),
+            (terminating, stops_by),
+            revision,
+        )| Pod {
             ordinal,
             uid: Uid(uid),
             version,
@@ -106,6 +112,7 @@ fn pod() -> impl Strategy<Value = Pod> {
             ready,
             ready_since,
             terminating,
+            stops_by,
             revision,
             created_at,
             cause,
@@ -124,11 +131,16 @@ fn cause() -> impl Strategy<Value = Cause> {
         Just(Cause::Readiness),
         Just(Cause::Dns),
         Just(Cause::Termination),
+        Just(Cause::Name),
     ]
 }
 
 fn failures() -> impl Strategy<Value = Failures> {
     (ordinal(), 1..=u32::MAX, time()).prop_map(|(ordinal, count, last_at)| Failures { ordinal, count, last_at })
+}
+
+fn outage() -> impl Strategy<Value = Outage> {
+    (ordinal(), time()).prop_map(|(ordinal, since)| Outage { ordinal, since })
 }
 
 fn stuck() -> impl Strategy<Value = Stuck> {
@@ -154,13 +166,35 @@ fn switches() -> impl Strategy<Value = Switches> {
 fn snapshot() -> impl Strategy<Value = Snapshot> {
     let intent = prop_oneof![Just(Intent::Keep), Just(Intent::Drain), Just(Intent::Delete)];
     let set = (label(), label(), text()).prop_map(|(namespace, name, uid)| SetRef { namespace, name, uid: Uid(uid) });
-    let memory = (vec(failures(), 0..3), option::of(ordinal()), any::<bool>());
+    let memory = (vec(failures(), 0..3), vec(outage(), 0..3), option::of(ordinal()), any::<bool>());
     (set, 0..i64::MAX, spec(), intent, status(), vec(pod(), 0..6), memory, (switches(), time())).prop_map(
-        |(set, generation, spec, intent, status, mut pods, (failures, formed, cold_start), (switches, now))| {
+        |(
+            set,
+            generation,
+            spec,
+            intent,
+            status,
+            mut pods,
+            (failures, outages, formed, cold_start),
+            (switches, now),
+        )| {
             pods.sort_by_key(|pod| pod.ordinal);
             pods.dedup_by_key(|pod| pod.ordinal);
             let generation = Generation(generation);
-            Snapshot { set, generation, spec, intent, status, pods, failures, formed, cold_start, switches, now }
+            Snapshot {
+                set,
+                generation,
+                spec,
+                intent,
+                status,
+                pods,
+                failures,
+                outages,
+                formed,
+                cold_start,
+                switches,
+                now,
+            }
         },
     )
 }
@@ -217,11 +251,12 @@ fn reason() -> impl Strategy<Value = WaitReason> {
         5 => WaitReason::Ended { ordinal },
         _ => WaitReason::ScalingDown { ordinal },
     });
-    let of_words = (".*", ".*", 0..5).prop_map(|(claim, owner, kind)| match kind {
+    let of_words = (".*", ".*", 0..6).prop_map(|(claim, owner, kind)| match kind {
         0 => WaitReason::ClaimTerminating { claim },
         1 => WaitReason::ClaimStale { claim },
         2 => WaitReason::ClaimForeign { claim, owner },
-        3 => WaitReason::ServiceUnavailable { service: claim, error: owner },
+        3 => WaitReason::NameTaken { pod: claim, uid: Uid(owner) },
+        4 => WaitReason::ServiceUnavailable { service: claim, error: owner },
         _ => WaitReason::Other { message: claim },
     });
     let of_numbers = (any::<u32>(), any::<u32>(), 0..3).prop_map(|(a, b, kind)| match kind {
@@ -258,10 +293,10 @@ proptest! {
     #[test]
     fn update_plans_survive_the_wire(
         revisions in vec(change(), 0..4), targets in targets(), replace in vec(deletion(), 0..4),
-        waits in vec(wait(), 0..8), status in status(), stuck in vec(stuck(), 0..3),
+        waits in vec(wait(), 0..8), status in status(), stuck in vec(stuck(), 0..3), outages in vec(outage(), 0..3),
         (revert, look_again_at) in (option::of(name()), option::of(time()))
     ) {
-        let plan = UpdatePlan { revisions, targets, replace, waits, status, stuck, revert, look_again_at };
+        let plan = UpdatePlan { revisions, targets, replace, waits, status, stuck, outages, revert, look_again_at };
         let wire = update_planner::v1::PlanResponse::from(plan.clone());
         prop_assert_eq!(UpdatePlan::try_from(wire), Ok(plan));
     }

@@ -1,7 +1,7 @@
 //! The conditions of a set, for whoever waits for one: `Available`, `Progressing`, and, once they have been true,
 //! `Stuck`, `Healing` and `ColdStart`. Kubernetes has none (StatefulSet rules, section 18). Conditions of others stay.
 
-use domain::{Snapshot, Stuck, Timestamp, Wait};
+use domain::{Cause, Ordinal, Snapshot, Stuck, Timestamp, Wait};
 use serde_json::{Map, Value};
 
 use super::super::Decision;
@@ -13,7 +13,7 @@ use crate::pods::trouble;
 /// Broken pods of an outdated revision are being replaced.
 const HEALING: &str = "Healing";
 
-/// Pods have not been available before their progress deadline.
+/// Ordinals have not been available before their progress deadline.
 const STUCK: &str = "Stuck";
 
 /// Reasons and pods that a message names; the decision record has them all.
@@ -35,7 +35,7 @@ impl Conditions<'_> {
         self.progressing(fields);
         let Some(decision) = self.decision else { return };
         let stuck = self.stuck_words(&decision.update.stuck);
-        let class = decision.update.stuck.first().and_then(|stuck| stuck.cause);
+        let class = decision.update.stuck.first().and_then(|stuck| self.cause(stuck));
         let class = class.map_or_else(|| "Unknown".to_owned(), |cause| format!("{cause:?}"));
         self.rare(fields, STUCK, stuck.as_deref().map(|words| (class.as_str(), words)));
         let healing = self.healing(decision);
@@ -108,13 +108,29 @@ impl Conditions<'_> {
     fn of_one(&self, stuck: &Stuck) -> String {
         let name = domain::pod_name(&self.scene.set.key.name, stuck.ordinal);
         let since = time_text(stuck.since);
+        if !self.scene.snapshot.spec.contains(stuck.ordinal) {
+            return format!("{name} should have stopped by {since}");
+        }
         let trouble = self.scene.pod(stuck.ordinal).and_then(|pod| trouble::of(pod));
-        let why = match (&trouble, stuck.cause) {
-            (Some(trouble), _) if !trouble.words.is_empty() => format!("{}: {}", trouble.cause, trouble.words),
-            (_, Some(cause)) => cause.to_string(),
+        let held = self.hindrance(stuck.ordinal).map(|(_, words)| words);
+        let why = match (&trouble, held, stuck.cause) {
+            (Some(trouble), ..) if !trouble.words.is_empty() => format!("{}: {}", trouble.cause, trouble.words),
+            (_, Some(words), _) => words,
+            (.., Some(cause)) => cause.to_string(),
             _ => "nobody says why".to_owned(),
         };
         format!("{name} has not been available since {since}: {why}")
+    }
+
+    fn cause(&self, stuck: &Stuck) -> Option<Cause> {
+        stuck.cause.or_else(|| self.hindrance(stuck.ordinal).map(|(cause, _)| cause))
+    }
+
+    /// What holds back the pod of an ordinal that has none: its class, and the words.
+    fn hindrance(&self, ordinal: Ordinal) -> Option<(Cause, String)> {
+        let missing = self.scene.snapshot.pod(ordinal).is_none();
+        let mut own = self.waits.iter().filter(|wait| missing && wait.ordinal == Some(ordinal));
+        own.find_map(|wait| Some((wait.reason.hindrance(ordinal)?, wait.reason.to_string())))
     }
 
     fn waiting_words(&self) -> String {
