@@ -54,7 +54,8 @@ switches! {
     /// A claim without a class takes a fitting volume without a class before it takes the default class (volume rules,
     /// section 2, scenario V-10).
     classless_before_default,
-    /// The status has conditions, and keeps those of others (section 10.2).
+    /// The status has conditions, keeps those of others (section 10.2), and names the ordinal at which a partition lies
+    /// (section 18).
     publish_conditions,
     /// A revision that is current, wanted or carried by a pod cannot be deleted by hand (section 5.3).
     protect_revisions,

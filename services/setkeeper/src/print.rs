@@ -6,6 +6,7 @@ mod decision;
 mod describe;
 mod history;
 mod json;
+mod partition;
 mod pod;
 mod refusal;
 mod rollout;

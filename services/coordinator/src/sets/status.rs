@@ -1,10 +1,10 @@
-//! The status of a set as JSON: counters, revisions, conditions, and what the next pass must remember.
+//! The status of a set as JSON: counters, revisions, conditions, where a partition lies, and what the next pass must remember.
 
 mod conditions;
 
 use std::collections::BTreeMap;
 
-use domain::{Failures, OUTAGES_MAX, Ordinal, Outage, SetStatus, Snapshot, Timestamp, UpdatePlan, Wait};
+use domain::{Failures, OUTAGES_MAX, Ordinal, Outage, SetSpec, SetStatus, Snapshot, Timestamp, UpdatePlan, Wait};
 use serde_json::{Map, Value, json};
 
 use self::conditions::Conditions;
@@ -13,12 +13,16 @@ use super::scene::Scene;
 use super::stored::{FAILURES, FORMED, OUTAGES, formed_json};
 use crate::objects::{object_mut, precise_time_text};
 
+/// Field of the status: the lowest ordinal that a partitioned update reaches.
+const PARTITION_ORDINAL: &str = "partitionOrdinal";
+
 /// The set with the status of a decision, or none if nothing about it changes.
 pub(super) fn decided(scene: &Scene, decision: &Decision, waits: &[Wait], now: Timestamp) -> Option<Value> {
     let mut changed = scene.set.value.clone();
     let fields = object_mut(&mut changed, "status");
     write_counters(fields, &decision.update.status);
     if scene.snapshot.switches.publish_conditions {
+        write_partition(fields, &scene.snapshot.spec);
         write_memory(fields, scene, decision, waits);
         Conditions { scene, decision: Some(decision), waits, now }.write(fields);
     } else {
@@ -52,6 +56,13 @@ fn write_counters(fields: &mut Map<String, Value>, status: &SetStatus) {
     fields.insert("observedGeneration".to_owned(), status.observed_generation.into());
     fields.insert("currentRevision".to_owned(), status.current_revision.0.as_str().into());
     fields.insert("updateRevision".to_owned(), status.update_revision.0.as_str().into());
+}
+
+/// The lowest ordinal that the partition lets an update reach, where there is one: a partition counts from the first
+/// ordinal on, and documents of Kubernetes say otherwise (kubernetes/kubernetes 128529).
+fn write_partition(fields: &mut Map<String, Value>, spec: &SetSpec) {
+    let partition = spec.partition();
+    put(fields, PARTITION_ORDINAL, (partition > 0).then(|| spec.ordinal_at(partition).into()));
 }
 
 /// What the planners want to be told again.

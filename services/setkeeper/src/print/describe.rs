@@ -10,6 +10,7 @@ use super::age::age;
 use super::columns::{access_modes, headers, pairs};
 use super::decision;
 use super::json::{as_yaml, list, name_of, number, text};
+use super::partition;
 use super::pod::summarize;
 use super::rollout::is_paused;
 use super::table::Table;
@@ -153,7 +154,9 @@ fn set(page: &mut Page, object: &Value, pods: &[Value], decisions: &[Value], now
     page.field("Replicas", &format!("{wanted} desired | {} total", number(object, "/status/replicas")));
     page.field("Update Strategy", text(object, "/spec/updateStrategy/type"));
     if object.pointer("/spec/updateStrategy/rollingUpdate").is_some() {
-        page.field("  Partition", &number(object, "/spec/updateStrategy/rollingUpdate/partition").to_string());
+        let partition = number(object, "/spec/updateStrategy/rollingUpdate/partition");
+        let reach = partition::reach(object).map_or_else(String::new, |pods| format!(" (updates reach {pods})"));
+        page.field("  Partition", &format!("{partition}{reach}"));
         let unavailable = object.pointer("/spec/updateStrategy/rollingUpdate/maxUnavailable");
         page.field("  MaxUnavailable", &unavailable.map_or_else(|| "1".to_owned(), plain));
     }
@@ -466,7 +469,7 @@ mod tests {
         Annotations:            <none>
         Replicas:               3 desired | 1 total
         Update Strategy:        RollingUpdate
-          Partition:            1
+          Partition:            1 (updates reach web-1 and above)
           MaxUnavailable:       1
         Pod Management:         OrderedReady
         Service Name:           nginx

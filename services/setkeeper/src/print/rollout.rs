@@ -5,6 +5,7 @@ use domain::WaitReason;
 use serde_json::Value;
 
 use super::json::{list, number, text};
+use super::partition;
 
 /// How far it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,12 +66,14 @@ fn of_kubectl(set: &Value) -> Rollout {
     let updated = number(set, "/status/updatedReplicas");
     if set.pointer("/spec/updateStrategy/rollingUpdate").is_some_and(Value::is_object) {
         let wanted = replicas - number(set, "/spec/updateStrategy/rollingUpdate/partition");
+        // After kubectl's words, so that who looks for those finds them.
+        let reach = partition::reach(set).map_or_else(String::new, |pods| format!(" (the partition lets {pods} go)"));
         if updated < wanted {
             return Rollout::Waiting(format!(
-                "Waiting for partitioned roll out to finish: {updated} out of {wanted} new pods have been updated..."
+                "Waiting for partitioned roll out to finish: {updated} out of {wanted} new pods have been updated...{reach}"
             ));
         }
-        return Rollout::Done(format!("partitioned roll out complete: {updated} new pods have been updated..."));
+        return Rollout::Done(format!("partitioned roll out complete: {updated} new pods have been updated...{reach}"));
     }
     let (current, update) = (text(set, "/status/currentRevision"), text(set, "/status/updateRevision"));
     if current != update {
@@ -131,7 +134,7 @@ mod tests {
     use super::*;
 
     fn set(strategy: &Value, status: &Value) -> Value {
-        json!({ "metadata": { "generation": 2 }, "spec": { "replicas": 3, "updateStrategy": strategy }, "status": status })
+        json!({ "metadata": { "name": "web", "generation": 2 }, "spec": { "replicas": 3, "updateStrategy": strategy }, "status": status })
     }
 
     /// A set as the coordinator stores it: three pods, the highest of which does not become ready.
@@ -155,7 +158,8 @@ mod tests {
     fn s_184_a_partition_is_done_with_its_own_part() {
         let block = json!({ "rollingUpdate": { "partition": 2 } });
         let status = json!({ "observedGeneration": 2, "readyReplicas": 3, "updatedReplicas": 1 });
-        let done = "partitioned roll out complete: 1 new pods have been updated...";
+        let done =
+            "partitioned roll out complete: 1 new pods have been updated... (the partition lets web-2 and above go)";
         assert_eq!(rollout(&set(&block, &status)), Rollout::Done(done.to_owned()));
     }
 
@@ -237,12 +241,17 @@ mod tests {
             (
                 &block,
                 json!({ "observedGeneration": 2, "readyReplicas": 3, "updatedReplicas": 1 }),
-                waiting("Waiting for partitioned roll out to finish: 1 out of 2 new pods have been updated..."),
+                waiting(
+                    "Waiting for partitioned roll out to finish: 1 out of 2 new pods have been updated... \
+                     (the partition lets web-1 and above go)",
+                ),
             ),
             (
                 &block,
                 json!({ "observedGeneration": 2, "readyReplicas": 3, "updatedReplicas": 2 }),
-                done("partitioned roll out complete: 2 new pods have been updated..."),
+                done(
+                    "partitioned roll out complete: 2 new pods have been updated... (the partition lets web-1 and above go)",
+                ),
             ),
             (
                 &no_block,

@@ -75,9 +75,11 @@ async fn rare_conditions_appear_when_they_are_first_true() {
 async fn what_was_read_can_be_applied_again() {
     let plane = Plane::start().await;
     let _machine = Machine::eager(&plane).await;
-    plane.apply(&[own(2, json!({})), service("web")]).await;
+    let split = json!({ "ordinals": { "start": 5 }, "updateStrategy": { "rollingUpdate": { "partition": 1 } } });
+    plane.apply(&[own(2, split), service("web")]).await;
     plane.complete("web", 2).await;
     let read = plane.get("sts", "web").await.unwrap();
+    assert_eq!(read["status"]["partitionOrdinal"], 6);
     let again = plane.apply(std::slice::from_ref(&read)).await;
     assert_eq!(again.objects[0].result, "unchanged");
     assert_eq!(plane.get("sts", "web").await.unwrap()["status"], read["status"]);
