@@ -6,16 +6,19 @@
 //! A pass looks only at what a change may have condemned, so that its cost does not grow with what is stored; at the
 //! start, at each slow tick, and when changes were missed, everything is looked at.
 
+mod claims;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use api::manifest::Kind;
-use domain::Timestamp;
+use domain::{Switches, Timestamp};
 use serde_json::Value;
 use service_kit::Context;
 
+use self::claims::Verdict;
 use crate::driver::{Controller, Outcome};
-use crate::events::last_seen;
+use crate::events::{self, last_seen};
 use crate::objects::{object_mut, time_text};
 use crate::pods::lifecycle;
 use crate::pods::read::phase;
@@ -42,6 +45,7 @@ const COLLECTED_AT_ONCE_MAX: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Collector {
     world: Arc<World>,
+    switches: Switches,
     context: Context,
     candidates: Mutex<Candidates>,
 }
@@ -55,9 +59,19 @@ struct Candidates {
     events: BTreeMap<String, usize>,
 }
 
+/// What one pass does.
+#[derive(Default)]
+struct Collected {
+    transaction: Transaction,
+    /// Candidates that there was no room for.
+    rest: Vec<Key>,
+    /// Claims that are asked to go, and why.
+    claims: Vec<(Arc<Object>, Verdict)>,
+}
+
 impl Collector {
-    pub(crate) fn new(world: Arc<World>, context: Context) -> Self {
-        Self { world, context, candidates: Mutex::default() }
+    pub(crate) fn new(world: Arc<World>, switches: Switches, context: Context) -> Self {
+        Self { world, switches, context, candidates: Mutex::default() }
     }
 
     fn candidates(&self) -> MutexGuard<'_, Candidates> {
@@ -69,6 +83,31 @@ impl Collector {
         self.candidates().objects.extend(looked_at);
     }
 
+    /// Candidates to remove, or to ask to go, now.
+    fn collect(&self, view: &View<'_>, candidates: &BTreeSet<Key>, now: Timestamp) -> Collected {
+        let mut collected = Collected::default();
+        let mut candidates = candidates.iter();
+        for object in candidates.by_ref().filter_map(|key| view.get(key)) {
+            let Collected { transaction, claims, .. } = &mut collected;
+            if object.deleting() || !orphaned(view, &object) {
+                if finished(&object) {
+                    transaction.delete(&object);
+                }
+            } else if object.kind() != Kind::PersistentVolumeClaim {
+                delete(transaction, &object, now);
+            } else if let Some(verdict) = claims::judge(view, &object, self.switches.withdraw_claim_references) {
+                verdict.guard(transaction);
+                delete(transaction, &object, now);
+                claims.push((object, verdict));
+            }
+            if transaction.len() >= COLLECTED_AT_ONCE_MAX {
+                break;
+            }
+        }
+        collected.rest = candidates.cloned().collect();
+        collected
+    }
+
     /// Objects that a change may condemn: itself, and those that its former incarnation owned.
     fn condemned(world: &World, change: &Change) -> Vec<Key> {
         let replaced = |old: &&Arc<Object>| change.new.as_ref().is_none_or(|new| !new.is(old));
@@ -77,6 +116,7 @@ impl Collector {
         let mut keys: Vec<Key> = owned.map(|owned| owned.key.clone()).collect();
         let suspect = |new: &&Arc<Object>| new.deleting() || world.view(|view| orphaned(view, new));
         keys.extend(change.new.as_ref().filter(suspect).map(|new| new.key.clone()));
+        keys.extend(claims::freed(world, change));
         keys.retain(|key| COLLECTED.contains(&key.kind));
         keys
     }
@@ -117,16 +157,22 @@ impl Controller for Collector {
 
     async fn pass(self: Arc<Self>, (): ()) -> Outcome {
         let now = self.context.clock.now();
-        let (looked_at, transaction, rest) = self.world.view(|view| {
+        let (looked_at, collected) = self.world.view(|view| {
             let mut candidates = self.candidates();
             // What changes from here on is added anew, and wakes the next pass.
             let looked_at = std::mem::take(&mut candidates.objects);
-            let (mut transaction, rest) = collect(view, &looked_at, now);
-            namespaces(view, &mut transaction, now);
-            events(view, &mut candidates.events, &mut transaction);
-            (looked_at, transaction, rest)
+            let mut collected = self.collect(view, &looked_at, now);
+            namespaces(view, &mut collected.transaction, now);
+            events(view, &mut candidates.events, &mut collected.transaction);
+            (looked_at, collected)
         });
+        let Collected { mut transaction, rest, claims } = collected;
         let more = transaction.len() >= COLLECTED_AT_ONCE_MAX;
+        // Kubernetes says nothing of it.
+        for (claim, verdict) in claims.iter().filter(|_| self.switches.publish_conditions) {
+            let (uid, event) = (claim.uid().0, verdict.event(claim));
+            events::record(&mut transaction, &self.world, (&claim.key, &uid), claims::COMPONENT, &event, now);
+        }
         match self.world.commit(transaction).await {
             Ok(_) => {
                 self.candidates().objects.extend(rest);
@@ -141,23 +187,6 @@ impl Controller for Collector {
             }
         }
     }
-}
-
-/// Candidates to remove, or to ask to go, now; and those that there was no room for.
-fn collect(view: &View<'_>, candidates: &BTreeSet<Key>, now: Timestamp) -> (Transaction, Vec<Key>) {
-    let mut transaction = Transaction::default();
-    let mut candidates = candidates.iter();
-    for object in candidates.by_ref().filter_map(|key| view.get(key)) {
-        if !object.deleting() && orphaned(view, &object) {
-            delete(&mut transaction, &object, now);
-        } else if finished(&object) {
-            transaction.delete(&object);
-        }
-        if transaction.len() >= COLLECTED_AT_ONCE_MAX {
-            break;
-        }
-    }
-    (transaction, candidates.cloned().collect())
 }
 
 /// Whether every owner of an object that has any is gone.

@@ -80,7 +80,7 @@ pub async fn start_on(store: Arc<dyn StateStore>, config: Config, context: Conte
     let sets = Arc::new(Sets::new(world.clone(), planners, switches, context.clone()));
     let volumes = Arc::new(Volumes::new(world.clone(), channel("volume-claim"), epoch, switches, context.clone()));
     let placement = Arc::new(Placement { world: world.clone(), context: context.clone(), unplaced: Mutex::default() });
-    let collector = Arc::new(collect::Collector::new(world.clone(), context.clone()));
+    let collector = Arc::new(collect::Collector::new(world.clone(), switches, context.clone()));
     tasks.spawn(driver::run(sets.clone(), world.clone(), context.clone()));
     tasks.spawn(driver::run(volumes, world.clone(), context.clone()));
     tasks.spawn(driver::run(placement, world.clone(), context.clone()));

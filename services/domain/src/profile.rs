@@ -46,7 +46,8 @@ switches! {
     watch_progress,
     /// A claim that carries the labels of another set is not used (section 3.1).
     refuse_foreign_claims,
-    /// A claim's reference to its condemned pod is withdrawn as soon as the pod is wanted again (section 11.3).
+    /// A claim's reference to its condemned pod is withdrawn as soon as the pod is wanted again (section 11.3), and the
+    /// claim is deleted only while it is not wanted.
     withdraw_claim_references,
     /// A claim that is going, or waits to be collected, is a reason to wait and wakes its set, where Kubernetes fails or
     /// forgets (sections 7 and 15).

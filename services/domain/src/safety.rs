@@ -8,7 +8,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::{Ordinal, OrdinalPlan, Pod, PodManagementPolicy, RevisionName, Snapshot, UpdatePlan, UpdateStrategy};
+use crate::{
+    Ordinal, OrdinalPlan, Pod, PodManagementPolicy, RetentionRule, RevisionName, SetSpec, Snapshot, UpdatePlan,
+    UpdateStrategy,
+};
 
 /// A plan breaks a predicate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -231,6 +234,67 @@ impl Plans<'_> {
     }
 }
 
+/// The deletion of a claim whose owners are all gone, and what is stored at that moment.
+#[derive(Debug, Clone, Copy)]
+pub struct ClaimDeletion<'a> {
+    /// Its ordinal.
+    pub ordinal: Ordinal,
+    /// The set that has claims of this name; none where there is no set any more.
+    pub set: Option<&'a SetSpec>,
+    /// Whether a pod of that ordinal is stored, whichever incarnation.
+    pub has_pod: bool,
+    /// Whether a pod is among the owners that are gone: a scale-down handed the claim to it. Else the set itself is, and
+    /// only a policy that deletes claims with their set made it one.
+    pub of_scale_down: bool,
+}
+
+impl ClaimDeletion<'_> {
+    /// S9: after a scale-down a claim is deleted only while the set still wants that, does not have the ordinal, and no
+    /// pod is left; else only with its set.
+    ///
+    /// # Errors
+    /// Why it must stay.
+    pub fn s9_claim_delete(&self) -> Result<(), Breach> {
+        let Self { ordinal, set, has_pod, of_scale_down } = *self;
+        if !of_scale_down {
+            return Ok(());
+        }
+        require("S9", ordinal, !has_pod, || "its pod is not gone".to_owned())?;
+        let Some(spec) = set else { return Ok(()) };
+        require("S9", ordinal, !spec.contains(ordinal), || "the set has this ordinal".to_owned())?;
+        let wanted = spec.retention.when_scaled == RetentionRule::Delete;
+        require("S9", ordinal, wanted, || "the retention policy keeps it".to_owned())
+    }
+}
+
 fn require(predicate: &'static str, ordinal: Ordinal, fact: bool, why: impl FnOnce() -> String) -> Result<(), Breach> {
     if fact { Ok(()) } else { Err(Breach { predicate, ordinal, why: why() }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s9_a_claim_goes_only_while_its_reason_holds() {
+        let spec = |replicas, when_scaled| SetSpec {
+            replicas,
+            retention: crate::RetentionPolicy { when_scaled, ..Default::default() },
+            ..SetSpec::default()
+        };
+        let (two, three) = (spec(2, RetentionRule::Delete), spec(3, RetentionRule::Delete));
+        let retained = spec(2, RetentionRule::Retain);
+        let check = |set, has_pod, of_scale_down| {
+            let deletion = ClaimDeletion { ordinal: Ordinal(2), set, has_pod, of_scale_down };
+            deletion.s9_claim_delete().map_err(|breach| breach.why)
+        };
+        let stays = |why: &str| Err(why.to_owned());
+        assert_eq!(check(Some(&two), false, true), Ok(()));
+        assert_eq!(check(Some(&two), true, true), stays("its pod is not gone"));
+        assert_eq!(check(Some(&three), false, true), stays("the set has this ordinal"));
+        assert_eq!(check(Some(&retained), false, true), stays("the retention policy keeps it"));
+        assert_eq!(check(None, false, true), Ok(()));
+        // With its set: another one of that name may have the ordinal.
+        assert_eq!(check(Some(&three), true, false), Ok(()));
+    }
 }

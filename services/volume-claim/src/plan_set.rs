@@ -3,8 +3,9 @@
 //! Rules: StatefulSet rules 3.3 (what a claim looks like), 7 steps R2, R3 and D, 11 (retention). Deviations from
 //! Kubernetes, each for the sake of data and with a switch of its own:
 //! - A claim that was handed to a pod because of a scale-down is taken back as soon as its ordinal is in range again,
-//!   also while the pod terminates (scenario S-132), while the set drains or is being deleted, and where the policy has
-//!   become Retain before the claim was collected (`withdraw_claim_references`).
+//!   also while the pod terminates (scenario S-132), after it is gone and before the claim is going (S-134), while the
+//!   set drains or is being deleted, and where the policy has become Retain before the claim was collected
+//!   (`withdraw_claim_references`).
 //! - A claim that was made for another set is refused: names meet through dashes, as `a` + `b-c` and `a-b` + `c` do
 //!   (`refuse_foreign_claims`).
 
@@ -93,7 +94,9 @@ impl<'a> Planner<'a> {
         }
         let collected = self.request.retention.when_scaled == RetentionRule::Delete;
         let pod = self.pod_name(ordinal);
-        let stale = |claim: &&&SetClaim| claim.owners.iter().any(|owner| owner.is_pod(&pod));
+        // One that is not going yet is given back below.
+        let given_back = |claim: &SetClaim| self.request.switches.withdraw_claim_references && !claim.deleting;
+        let stale = |claim: &&&SetClaim| !given_back(claim) && claim.owners.iter().any(|owner| owner.is_pod(&pod));
         let claim = found.iter().find(stale).filter(|_| collected)?;
         Some(WaitReason::ClaimStale { claim: claim.name.clone() })
     }

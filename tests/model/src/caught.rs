@@ -36,7 +36,9 @@ impl Mutant {
             | Self::LeadingZeros
             | Self::BrokenPodsHoldScaleDown
             | Self::TerminatingPodHoldsParallel
-            | Self::ClaimsNeverTakenBack => Detector::Story,
+            | Self::ClaimsNeverTakenBack
+            | Self::BootsOnOldClaim
+            | Self::CollectorAsksNobody => Detector::Story,
             _ => Detector::Matrix,
         }
     }
@@ -59,8 +61,14 @@ impl Detector {
             Self::ParallelStates => states(Config { edits: 1, faults: 0, ..Config::parallel() }),
             Self::Matrix => matrix(mutant),
             Self::Story => {
-                let stories =
-                    [foreign_claim, leading_zeros, crashing_set, pod_that_does_not_stop, withdrawn_scale_down];
+                let stories = [
+                    foreign_claim,
+                    leading_zeros,
+                    crashing_set,
+                    pod_that_does_not_stop,
+                    withdrawn_scale_down,
+                    scale_up_before_the_old_claim_is_gone,
+                ];
                 stories.into_iter().find_map(|story| story(mutant).err())
             }
         }
@@ -148,4 +156,36 @@ fn withdrawn_scale_down(mutant: Option<Mutant>) -> Result<(), Violation> {
         cluster.work();
     }
     hold("L1", cluster.pods.len() == 3, || "pod 2 does not come back".to_owned())
+}
+
+/// A scale-up comes when the claim of the former pod is going, and cannot go yet because somebody else uses it: the new
+/// pod waits for a claim of its own. One that comes before that keeps the claim.
+fn scale_up_before_the_old_claim_is_gone(mutant: Option<Mutant>) -> Result<(), Violation> {
+    for going in [true, false] {
+        let mut cluster = standard(PodManagementPolicy::Parallel, mutant);
+        cluster.kind.retention.when_scaled = RetentionRule::Delete;
+        cluster.edit("claims go after a scale-down", |spec| spec.retention.when_scaled = RetentionRule::Delete);
+        cluster.pass()?;
+        cluster.work();
+        let uid = |cluster: &Cluster| cluster.claims.get("data-web-2").map(|claim| claim.stored.uid.clone());
+        let former = uid(&cluster);
+        cluster.edit("2 replicas", |spec| spec.replicas = 2);
+        cluster.pass()?;
+        cluster.work();
+        cluster.claims.get_mut("data-web-2").into_iter().for_each(|claim| claim.stored.deleting = going);
+        cluster.edit("3 replicas", |spec| spec.replicas = 3);
+        if going {
+            cluster.pass()?;
+            hold("S10", !cluster.pods.contains_key(&Ordinal(2)), || "pod 2 comes before a new claim can".to_owned())?;
+        }
+        for _ in 0..3 {
+            cluster.collect()?;
+            cluster.pass()?;
+            cluster.work();
+        }
+        hold("L1", cluster.pods.len() == 3, || "pod 2 does not come back".to_owned())?;
+        let kept = uid(&cluster) == former;
+        hold("S9", kept != going, || format!("the claim of pod 2 is {}", if kept { "kept" } else { "lost" }))?;
+    }
+    Ok(())
 }

@@ -38,6 +38,8 @@ mutants! {
     DeleteByName = "M-A",
     /// The executor checks uids, and nothing else that a plan rests on.
     UnguardedWrites = "M-B",
+    /// A claim is deleted because its owner is gone, whatever the set wants by then.
+    CollectorAsksNobody = "M-C",
     /// kubernetes/kubernetes 67250, 60164, zookeeper-operator 547: a bad template is corrected, and its pod waited for.
     NeverHeals = "B4",
     /// kubernetes/kubernetes 137409, 137666: broken old pods use up the budget of the update that would mend them.
@@ -106,7 +108,7 @@ mutants! {
     MemberStaysDecommissioned = "B42",
     /// k8ssandra/cass-operator 973: a list that could not be read counts as empty, and claims are deleted.
     UnknownIsGone = "B44",
-    /// zookeeper-operator 513, 517: a pod is made on a claim that waits to be collected.
+    /// zookeeper-operator 513, 517: a pod is made on the claim of a former one, which is going.
     BootsOnOldClaim = "B45",
     /// opensearch-k8s-operator 1471: the budget is computed from a cache older than the last deletion.
     BudgetFromStaleCache = "B46",

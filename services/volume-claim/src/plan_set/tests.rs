@@ -227,7 +227,18 @@ fn s_132_kubernetes_leaves_the_reference_to_an_earlier_pod() {
 fn s_134_a_stale_claim_holds_its_ordinal() {
     let claims = [claim("www-web-1", &["Pod/web-1@earlier!"])];
     let ordinals = [ordinal(0, "new"), ordinal(1, "new")];
-    check(with(request(KEEP, DROP), &ordinals, &claims), "claim+ www-web-0, wait 1:stale www-web-1");
+    let mut kubernetes = with(request(KEEP, DROP), &ordinals, &claims);
+    kubernetes.switches = domain::Switches::KUBERNETES;
+    check(kubernetes, "claim+ www-web-0, wait 1:stale www-web-1");
+    let going = claims.map(|claim| SetClaim { deleting: true, ..claim });
+    check(with(request(KEEP, DROP), &ordinals, &going), "claim+ www-web-0, wait 1:stale www-web-1");
+}
+
+#[test]
+fn s_134_a_claim_that_is_not_going_yet_is_given_back_to_its_ordinal() {
+    let claims = [claim("www-web-1", &["Pod/web-1@earlier!"])];
+    check(with(request(KEEP, DROP), &[ordinal(1, "new")], &claims), "claim~ www-web-1[]");
+    check(with(request(DROP, DROP), &[ordinal(1, "new")], &claims), "claim~ www-web-1[StatefulSet/web@set!]");
 }
 
 #[test]

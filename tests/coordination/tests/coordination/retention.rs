@@ -125,6 +125,76 @@ async fn s_132_in_kubernetes_such_a_claim_is_lost() {
     assert!(said.iter().all(|one| !one.contains("FailedCreate")), "a stale claim is silent: {said:?}");
 }
 
+/// Returns when a claim was asked to go.
+async fn goes(plane: &Plane, claim: &str) {
+    support::until(&format!("{claim} goes"), || async {
+        let stored = plane.get("pvc", claim).await.ok_or("it is gone")?;
+        stored.pointer("/metadata/deletionTimestamp").map(drop).ok_or_else(|| stored["metadata"].to_string())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s_134_a_claim_whose_ordinal_is_wanted_again_when_its_pod_vanishes_is_given_back() {
+    let mut plane = Plane::start().await;
+    let machine = Machine::eager(&plane).await;
+    plane.apply(&[set("web", 3, retaining("Retain", "Delete", &json!({})))]).await;
+    plane.has_counts("web", "3/3/3/3/3").await;
+    let claims = [plane.uid("pvc", "data-web-1").await, plane.uid("pvc", "data-web-2").await];
+    machine.eagerness(true, false);
+    plane.scale("web", 1).await;
+    machine.must_stop("web-2").await;
+    machine.stop("web-2").await;
+    plane.lacks("pvc", "data-web-2").await;
+    machine.must_stop("web-1").await;
+    // Nobody can take the reference back before the pod is gone.
+    plane.stop("volume-claim").await;
+    plane.scale("web", 2).await;
+    machine.stop("web-1").await;
+    plane.lacks("pod", "web-1").await;
+    // A collector that has looked at everything has looked at this claim.
+    for _ in 0..2 {
+        plane.stop("coordinator").await;
+        plane.begin("coordinator").await;
+    }
+    plane.waits_for("web", "volume-claim does not answer").await;
+    assert_eq!(
+        (plane.owners("data-web-1").await, plane.uid("pvc", "data-web-1").await),
+        ("Pod/web-1".into(), claims[0].clone())
+    );
+    plane.begin("volume-claim").await;
+    plane.has_counts("web", "2/2/2/2/2").await;
+    assert_eq!(
+        (plane.owners("data-web-1").await, plane.uid("pvc", "data-web-1").await),
+        (String::new(), claims[0].clone())
+    );
+    let said = plane.list("events").await;
+    let told: Vec<_> = said.iter().filter(|event| event["involvedObject"]["kind"] == "PersistentVolumeClaim").collect();
+    let why = "Delete Claim data-web-2: pod web-2 is gone, to which a scale-down had handed it";
+    assert!(told.iter().any(|event| event["message"] == why), "{told:?}");
+    assert!(
+        told.iter().all(|event| event["involvedObject"]["uid"] != claims[0] || event["reason"] != "SuccessfulDelete")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s_134_a_claim_that_waits_to_be_given_back_goes_when_it_is_not_wanted_after_all() {
+    let mut plane = Plane::start().await;
+    let machine = Machine::eager(&plane).await;
+    plane.apply(&[set("web", 2, retaining("Retain", "Delete", &json!({})))]).await;
+    plane.has_counts("web", "2/2/2/2/2").await;
+    machine.eagerness(true, false);
+    plane.scale("web", 1).await;
+    machine.must_stop("web-1").await;
+    plane.stop("volume-claim").await;
+    plane.scale("web", 2).await;
+    machine.stop("web-1").await;
+    plane.lacks("pod", "web-1").await;
+    assert_eq!(plane.owners("data-web-1").await, "Pod/web-1");
+    plane.scale("web", 1).await;
+    goes(&plane, "data-web-1").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn s_136_a_changed_policy_does_not_reach_claims_that_were_left_over() {
     for profile in BOTH {
@@ -290,6 +360,7 @@ async fn s_216_a_claim_that_is_in_the_way_is_the_first_reason() {
     machine.has("user").await;
     plane.scale("web", 2).await;
     plane.complete("web", 2).await;
+    goes(&plane, "data-web-2").await;
     plane.scale("web", 3).await;
     waits_first_for(&plane, 2, &json!({ "ClaimStale": { "claim": "data-web-2" } })).await;
     assert!(plane.get("pod", "web-2").await.is_none());

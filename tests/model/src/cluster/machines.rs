@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use domain::safety::ClaimDeletion;
 use domain::volume::OwnerReference;
 use domain::{Intent, Ordinal, Phase, Pod, RetentionRule};
 
@@ -130,7 +131,7 @@ impl Cluster {
         for name in names {
             let claim = &self.claims[&name];
             let used = self.pods.get(&claim.ordinal).is_some_and(|pod| !pod.phase.terminal());
-            if self.is_orphaned(claim, &pods) && !claim.stored.deleting {
+            if self.is_orphaned(claim, &pods) && !claim.stored.deleting && self.may_go(claim, &pods) {
                 self.deleted_for_a_reason(claim)?;
                 let stored = &mut self.claims.get_mut(&name).expect("it exists").stored;
                 stored.deleting = true;
@@ -152,10 +153,22 @@ impl Cluster {
         !claim.stored.owners.is_empty() && claim.stored.owners.iter().all(gone)
     }
 
-    /// S9. A scale-up comes too late for the claim of a pod that is gone already.
+    /// What the collector asks before it deletes a claim; in Kubernetes nothing.
+    fn may_go(&self, claim: &Claim, pods: &BTreeMap<Ordinal, Pod>) -> bool {
+        let deletion = ClaimDeletion {
+            ordinal: claim.ordinal,
+            set: (!self.gone).then_some(&self.spec),
+            has_pod: pods.contains_key(&claim.ordinal),
+            of_scale_down: claim.stored.owners.iter().any(|owner| !is_set(owner)),
+        };
+        let asks = self.kind.switches.withdraw_claim_references && self.mutant != Some(Mutant::CollectorAsksNobody);
+        !asks || deletion.s9_claim_delete().is_ok()
+    }
+
+    /// S9. In Kubernetes a scale-up comes too late for the claim of a pod that is gone already.
     fn deleted_for_a_reason(&self, claim: &Claim) -> Result<(), Violation> {
         let ordinal = claim.ordinal;
-        let too_late = self.scaled_away.contains(&claim.stored.uid);
+        let too_late = !self.kind.switches.withdraw_claim_references && self.scaled_away.contains(&claim.stored.uid);
         let in_range = !self.gone && self.intent == Intent::Keep && self.spec.contains(ordinal);
         s9_claim_is_deleted_for_a_reason(&ClaimView {
             ordinal: ordinal.0 as usize,

@@ -1,0 +1,148 @@
+//! Claims whose owners are gone. Deleting one is the only way in which data is lost without anybody's hand, so it rests on
+//! all that makes it right: that nobody has taken the place of the owners, and the set as it is (S9).
+
+use std::sync::Arc;
+
+use api::manifest::{self, Kind};
+use domain::safety::ClaimDeletion;
+use domain::{Ordinal, pod_ordinal};
+use serde_json::Value;
+
+use crate::events::Event;
+use crate::sets::templates::{claim_names_of, claim_ordinal};
+use crate::world::{Change, Key, Object, Transaction, View, World};
+
+/// Who says so, in events.
+pub(super) const COMPONENT: &str = "garbage-collector";
+
+/// The right to delete one claim.
+pub(super) struct Verdict {
+    /// Keys that must hold nothing when that is committed.
+    absent: Vec<Key>,
+    /// Objects that must be unchanged.
+    unchanged: Vec<Arc<Object>>,
+    /// Why, in words for a person.
+    why: String,
+}
+
+impl Verdict {
+    /// Makes the transaction rest on what the verdict was made from.
+    pub(super) fn guard(&self, transaction: &mut Transaction) {
+        self.absent.iter().for_each(|key| transaction.absent(key.clone()));
+        self.unchanged.iter().for_each(|object| transaction.unchanged(object));
+    }
+
+    pub(super) fn event(&self, claim: &Object) -> Event {
+        Event::normal("SuccessfulDelete", format!("Delete Claim {}: {}", claim.key.name, self.why))
+    }
+}
+
+/// Whether a claim whose owners are all gone may be deleted. In Kubernetes always: `asks_set` is the switch
+/// `withdraw_claim_references`.
+pub(super) fn judge(view: &View<'_>, claim: &Object, asks_set: bool) -> Option<Verdict> {
+    let mut verdict = Verdict { absent: Vec::new(), unchanged: Vec::new(), why: String::new() };
+    for owner in owners(claim) {
+        let key = owner.key(claim)?;
+        match view.get(&key) {
+            Some(other) => verdict.unchanged.push(other),
+            None => verdict.absent.push(key),
+        }
+        let why = if asks_set { allowed(view, claim, &owner, &mut verdict)? } else { owner.gone() };
+        verdict.why = if verdict.why.is_empty() { why } else { format!("{}; {why}", verdict.why) };
+    }
+    Some(verdict)
+}
+
+/// Why the end of this owner allows the deletion; none where it does not, or where nobody can tell.
+fn allowed(view: &View<'_>, claim: &Object, owner: &Owner<'_>, verdict: &mut Verdict) -> Option<String> {
+    let Some((set, ordinal)) = owner.member() else { return Some(owner.gone()) };
+    let key = Key::new(Kind::StatefulSet, &claim.key.namespace, set);
+    let set = view.get(&key);
+    let spec = match &set {
+        // A claim of another kind, such as one that a pod brings along: it goes with its pod.
+        Some(set) if claim_ordinal(&set.value, &claim.key.name) != Some(ordinal) => None,
+        Some(set) => Some(manifest::set_spec(&set.value).ok()?),
+        None => None,
+    };
+    let has_pod = spec.is_some() && view.get(&owner.key(claim)?).is_some();
+    let deletion = ClaimDeletion { ordinal, set: spec.as_ref(), has_pod, of_scale_down: true };
+    if let Err(breach) = deletion.s9_claim_delete() {
+        tracing::debug!(claim = claim.key.name, reason = breach.why, "claim stays");
+        return None;
+    }
+    match set {
+        Some(set) => verdict.unchanged.push(set),
+        None => verdict.absent.push(key),
+    }
+    Some(owner.gone())
+}
+
+/// Claims that a change may allow to go although none of their owners ended with it: when the spec of their set changed,
+/// and when the pod that had taken the place of the owner is gone.
+pub(super) fn freed(world: &World, change: &Change) -> Vec<Key> {
+    let namespace = &change.key.namespace;
+    match (change.key.kind, &change.old, &change.new) {
+        (Kind::StatefulSet, Some(old), new) => {
+            let generation = |set: &Object| set.value.pointer("/metadata/generation").cloned();
+            if new.as_ref().is_some_and(|new| new.is(old) && generation(new) == generation(old)) {
+                return Vec::new();
+            }
+            let mut claims = world.list(Kind::PersistentVolumeClaim, Some(namespace));
+            claims.retain(|claim| is_handed(claim) && claim_ordinal(&old.value, &claim.key.name).is_some());
+            claims.iter().map(|claim| claim.key.clone()).collect()
+        }
+        (Kind::Pod, Some(old), None) => {
+            let Some((set, ordinal)) = member(&old.key.name) else { return Vec::new() };
+            let Some(set) = world.get(&Key::new(Kind::StatefulSet, namespace, set)) else { return Vec::new() };
+            let names = claim_names_of(&set.value, ordinal);
+            let claims = names.filter_map(|name| world.get(&Key::new(Kind::PersistentVolumeClaim, namespace, &name)));
+            claims.filter(|claim| is_handed(claim)).map(|claim| claim.key.clone()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// An owner as a claim names it.
+struct Owner<'a> {
+    kind: &'a str,
+    name: &'a str,
+}
+
+impl<'a> Owner<'a> {
+    /// Where it would be stored; none where this version does not know its kind.
+    fn key(&self, claim: &Object) -> Option<Key> {
+        Some(Key::new(Kind::from_text(self.kind)?, &claim.key.namespace, self.name))
+    }
+
+    /// The set and the ordinal whose pod it was.
+    fn member(&self) -> Option<(&'a str, Ordinal)> {
+        if self.kind == "Pod" { member(self.name) } else { None }
+    }
+
+    fn gone(&self) -> String {
+        match self.kind {
+            "Pod" => format!("pod {} is gone, to which a scale-down had handed it", self.name),
+            "StatefulSet" => format!("statefulset {} is gone, and its retention policy deletes its claims", self.name),
+            kind => format!("its owner {kind} {} is gone", self.name),
+        }
+    }
+}
+
+fn owners(claim: &Object) -> impl Iterator<Item = Owner<'_>> {
+    let owners = claim.value.pointer("/metadata/ownerReferences").and_then(Value::as_array).into_iter().flatten();
+    owners.map(|owner| {
+        let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
+        Owner { kind: text("kind"), name: text("name") }
+    })
+}
+
+/// Whether a scale-down has handed a claim to a pod.
+fn is_handed(claim: &Object) -> bool {
+    owners(claim).any(|owner| owner.kind == "Pod")
+}
+
+/// The name of the set, and the ordinal, that a pod of this name would have.
+fn member(pod: &str) -> Option<(&str, Ordinal)> {
+    let (set, _) = pod.rsplit_once('-')?;
+    Some((set, pod_ordinal(set, pod)?))
+}
