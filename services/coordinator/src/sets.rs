@@ -126,11 +126,8 @@ impl Sets {
             return Ok(Outcome::Settled);
         };
         Span::current().record("generation", scene.snapshot.generation.0);
-        let adoption = adopt::plan(&scene);
-        if !adoption.is_empty() {
-            return Ok(self
-                .committed(self.world.commit(adoption).instrument(execute_span()).await)?
-                .unwrap_or(Outcome::Stale));
+        if let Some(outcome) = self.adopt(&scene, now).instrument(execute_span()).await? {
+            return Ok(outcome);
         }
         if scene.snapshot.intent == Intent::Delete && scene.pods.is_empty() {
             let finish = self.world.commit(deletion::finish(&scene, &self.world));

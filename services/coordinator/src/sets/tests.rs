@@ -194,7 +194,7 @@ async fn s_154_a_set_that_was_made_anew_adopts_nothing_for_the_one_before() {
     let world = world().await;
     create(&world, Kind::Pod, "web-1", pod("web-1")).await;
     let stale = scene(&world);
-    let adoption = adopt::plan(&stale);
+    let adoption = adopt::plan(&stale).0;
     assert_eq!(adoption.len(), 1);
     // The set is deleted, and another of its name is made.
     let old: Arc<Object> = world.get(&key(Kind::StatefulSet, "web")).unwrap();
@@ -210,11 +210,11 @@ async fn s_154_a_set_that_was_made_anew_adopts_nothing_for_the_one_before() {
         set["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
     })
     .await;
-    assert!(adopt::plan(&scene(&world)).is_empty());
+    assert!(adopt::plan(&scene(&world)).0.is_empty());
     change(&world, Kind::StatefulSet, "web", |set| {
         set["metadata"].as_object_mut().unwrap().remove("deletionTimestamp");
     })
     .await;
-    assert!(held(&world, adopt::plan(&scene(&world))).await);
+    assert!(held(&world, adopt::plan(&scene(&world)).0).await);
     assert_eq!(world.get(&key(Kind::Pod, "web-1")).unwrap().controller_uid(), Some("second"));
 }

@@ -67,6 +67,10 @@ async fn s_153_a_pod_whose_labels_no_longer_match_is_released_and_taken_back() {
     plane.complete("web", 3).await;
     let again = plane.get("pod", "web-1").await.unwrap();
     assert_eq!((owner_of(&again), text(&again, "/metadata/uid")), (("StatefulSet", "web"), uid.as_str()));
+    let decisions = plane.list("decisions").await;
+    let steps = decisions.iter().filter_map(|decision| decision["steps"].as_array()).flatten();
+    let hands = steps.filter(|step| step["object"] == "web-1").map(|step| text(step, "/action"));
+    assert_eq!(hands.collect::<Vec<_>>(), ["create Pod", "release Pod", "adopt Pod"]);
     assert!(machine.stopped().is_empty());
     assert_eq!(machine.ran().len(), 3);
 }
