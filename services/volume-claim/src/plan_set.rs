@@ -65,8 +65,10 @@ impl<'a> Planner<'a> {
             self.plan.waits.push(Wait { ordinal: Some(ordinal.ordinal), reason });
             return;
         }
-        self.create_missing(ordinal, true);
-        self.correct_owners(ordinal, true);
+        // What a pod that waits finds wrong with its claims is said when it is created, and then once.
+        if self.create_missing(ordinal, true) {
+            self.correct_owners(ordinal, true);
+        }
     }
 
     /// An ordinal in range that has a pod (steps R3 and R7).
@@ -101,12 +103,15 @@ impl<'a> Planner<'a> {
         Some(WaitReason::ClaimStale { claim: claim.name.clone() })
     }
 
-    /// Creates the claims an ordinal lacks, in template order. One that is being deleted does not hold up the others.
-    fn create_missing(&mut self, ordinal: &ClaimOrdinal, creating_pod: bool) {
+    /// Creates the claims an ordinal lacks, in template order. One that is being deleted does not hold up the others, but
+    /// the pod. Whether nothing does.
+    fn create_missing(&mut self, ordinal: &ClaimOrdinal, creating_pod: bool) -> bool {
+        let mut free = true;
         for template in &self.request.templates {
             let name = claim_name(&template.name, &self.request.set.name, ordinal.ordinal);
             match self.claims.get(name.as_str()) {
                 Some(claim) if claim.deleting => {
+                    free = false;
                     let reason = WaitReason::ClaimTerminating { claim: name.clone() };
                     self.plan.waits.push(Wait { ordinal: Some(ordinal.ordinal), reason });
                     if creating_pod {
@@ -125,6 +130,7 @@ impl<'a> Planner<'a> {
                 }
             }
         }
+        free
     }
 
     fn correct_owners(&mut self, ordinal: &ClaimOrdinal, creating_pod: bool) {

@@ -279,6 +279,25 @@ fn s_145_a_claim_of_a_former_set_of_this_name_is_used_and_not_touched() {
 }
 
 #[test]
+fn a_conflict_is_said_when_the_pod_comes_and_not_while_it_waits_for_another_claim() {
+    let mut going = with(
+        request(DROP, KEEP),
+        &[ordinal(0, "new")],
+        &[
+            claim("www-web-0", &["StatefulSet/web@former!"]),
+            SetClaim { deleting: true, ..claim("data-web-0", &["StatefulSet/web@set!"]) },
+        ],
+    );
+    going.templates.push(template("data"));
+    let waits = "wait 0:terminating data-web-0, event FailedCreate, event FailedCreate";
+    check(going.clone(), waits);
+    going.switches = domain::Switches::KUBERNETES;
+    check(going.clone(), waits);
+    going.claims.pop();
+    check(going, "claim+ data-web-0, event ConflictingController");
+}
+
+#[test]
 fn s_146_a_reference_without_the_controller_flag_is_rewritten() {
     let claims = [claim("www-web-0", &["ConfigMap/x@c", "StatefulSet/web@set"])];
     check(
