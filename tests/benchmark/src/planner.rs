@@ -68,10 +68,9 @@ fn question(replicas: u32) -> OrdinalRequest {
         phase: Phase::Running,
         ready: true,
         ready_since: Some(now),
-        terminating: false,
         revision: Some(revision.clone()),
         created_at: now,
-        cause: None,
+        ..Pod::default()
     };
     let snapshot = Snapshot {
         set: SetRef { namespace: "default".into(), name: "web".into(), uid: Uid("1".to_owned()) },
