@@ -9,7 +9,7 @@ use domain::{
 };
 use serde_json::{Value, json};
 
-use super::scene::Scene;
+use super::scene::{Scene, sighting};
 use super::{Decision, identity, status, templates};
 use crate::events::{self, Event};
 use crate::objects::{object_mut, time_text};
@@ -33,6 +33,8 @@ const COMPONENT: &str = "statefulset-controller";
 pub(super) struct Execution {
     pub(super) transactions: Vec<Transaction>,
     pub(super) steps: Vec<Step>,
+    /// Whether what it leaves behind is to be looked at anew at once: a pod is gone, or the template is another.
+    pub(super) goes_on: bool,
 }
 
 struct Writer<'a> {
@@ -44,6 +46,7 @@ struct Writer<'a> {
     steps: Vec<Step>,
     /// Pods whose deletion is written: both planners may ask for one.
     deleted: BTreeSet<Ordinal>,
+    goes_on: bool,
 }
 
 /// Builds the transactions of a decision. The last one holds the status and may be empty otherwise.
@@ -61,6 +64,7 @@ pub(super) fn transactions(
         open: Transaction::default(),
         steps: Vec::new(),
         deleted: BTreeSet::new(),
+        goes_on: decision.update.revert.is_some(),
     };
     for change in &decision.update.revisions {
         writer.change_revision(change)?;
@@ -236,6 +240,7 @@ impl Writer<'_> {
             return Ok(());
         }
         lifecycle::delete(&mut self.open, &pod, None, self.now);
+        self.goes_on |= self.open.pending(&pod.key).is_none();
         let set = &self.scene.set.key.name;
         let message = format!("Delete Pod {} in StatefulSet {set} successful", pod.key.name);
         self.event(&Event::normal("SuccessfulDelete", message));
@@ -262,8 +267,8 @@ impl Writer<'_> {
             |pod: &domain::Pod| cold_start && !pod.is_ready() && self.scene.snapshot.spec.contains(pod.ordinal);
         let wanted: Vec<_> = self.scene.snapshot.pods.iter().filter(|pod| !pod.terminating).map(waiting).collect();
         let pods = self.scene.pods.iter().filter(|(_, pod)| !pod.deleting()).zip(wanted);
-        for ((_, pod), early) in pods {
-            if build::is_served_early(pod) != early {
+        for ((ordinal, pod), early) in pods {
+            if sighting(*ordinal, pod).served_early != early {
                 self.open.update(pod, build::served_early(pod, early));
                 let why = if early { "its set is started as a whole" } else { "its set has started" };
                 self.step(if early { "serve early" } else { "serve when ready" }, &pod.key.name, why);
@@ -327,6 +332,6 @@ impl Writer<'_> {
             None => {}
         }
         self.done.push(self.open);
-        Ok(Execution { transactions: self.done, steps: self.steps })
+        Ok(Execution { transactions: self.done, steps: self.steps, goes_on: self.goes_on })
     }
 }

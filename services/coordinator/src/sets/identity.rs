@@ -7,7 +7,7 @@ use domain::{Intent, Ordinal, Snapshot};
 use serde_json::{Map, Value};
 
 use super::claims::walk_stop;
-use super::scene::Scene;
+use super::scene::{Scene, sighting};
 use crate::objects::object_mut;
 use crate::world::Object;
 
@@ -22,8 +22,13 @@ pub(super) fn unmarked(scene: &Scene) -> impl Iterator<Item = (Ordinal, &Arc<Obj
     let snapshot = &scene.snapshot;
     let stop = walk_stop(snapshot);
     let pods = scene.pods.iter().zip(&snapshot.pods).filter(move |(_, pod)| is_repaired(snapshot, stop, pod));
-    let unmarked = pods.filter(|((_, object), _)| object.label(POD_NAME) != Some(object.key.name.as_str()));
+    let unmarked = pods.filter(|((ordinal, object), _)| !sighting(*ordinal, object).marked);
     unmarked.map(|((ordinal, object), _)| (*ordinal, object))
+}
+
+/// Whether a pod carries its own name.
+pub(super) fn is_marked(pod: &Object) -> bool {
+    pod.label(POD_NAME) == Some(pod.key.name.as_str())
 }
 
 /// Whether the labels of this pod are looked at: while it is wanted and neither ends nor has ended, and the walk comes by.

@@ -10,10 +10,10 @@ use domain::{
 };
 use serde_json::Value;
 
-use super::stored;
+use super::{identity, stored};
 use crate::objects::{condition, time};
-use crate::pods::{read::phase, trouble};
-use crate::world::{Key, Object, View, World};
+use crate::pods::{build, read::phase, trouble};
+use crate::world::{Key, Object, Sighting, View, World};
 
 /// Label that names a pod's revision.
 pub(crate) const REVISION_LABEL: &str = "controller-revision-hash";
@@ -98,7 +98,7 @@ impl Scene {
             generation: Generation(set.value.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(1)),
             intent: intent(&set, draining),
             status: stored::counters(&set.value),
-            pods: pods.iter().map(|(ordinal, pod)| pod.pod(|pod| pod_view(*ordinal, pod)).clone()).collect(),
+            pods: pods.iter().map(|(ordinal, pod)| sighting(*ordinal, pod).pod.clone()).collect(),
             failures: stored::failures(&set.value),
             outages: stored::outages(&set.value),
             formed: stored::formed(&set.value, &spec),
@@ -169,6 +169,15 @@ fn revision(object: &Object) -> Option<Revision> {
         number: object.value.get("revision")?.as_i64()?,
         data: manifest::template_revision_data(&super::templates::of_revision(object.value.get("data")?)?),
         created_at: time(object.text("/metadata/creationTimestamp")).unwrap_or_default(),
+    })
+}
+
+/// What is asked of a pod in every pass.
+pub(crate) fn sighting(ordinal: Ordinal, pod: &Object) -> &Sighting {
+    pod.sighting(|pod| Sighting {
+        pod: pod_view(ordinal, pod),
+        marked: identity::is_marked(pod),
+        served_early: build::is_served_early(pod),
     })
 }
 

@@ -20,10 +20,21 @@ pub struct Object {
     /// Store revision that wrote this version.
     pub version: StoreRevision,
     head: Head,
-    /// What planners are told of a pod, once somebody asked.
-    pod: OnceLock<Box<Pod>>,
+    /// What a pass asks of a pod, once one did.
+    sighting: OnceLock<Box<Sighting>>,
     /// What identity-dns is told of a pod, once somebody asked.
     pod_facts: OnceLock<Option<Box<PodFacts>>>,
+}
+
+/// What every pass over a set asks of each of its pods.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sighting {
+    /// What planners are told.
+    pub(crate) pod: Pod,
+    /// Whether it carries its own name as a label.
+    pub(crate) marked: bool,
+    /// Whether its names are served before it is ready.
+    pub(crate) served_early: bool,
 }
 
 /// What is asked of every object again and again, read off its JSON once.
@@ -57,7 +68,7 @@ impl Object {
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.insert("resourceVersion".to_owned(), Value::String(version.to_string()));
         }
-        Self { head: Head::of(&value), pod: OnceLock::new(), pod_facts: OnceLock::new(), key, value, version }
+        Self { head: Head::of(&value), sighting: OnceLock::new(), pod_facts: OnceLock::new(), key, value, version }
     }
 
     /// Kind.
@@ -129,9 +140,9 @@ impl Object {
         self.head.owners.get(self.head.controller?).map(String::as_str)
     }
 
-    /// What planners are told of this pod. The same version always says the same, so it is `read` once.
-    pub(crate) fn pod(&self, read: impl FnOnce(&Self) -> Pod) -> &Pod {
-        self.pod.get_or_init(|| Box::new(read(self)))
+    /// What passes ask of this pod. The same version always says the same, so it is `read` once.
+    pub(crate) fn sighting(&self, read: impl FnOnce(&Self) -> Sighting) -> &Sighting {
+        self.sighting.get_or_init(|| Box::new(read(self)))
     }
 
     /// What identity-dns is told of this pod, if anything. The same version always says the same, so it is `read` once.
