@@ -49,8 +49,9 @@ pub(crate) enum Outcome {
     Settled,
     /// Look again at that time, or when something changes.
     At(Timestamp),
-    /// The same, and what this pass committed itself, at this revision, is no such change.
-    After(StoreRevision, Timestamp),
+    /// Look again at that time, if any, or when something changes; what this pass committed itself, at this revision, is
+    /// no such change.
+    After(StoreRevision, Option<Timestamp>),
     /// What was decided rests on what has changed meanwhile: look again at once.
     Stale,
     /// It could not be done, in words; try again with growing delay.
@@ -227,7 +228,7 @@ fn finish<C: Controller>(
         }
         Outcome::After(revision, moment) => {
             (state.failures, state.stale) = (0, 0);
-            state.due = Some(now + moment.since(context.clock.now()));
+            state.due = moment.map(|moment| now + moment.since(context.clock.now()));
             state.own = Some(revision);
             state.dirty &= state.dirty_at != state.own;
         }
@@ -283,7 +284,7 @@ mod tests {
             let mut keys = BTreeMap::from([("web", KeyState { running: true, ..KeyState::default() })]);
             let (before, after) = revisions.split_at(revisions.len() / 2);
             before.iter().for_each(|revision| wake(&mut keys, vec!["web"], Some(*revision)));
-            let outcome = Outcome::After(own, context.clock.now().plus(Duration::from_secs(60)));
+            let outcome = Outcome::After(own, Some(context.clock.now().plus(Duration::from_secs(60))));
             finish::<Nobody>(&context, &mut keys, Ok(("web", outcome)));
             after.iter().for_each(|revision| wake(&mut keys, vec!["web"], Some(*revision)));
             assert!(keys["web"].due.is_some(), "it is looked at in any case");

@@ -71,6 +71,17 @@ struct Decision {
     identities: Vec<PodIdentity>,
 }
 
+/// What a pass has committed.
+#[derive(Debug)]
+struct Committed {
+    /// Revision of its last commit, if that wrote anything.
+    own: Option<StoreRevision>,
+    /// Whether it did anything but write down what it found.
+    steps: bool,
+    /// Whether the next step may follow from it at once.
+    goes_on: bool,
+}
+
 impl Decision {
     /// Every reason to wait, each once, the one that matters most first: what holds up creation and deletion, then why
     /// outdated pods stay, which follows from it or is wanted. Both by ordinal, then what concerns no single one.
@@ -187,10 +198,10 @@ impl Sets {
                 return Ok(Outcome::At(decision.look_again_at().map_or(later, |next| next.min(later))));
             }
         }
-        let mut own = None;
+        let mut committed = Committed { own: None, steps: !record.steps.is_empty(), goes_on: plan.goes_on };
         for transaction in transactions {
             let (writes, result) = (!transaction.is_empty(), self.world.commit(transaction).await);
-            own = result.as_ref().ok().copied().filter(|_| writes);
+            committed.own = result.as_ref().ok().copied().filter(|_| writes);
             if let Some(outcome) = self.committed(result)? {
                 return Ok(outcome);
             }
@@ -209,21 +220,24 @@ impl Sets {
         if let Some(failure) = decision.claims.failure().filter(|_| !self.switches.wait_for_claims) {
             return Err(failure);
         }
-        Ok(self.rest(scene, decision, own))
+        Ok(self.rest(scene, decision, &committed))
     }
 
-    /// When to look again after a pass that committed last at `own`, if it did. The counts that follow from what it did
-    /// itself are looked at no sooner than they may be written.
-    fn rest(&self, scene: &Scene, decision: &Decision, own: Option<StoreRevision>) -> Outcome {
+    /// When to look again after a pass that committed last at `own`, if it did.
+    ///
+    /// What a pass wrote itself is no news to it. Only the counts that follow from its own steps are: they are written
+    /// together with the next step, or no sooner than progress may be.
+    fn rest(&self, scene: &Scene, decision: &Decision, execution: &Committed) -> Outcome {
         let next = decision.look_again_at();
-        let wait = self.pace.wait(&scene.snapshot.set.uid, self.context.clock.monotonic());
-        match own.zip(wait) {
-            Some((own, wait)) => {
-                let later = self.context.clock.now().plus(wait + MOMENT);
-                Outcome::After(own, next.map_or(later, |next| next.min(later)))
-            }
-            None => next.map_or(Outcome::Settled, Outcome::At),
+        let Some(own) = execution.own.filter(|_| !execution.goes_on) else {
+            return next.map_or(Outcome::Settled, Outcome::At);
+        };
+        if !execution.steps {
+            return Outcome::After(own, next);
         }
+        let wait = self.pace.wait(&scene.snapshot.set.uid, self.context.clock.monotonic());
+        let later = self.context.clock.now().plus(wait + MOMENT);
+        Outcome::After(own, Some(next.map_or(later, |next| next.min(later))))
     }
 
     /// What a commit means for the pass: nothing, if it succeeded.

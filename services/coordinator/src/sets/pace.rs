@@ -37,9 +37,10 @@ impl Pace {
         }
     }
 
-    /// How long a write of progress would have to wait; none if it would not.
-    pub(super) fn wait(&self, set: &Uid, now: Duration) -> Option<Duration> {
-        self.all().get(set).and_then(|paid_until| early(*paid_until + INTERVAL, now))
+    /// How long a write of progress waits that nobody is in a hurry for: by then it may have become part of a step.
+    pub(super) fn wait(&self, set: &Uid, now: Duration) -> Duration {
+        let early = self.all().get(set).and_then(|paid_until| early(*paid_until + INTERVAL, now));
+        early.unwrap_or_default().max(INTERVAL)
     }
 
     /// The set is gone.
@@ -68,8 +69,8 @@ mod tests {
             assert_eq!(pace.take(&set, start), Ok(()));
         }
         assert_eq!(pace.take(&set, start), Err(INTERVAL));
-        assert_eq!(pace.wait(&set, start), Some(INTERVAL));
-        assert_eq!(pace.wait(&set, start + INTERVAL), None);
+        assert_eq!(pace.wait(&set, start), INTERVAL);
+        assert_eq!(pace.wait(&set, start + INTERVAL), INTERVAL);
         assert_eq!(pace.take(&Uid("other".into()), start), Ok(()));
         assert_eq!(pace.take(&set, start + INTERVAL), Ok(()));
         assert!(pace.take(&set, start + INTERVAL).is_err());

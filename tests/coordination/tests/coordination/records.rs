@@ -34,7 +34,7 @@ async fn decisions_say_what_changed_once_and_are_bounded() {
     }
     let created = decisions.iter().filter(|one| one["steps"].to_string().contains("create Pod")).count();
     assert_eq!(created, 1, "{decisions:?}");
-    for round in 0..30 {
+    for round in 0..60 {
         plane.scale("web", 2 - round % 2).await;
         plane.complete("web", if round % 2 == 0 { 2 } else { 1 }).await;
     }
