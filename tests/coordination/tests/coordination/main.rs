@@ -3,6 +3,7 @@
 mod api_rules;
 mod deadlines;
 mod deletion;
+mod dns;
 mod faults;
 mod levels;
 mod machine;

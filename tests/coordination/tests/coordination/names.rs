@@ -2,26 +2,10 @@
 
 use serde_json::{Value, json};
 use support::until;
-use tokio::net::UdpSocket;
 
+use crate::dns::addresses;
 use crate::plane::{condition, service, text};
 use crate::{Machine, Plane, reason, set};
-
-/// How many addresses DNS answers for a name of namespace default.
-pub(crate) async fn addresses(plane: &Plane, name: &str) -> u16 {
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let mut query = vec![0x12, 0x34, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-    for label in format!("{name}.default.svc.cluster.local").split('.') {
-        query.push(u8::try_from(label.len()).unwrap());
-        query.extend(label.as_bytes());
-    }
-    query.extend([0, 0, 1, 0, 1]);
-    socket.send_to(&query, plane.dns()).await.unwrap();
-    let mut answer = [0; 1500];
-    let received = tokio::time::timeout(support::WAIT_MAX, socket.recv(&mut answer)).await;
-    assert!(received.expect("DNS answers").unwrap() > 12);
-    u16::from_be_bytes([answer[6], answer[7]])
-}
 
 fn ready(pod: &Value) -> bool {
     condition(pod, "Ready").is_some_and(|condition| condition["status"] == "True")

@@ -4,44 +4,10 @@ use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
 use support::until;
-use tokio::net::UdpSocket;
 
+use crate::dns::{Answer, ask};
 use crate::plane::{service, text};
 use crate::{Machine, Plane, set};
-
-/// What DNS says of a name of namespace default.
-#[derive(Debug, PartialEq, Eq)]
-enum Answer {
-    /// There is no such name.
-    NameError,
-    /// The name has these addresses, ascending; maybe none.
-    Addresses(Vec<Ipv4Addr>),
-}
-
-async fn ask(plane: &Plane, name: &str) -> Answer {
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let mut query = vec![0x12, 0x34, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-    for label in format!("{name}.default.svc.cluster.local").split('.') {
-        query.push(u8::try_from(label.len()).unwrap());
-        query.extend(label.as_bytes());
-    }
-    query.extend([0, 0, 1, 0, 1]);
-    socket.send_to(&query, plane.dns()).await.unwrap();
-    let mut answer = [0; 1500];
-    let received = tokio::time::timeout(support::WAIT_MAX, socket.recv(&mut answer)).await;
-    let answer = &answer[..received.expect("DNS answers").unwrap()];
-    match answer[3] & 0x0f {
-        3 => return Answer::NameError,
-        0 => {}
-        code => panic!("DNS answers code {code}"),
-    }
-    // Each answer is a pointer of 2 bytes, 10 bytes of fields, and an address of 4.
-    let records = answer[query.len()..].chunks(16).take(usize::from(u16::from_be_bytes([answer[6], answer[7]])));
-    let mut addresses: Vec<Ipv4Addr> =
-        records.map(|record| Ipv4Addr::from(<[u8; 4]>::try_from(&record[12..]).unwrap())).collect();
-    addresses.sort();
-    Answer::Addresses(addresses)
-}
 
 /// The address of a pod, as stored.
 async fn address(plane: &Plane, pod: &str) -> Ipv4Addr {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::until;
 
-use crate::names::addresses;
+use crate::dns::addresses;
 use crate::plane::{condition, service, text};
 use crate::{Machine, Plane, set};
 
