@@ -9,6 +9,7 @@ mod claims;
 pub(crate) mod deletion;
 mod execute;
 mod identity;
+mod outages;
 mod pace;
 mod planners;
 mod record;
@@ -157,7 +158,7 @@ impl Sets {
     }
 
     async fn decide(&self, scene: &Scene) -> Result<Decision, PlannerError> {
-        let update = self.planners.update(scene.update_request()).await?;
+        let mut update = self.planners.update(scene.update_request()).await?;
         let request = OrdinalRequest { snapshot: scene.snapshot.clone(), targets: update.targets.clone() };
         let mut order = self.planners.order(request).await?;
         let taken = names_taken(&self.world, scene, &order);
@@ -168,6 +169,7 @@ impl Sets {
             claims.only_news(&self.recorder.waits(&self.world, &scene.set));
         }
         order.create.retain(|creation| !claims.blocks(creation.ordinal));
+        outages::add_held(&scene.snapshot, &mut update, order.waits.iter().chain(&claims.waits));
         let service_name = scene.set.text("/spec/serviceName");
         let identities = self.planners.identities(&scene.snapshot.set, service_name, &order.create).await?;
         // Whatever a planner says: what must never happen is refused here, and the commit rests on what was looked at.

@@ -2,9 +2,7 @@
 
 mod conditions;
 
-use std::collections::BTreeMap;
-
-use domain::{Failures, OUTAGES_MAX, Ordinal, Outage, SetSpec, SetStatus, Snapshot, Timestamp, UpdatePlan, Wait};
+use domain::{Failures, Outage, SetSpec, SetStatus, Timestamp, Wait};
 use serde_json::{Map, Value, json};
 
 use self::conditions::Conditions;
@@ -23,7 +21,7 @@ pub(super) fn decided(scene: &Scene, decision: &Decision, waits: &[Wait], now: T
     write_counters(fields, &decision.update.status);
     if scene.snapshot.switches.publish_conditions {
         write_partition(fields, &scene.snapshot.spec);
-        write_memory(fields, scene, decision, waits);
+        write_memory(fields, scene, decision);
         Conditions { scene, decision: Some(decision), waits, now }.write(fields);
     } else {
         // Kubernetes has no conditions of its own, and wipes those of others.
@@ -66,26 +64,13 @@ fn write_partition(fields: &mut Map<String, Value>, spec: &SetSpec) {
 }
 
 /// What the planners want to be told again.
-fn write_memory(fields: &mut Map<String, Value>, scene: &Scene, decision: &Decision, waits: &[Wait]) {
+fn write_memory(fields: &mut Map<String, Value>, scene: &Scene, decision: &Decision) {
     let formed = scene.snapshot.formed_by_now().map(|through| formed_json(through, &scene.snapshot.spec));
     put(fields, FORMED, formed);
     let failures: Vec<Value> = decision.order.failures.iter().map(failure_json).collect();
     put(fields, FAILURES, (!failures.is_empty()).then_some(Value::Array(failures)));
-    let outages: Vec<Value> = outages(&scene.snapshot, &decision.update, waits).iter().map(outage_json).collect();
+    let outages: Vec<Value> = decision.update.outages.iter().map(outage_json).collect();
     put(fields, OUTAGES, (!outages.is_empty()).then_some(Value::Array(outages)));
-}
-
-/// What the update planner wants to be told again, and the ordinals whose pods somebody else has held back from now on.
-fn outages(snapshot: &Snapshot, plan: &UpdatePlan, waits: &[Wait]) -> Vec<Outage> {
-    let mut outages: BTreeMap<_, _> = plan.outages.iter().map(|outage| (outage.ordinal, *outage)).collect();
-    let spec = &snapshot.spec;
-    let watched = snapshot.switches.watch_progress && spec.progress_deadline_seconds > 0 && !spec.paused;
-    let held = |wait: &Wait| wait.ordinal.filter(|ordinal| wait.reason.hindrance(*ordinal).is_some());
-    let missing = |ordinal: &Ordinal| watched && spec.contains(*ordinal) && snapshot.pod(*ordinal).is_none();
-    for ordinal in waits.iter().filter_map(held).filter(missing) {
-        outages.entry(ordinal).or_insert(Outage { ordinal, since: snapshot.now });
-    }
-    outages.into_values().take(OUTAGES_MAX).collect()
 }
 
 fn put(fields: &mut Map<String, Value>, name: &str, value: Option<Value>) {
