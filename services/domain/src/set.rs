@@ -159,7 +159,7 @@ impl SetSpec {
     /// Whether the set should have this ordinal.
     #[must_use]
     pub fn contains(&self, ordinal: Ordinal) -> bool {
-        ordinal >= self.start && u64::from(ordinal.0) < self.end() && !self.is_reserved(ordinal)
+        ordinal >= self.start && self.index(ordinal) < self.replicas && !self.is_reserved(ordinal)
     }
 
     /// Position in the range: how many ordinals of the set are lower. Without reserved ones it is ordinal - start.
@@ -174,8 +174,10 @@ impl SetSpec {
     /// The ordinal at a position, whether the set has so many or not; may be beyond [`Ordinal::MAX`].
     #[must_use]
     pub fn ordinal_at(&self, index: u32) -> u64 {
-        let place = u64::from(self.start.0) + u64::from(index);
-        self.reserved_from_start().fold(place, |place, reserved| place + u64::from(u64::from(reserved.0) <= place))
+        // Left-out ordinals ascend, and so does what the set has below each: those with no more than `index` are passed.
+        let from = self.reserved.partition_point(|reserved| *reserved < self.start);
+        let passed = self.reserved[from..].partition_point(|reserved| self.index(*reserved) <= index);
+        u64::from(self.start.0) + u64::from(index) + passed as u64
     }
 
     /// Whether the ordinal is left out.
@@ -186,12 +188,7 @@ impl SetSpec {
 
     /// The first ordinal above the range.
     fn end(&self) -> u64 {
-        let end = u64::from(self.start.0) + u64::from(self.replicas);
-        self.reserved_from_start().fold(end, |end, reserved| end + u64::from(u64::from(reserved.0) < end))
-    }
-
-    fn reserved_from_start(&self) -> impl Iterator<Item = Ordinal> {
-        self.reserved.iter().copied().filter(|reserved| *reserved >= self.start)
+        self.replicas.checked_sub(1).map_or(u64::from(self.start.0), |last| self.ordinal_at(last) + 1)
     }
 
     /// How many of the lowest indices a rolling update leaves alone; 0 without a block, or under OnDelete.
@@ -261,6 +258,18 @@ mod tests {
             }
             let contained: Vec<u32> = (0..20).filter(|ordinal| spec.contains(Ordinal(*ordinal))).collect();
             assert_eq!(contained, expected);
+        }
+    }
+    /// Against counting one by one, for every choice of left-out ordinals among the first eight.
+    #[test]
+    fn the_ordinal_at_a_position_is_the_one_that_counting_finds() {
+        for (left_out, start) in (0..256_u32).flat_map(|left_out| [0, 1, 3].map(|start| (left_out, start))) {
+            let reserved: Vec<_> = (0..8).filter(|ordinal| left_out & (1 << ordinal) != 0).map(Ordinal).collect();
+            let spec = SetSpec { start: Ordinal(start), reserved, ..SetSpec::default() };
+            let counted = (start..).filter(|ordinal| !spec.is_reserved(Ordinal(*ordinal)));
+            for (index, ordinal) in (0..12).zip(counted) {
+                assert_eq!(spec.ordinal_at(index), u64::from(ordinal), "{index} from {start} without {left_out:#b}");
+            }
         }
     }
 }

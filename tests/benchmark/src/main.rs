@@ -113,6 +113,7 @@ async fn parts(arguments: &Arguments, scratch: &Path) -> anyhow::Result<()> {
     }
     if arguments.wants(Figure::Planner) {
         print::section("planner over loopback", &planner::measure().await?);
+        print::section("rules of a planner alone", &planner::rules());
     }
     Ok(())
 }
