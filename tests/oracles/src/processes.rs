@@ -1,0 +1,80 @@
+//! S1, S10, S11: what really runs.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::objects::{State, deleting, text, uid};
+use crate::{Violation, hold};
+
+/// A process that lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Namespace and name of its pod: the identity.
+    pub identity: String,
+    /// Incarnation of the pod.
+    pub uid: String,
+    /// Incarnations of the claims that it has mounted.
+    pub claims: Vec<String>,
+}
+
+/// S1: of every identity at most one incarnation lives.
+///
+/// # Errors
+/// Where two live.
+pub fn s1_at_most_one<'a>(live: impl Iterator<Item = &'a Process>) -> Result<(), Violation> {
+    let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+    for process in live {
+        let other = seen.insert(&process.identity, &process.uid);
+        hold("S1", other.is_none_or(|other| other == process.uid), || {
+            format!("of {} both {} and {} live", process.identity, other.unwrap_or_default(), process.uid)
+        })?;
+    }
+    Ok(())
+}
+
+/// S10: a pod starts only when each of its claims exists, is bound, and is not going.
+///
+/// # Errors
+/// Where one does not.
+pub fn s10_claims_are_bound(pod: &Value, state: &State) -> Result<(), Violation> {
+    for name in claim_names(pod) {
+        let namespace = text(pod, "/metadata/namespace");
+        let claim = state.get(&format!("/objects/persistentvolumeclaims/{namespace}/{name}"));
+        let state = claim.map_or("missing", |claim| match text(&claim.value, "/status/phase") {
+            _ if deleting(&claim.value) => "deleting",
+            "Bound" => "bound",
+            _ => "not bound",
+        });
+        hold("S10", state == "bound", || {
+            format!(
+                "pod {} with uid {} starts on claim {name}, which is {state}",
+                text(pod, "/metadata/name"),
+                uid(pod)
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// S11: two incarnations that live never hold one claim.
+///
+/// # Errors
+/// Where two do.
+pub fn s11_claims_are_exclusive<'a>(live: impl Iterator<Item = &'a Process>) -> Result<(), Violation> {
+    let mut held: BTreeMap<&str, &str> = BTreeMap::new();
+    for process in live {
+        for claim in &process.claims {
+            let other = held.insert(claim, &process.uid);
+            hold("S11", other.is_none_or(|other| other == process.uid), || {
+                format!("claim {claim} is held by {} and {}", other.unwrap_or_default(), process.uid)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn claim_names(pod: &Value) -> impl Iterator<Item = &str> {
+    let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array).into_iter().flatten();
+    volumes.filter_map(|volume| volume.pointer("/persistentVolumeClaim/claimName")?.as_str())
+}

@@ -1,0 +1,45 @@
+//! What people have to do.
+
+use super::Lab;
+use crate::user::Edit;
+
+impl Lab {
+    /// Gives people something to do.
+    pub fn edit(&self, edit: Edit) {
+        let inner = &mut *self.inner();
+        inner.edits.push_back(edit);
+    }
+
+    /// The next thing to do.
+    pub fn next_edit(&self) -> Option<Edit> {
+        let inner = &mut *self.inner();
+        let edit = inner.edits.pop_front()?;
+        inner.edits_underway += 1;
+        Some(edit)
+    }
+
+    /// It is done, or given up.
+    pub fn edited(&self, what: &str) {
+        let inner = &mut *self.inner();
+        inner.edits_underway -= 1;
+        inner.note(what);
+    }
+
+    /// Whether people have nothing more to do.
+    pub fn edits_done(&self) -> bool {
+        let inner = self.inner();
+        inner.edits.is_empty() && inner.edits_underway == 0
+    }
+
+    /// People ask to delete an incarnation.
+    pub fn people_delete(&self, uid: &str) {
+        self.inner().history.deleted_by_people.insert(uid.to_owned());
+    }
+
+    /// The uid of an object, as stored now.
+    pub fn uid(&self, kind: &str, namespace: &str, name: &str) -> Option<String> {
+        let inner = self.inner();
+        let stored = inner.history.state().get(&format!("/objects/{kind}/{namespace}/{name}"))?;
+        Some(oracles::text(&stored.value, "/metadata/uid").to_owned())
+    }
+}

@@ -1,0 +1,158 @@
+//! The real embedded store, watched at its seam: every commit is written down, and some are where a fault happens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coordinator::store::{Batch, Changes, CommitError, Entry, Listing, StateStore, StoreError, StoreRevision, Watch};
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
+
+use crate::mutant::Mutant;
+use crate::place::Place;
+
+/// What happens at a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtCommit {
+    /// The coordinator dies before anything is written.
+    CrashBefore,
+    /// The coordinator dies when it is durable, before anybody is told.
+    CrashAfter,
+    /// Watchers are told that they missed something instead of what.
+    HideEvent,
+    /// Reads go on seeing what was before, for so long.
+    PreviousView(Duration),
+    /// Every handler that somebody waits for is dropped.
+    CancelHandlers,
+    /// The disk takes so long.
+    Slow(Duration),
+}
+
+/// The store of one life of the coordinator.
+pub struct WatchedStore {
+    inner: Arc<dyn StateStore>,
+    place: Arc<Place>,
+}
+
+impl WatchedStore {
+    /// Watches a store that was just opened: what it holds is held against what was acknowledged.
+    pub async fn new(inner: Arc<dyn StateStore>, place: Arc<Place>) -> Self {
+        let listing = inner.list("").await.expect("the embedded store can be read");
+        place.lab.store_opened(inner.id(), &listing);
+        Self { inner, place }
+    }
+}
+
+impl StateStore for WatchedStore {
+    fn id(&self) -> &str {
+        self.inner.id()
+    }
+
+    fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Entry>, StoreError>> {
+        self.inner.get(key)
+    }
+
+    fn list(&self, prefix: &str) -> BoxFuture<'_, Result<Listing, StoreError>> {
+        self.inner.list(prefix)
+    }
+
+    fn watch(&self, prefix: &str, after: StoreRevision) -> BoxFuture<'_, Result<Watch, StoreError>> {
+        let (place, prefix) = (self.place.clone(), prefix.to_owned());
+        async move {
+            let watch = self.inner.watch(&prefix, after).await?;
+            let mut last = after;
+            let told = watch.then(move |item| {
+                let place = place.clone();
+                async move {
+                    let Ok(changes) = item else { return item };
+                    let silent = place.lab.mutant() == Some(Mutant::SilentCompaction);
+                    match place.lab.delivery(changes.revision.0) {
+                        Some(AtCommit::HideEvent) if silent => Err(StoreError::Closed),
+                        Some(AtCommit::HideEvent) => {
+                            Err(StoreError::Compacted { oldest: StoreRevision(changes.revision.0) })
+                        }
+                        Some(AtCommit::PreviousView(time)) => {
+                            tokio::time::sleep(time).await;
+                            Ok(changes)
+                        }
+                        _ => Ok(changes),
+                    }
+                }
+            });
+            let place = self.place.clone();
+            let mut held = None;
+            let told = told.flat_map(move |item| {
+                let items = told_by(place.lab.mutant(), &mut held, item);
+                for changes in items.iter().flatten() {
+                    place.lab.delivered(last.0, changes);
+                    last = changes.revision;
+                }
+                futures::stream::iter(items)
+            });
+            // After an error there is nothing more: the watcher lists again.
+            let told = told.scan(false, |ended, item| {
+                let go_on = !std::mem::replace(ended, item.is_err());
+                std::future::ready(go_on.then_some(item))
+            });
+            Ok(Watch::new(told))
+        }
+        .boxed()
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<StoreRevision, CommitError>> {
+        let lab = &self.place.lab;
+        let (mutated, as_asked) = lab.mutant_batch(&batch);
+        let asked = if as_asked { mutated.clone() } else { batch };
+        let (number, at) = lab.next_commit(&asked);
+        async move {
+            match at {
+                Some(AtCommit::CrashBefore) => {
+                    self.place.lab.crash(&self.place, "F1 crash before a commit");
+                    return std::future::pending().await;
+                }
+                Some(AtCommit::CancelHandlers) => {
+                    self.place.wires.cut();
+                    tokio::task::yield_now().await;
+                }
+                Some(AtCommit::Slow(time)) => tokio::time::sleep(time).await,
+                _ => {}
+            }
+            if self.place.wires.is_silent() {
+                return std::future::pending().await;
+            }
+            self.place.lab.committing(number, &asked);
+            let result = self.inner.commit(mutated).await;
+            if self.place.wires.is_silent() {
+                return std::future::pending().await;
+            }
+            self.place.lab.committed(number, &result, &self.place);
+            if at == Some(AtCommit::CrashAfter) {
+                self.place.lab.crash(&self.place, "F1 crash after a commit");
+                return std::future::pending().await;
+            }
+            result
+        }
+        .boxed()
+    }
+}
+
+type Told = Result<Changes, StoreError>;
+
+/// What watchers are told in place of one thing, as a planted bug has it.
+fn told_by(mutant: Option<Mutant>, held: &mut Option<Changes>, item: Told) -> Vec<Told> {
+    match (mutant, item) {
+        (Some(Mutant::WatchLosesEvents), Ok(changes)) if changes.revision.0 % 9 == 0 => Vec::new(),
+        // Stands for what was hidden.
+        (Some(Mutant::SilentCompaction), Err(StoreError::Closed)) => Vec::new(),
+        (Some(Mutant::WatchReorders), Ok(changes)) if changes.revision.0 % 9 == 0 && held.is_none() => {
+            *held = Some(changes);
+            Vec::new()
+        }
+        (_, item) => std::iter::once(item).chain(held.take().map(Ok)).collect(),
+    }
+}
+
+impl std::fmt::Debug for WatchedStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WatchedStore").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,254 @@
+//! People: edits of sets through the public API, at any moment, repeated until they are heard.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::proto::coordinator::v1::object_service_client::ObjectServiceClient;
+use api::proto::coordinator::v1::stateful_set_service_client::StatefulSetServiceClient;
+use api::proto::coordinator::v1::{ApplyRequest, DeleteRequest, GetRequest, ScaleStatefulSetRequest};
+use serde_json::{Value, json};
+use service_kit::{Channel, Context, Target};
+use tonic::{Code, Request, Status};
+
+use crate::place::Place;
+
+/// Pause after a failed call.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Namespace of everything.
+pub const NAMESPACE: &str = "default";
+
+/// Something that people do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Edit {
+    /// Applies objects.
+    Apply(Vec<Value>),
+    /// Scales a set.
+    Scale {
+        /// Which.
+        set: String,
+        /// How many pods.
+        replicas: i32,
+    },
+    /// Deletes a set, and waits until it is gone.
+    DeleteSet {
+        /// Which.
+        set: String,
+        /// How its pods go, such as `foreground`; empty is the usual way.
+        cascade: String,
+    },
+    /// Deletes a pod, if it is there.
+    DeletePod {
+        /// Which.
+        pod: String,
+    },
+    /// A call with a deadline that it cannot keep, and one without sense.
+    Impatient {
+        /// What is applied.
+        objects: Vec<Value>,
+        /// The deadline.
+        deadline: Duration,
+    },
+}
+
+/// People, at their terminal.
+pub struct User {
+    place: Arc<Place>,
+    objects: ObjectServiceClient<Channel>,
+    sets: StatefulSetServiceClient<Channel>,
+}
+
+impl User {
+    /// People who sit down.
+    #[must_use]
+    pub fn new(place: Arc<Place>, context: &Context) -> Self {
+        let channel = context.connect(&Target::Tcp("coordinator:7700".to_owned()), None);
+        let objects = service_kit::sized_client!(ObjectServiceClient::new(channel.clone()));
+        Self { place, objects, sets: StatefulSetServiceClient::new(channel) }
+    }
+
+    /// Does what there is to do, for ever.
+    pub async fn run(self) {
+        loop {
+            match self.place.lab.next_edit() {
+                Some(edit) => {
+                    let what = self.carry_out(edit).await;
+                    self.place.lab.edited(&what);
+                }
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+
+    async fn carry_out(&self, edit: Edit) -> String {
+        let what = match &edit {
+            Edit::Apply(objects) => format!("user applied {}", summary(objects)),
+            Edit::Impatient { objects, deadline } => format!("user applied {} within {deadline:?}", summary(objects)),
+            other => format!("user: {other:?}"),
+        };
+        loop {
+            let done = match &edit {
+                Edit::Apply(objects) => self.apply(objects, None).await,
+                Edit::Impatient { objects, deadline } => {
+                    let _whatever = self.apply(objects, Some(*deadline)).await;
+                    return what;
+                }
+                Edit::Scale { set, replicas } => self.scale(set, *replicas).await,
+                Edit::DeleteSet { set, cascade } => self.delete_set(set, cascade).await,
+                Edit::DeletePod { pod } => {
+                    let _may_be_gone = self.delete_pod(pod).await;
+                    return what;
+                }
+            };
+            match done {
+                Ok(()) => return what,
+                // Nobody knows whether it was done: once more is safe.
+                Err(status) if indeterminate(status.code()) => {}
+                Err(status) => return format!("{what}: refused: {}", status.message()),
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn apply(&self, objects: &[Value], deadline: Option<Duration>) -> Result<(), Status> {
+        let objects = objects.iter().map(api::object::to_struct).collect();
+        let mut request = Request::new(ApplyRequest { objects, ..ApplyRequest::default() });
+        if let Some(deadline) = deadline {
+            request.set_timeout(deadline);
+        }
+        self.objects.clone().apply(request).await.map(drop)
+    }
+
+    async fn scale(&self, set: &str, replicas: i32) -> Result<(), Status> {
+        let request = ScaleStatefulSetRequest { name: set.to_owned(), replicas, ..Default::default() };
+        self.sets.clone().scale(request).await.map(drop)
+    }
+
+    /// Returns when it is gone.
+    async fn delete_set(&self, set: &str, cascade: &str) -> Result<(), Status> {
+        let request = DeleteRequest {
+            kind: "sts".to_owned(),
+            name: set.to_owned(),
+            cascade: cascade.to_owned(),
+            ..DeleteRequest::default()
+        };
+        let asked = self.objects.clone().delete(request).await.map(drop);
+        match asked {
+            Err(status) if status.code() == Code::NotFound => return Ok(()),
+            Err(status) => return Err(status),
+            Ok(()) => {}
+        }
+        let get = GetRequest { kind: "sts".to_owned(), name: set.to_owned(), ..GetRequest::default() };
+        loop {
+            match self.objects.clone().get(get.clone()).await {
+                Err(status) if status.code() == Code::NotFound => return Ok(()),
+                _ => tokio::time::sleep(RETRY).await,
+            }
+        }
+    }
+
+    async fn delete_pod(&self, pod: &str) -> Result<(), Status> {
+        let get = GetRequest { kind: "pod".to_owned(), name: pod.to_owned(), ..GetRequest::default() };
+        let found = self.objects.clone().get(get).await?.into_inner().object.map(api::object::from_struct);
+        let uid = found.as_ref().map(|pod| oracles::text(pod, "/metadata/uid")).unwrap_or_default().to_owned();
+        self.place.lab.people_delete(&uid);
+        let request = DeleteRequest { kind: "pod".to_owned(), name: pod.to_owned(), uid, ..DeleteRequest::default() };
+        self.objects.clone().delete(request).await.map(drop)
+    }
+}
+
+fn indeterminate(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::Aborted | Code::Internal
+    )
+}
+
+fn summary(objects: &[Value]) -> String {
+    let one = |object: &Value| {
+        format!(
+            "{} {} replicas {} image {}",
+            object["kind"].as_str().unwrap_or_default(),
+            oracles::text(object, "/metadata/name"),
+            object["spec"]["replicas"],
+            oracles::text(object, "/spec/template/spec/containers/0/image"),
+        )
+    };
+    objects.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// A set as people write it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    /// Its name.
+    pub name: String,
+    /// How many pods.
+    pub replicas: u32,
+    /// What they run.
+    pub image: String,
+    /// Whether its pods come together.
+    pub parallel: bool,
+    /// Whether they are updated only when somebody deletes them.
+    pub on_delete: bool,
+    /// How many of the lowest are not updated.
+    pub partition: u32,
+    /// Whether claims go after a scale-down.
+    pub scaled_delete: bool,
+    /// Whether claims go with the set.
+    pub deleted_delete: bool,
+    /// Whether pods have a claim.
+    pub claims: bool,
+}
+
+impl Manifest {
+    /// The objects: a headless Service, and the set.
+    #[must_use]
+    pub fn objects(&self) -> Vec<Value> {
+        let name = &self.name;
+        let service = json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": { "name": name, "namespace": NAMESPACE },
+            "spec": { "clusterIP": "None", "selector": { "app": name }, "ports": [{ "port": 80, "name": "web" }] },
+        });
+        vec![service, self.set()]
+    }
+
+    /// The set.
+    #[must_use]
+    pub fn set(&self) -> Value {
+        let name = &self.name;
+        let rule = |delete: bool| if delete { "Delete" } else { "Retain" };
+        let strategy = match self.on_delete {
+            true => json!({ "type": "OnDelete" }),
+            false => json!({ "type": "RollingUpdate", "rollingUpdate": { "partition": self.partition } }),
+        };
+        let templates = json!([{
+            "metadata": { "name": "data" },
+            "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Mi" } } },
+        }]);
+        json!({
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            "metadata": { "name": name, "namespace": NAMESPACE },
+            "spec": {
+                "serviceName": name,
+                "replicas": self.replicas,
+                "podManagementPolicy": if self.parallel { "Parallel" } else { "OrderedReady" },
+                "updateStrategy": strategy,
+                "persistentVolumeClaimRetentionPolicy": {
+                    "whenScaled": rule(self.scaled_delete), "whenDeleted": rule(self.deleted_delete),
+                },
+                "selector": { "matchLabels": { "app": name } },
+                "template": {
+                    "metadata": { "labels": { "app": name } },
+                    "spec": {
+                        "terminationGracePeriodSeconds": 5,
+                        "containers": [{ "name": "main", "image": self.image }],
+                    },
+                },
+                "volumeClaimTemplates": if self.claims { templates } else { json!([]) },
+            },
+        })
+    }
+}

@@ -1,0 +1,42 @@
+//! A bounded number of seeds, and those that once found something. Continuous integration runs thousands, built for speed.
+
+use std::path::Path;
+
+use simulation::campaign;
+use simulation::many::{self, Job};
+
+/// Seeds that every run of the tests makes.
+const SEEDS: u64 = 6;
+
+/// Runs at a time: as many as the smallest machine has cores.
+const AT_ONCE: usize = 2;
+
+fn program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_simulation"))
+}
+
+#[test]
+fn every_rule_holds_under_faults() {
+    let jobs: Vec<Job> = (1..=SEEDS).map(|seed| Job::seed(seed, None)).collect();
+    let (summary, _) = many::make(program(), &jobs, AT_ONCE, |_| false).expect("the command runs");
+    assert!(summary.broken.is_empty(), "{summary}");
+    assert_eq!(summary.runs, SEEDS);
+    assert!(summary.faults.values().sum::<u64>() > SEEDS, "faults were injected: {summary}");
+}
+
+#[test]
+fn the_same_seed_takes_the_same_course() {
+    let jobs: Vec<Job> = [3, 3, 8].map(|seed| Job::seed(seed, None)).into();
+    let (_, mut outcomes) = many::make(program(), &jobs, AT_ONCE, |_| false).expect("the command runs");
+    outcomes.sort_by_key(|(_, outcome)| outcome.seed);
+    let courses: Vec<_> = outcomes.iter().map(|(_, outcome)| (outcome.hash, outcome.lines)).collect();
+    assert_eq!(courses[0], courses[1], "the same seed");
+    assert!(courses[0].1 > 50, "something happened");
+    assert_ne!(courses[0], courses[2], "another seed");
+}
+
+#[test]
+fn a_commit_in_every_scenario_can_be_perturbed() {
+    let summary = campaign::perturb(program(), AT_ONCE, campaign::Points::Every(211)).expect("the command runs");
+    assert!(summary.broken.is_empty(), "{summary}");
+}
