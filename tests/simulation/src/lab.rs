@@ -69,6 +69,8 @@ struct Inner {
     ghosts: bool,
     /// What the machine was told in its life before.
     remembered: Vec<(Value, Vec<String>)>,
+    /// Names of pods that were reported stopped.
+    stopped: BTreeSet<String>,
     edits: VecDeque<Edit>,
     edits_underway: u32,
     answers: BTreeMap<String, BTreeSet<String>>,
@@ -125,6 +127,7 @@ impl Lab {
             repeats_reports: false,
             ghosts: false,
             remembered: Vec::new(),
+            stopped: BTreeSet::new(),
             edits: VecDeque::new(),
             edits_underway: 0,
             answers: BTreeMap::new(),

@@ -6,8 +6,6 @@ use std::str::FromStr;
 /// A bug that only faults reveal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mutant {
-    /// Deletes rest on nothing: whatever has the name goes.
-    NameOnlyDelete,
     /// Commits rest only on what they write, not on what they were decided from.
     UnguardedWrite,
     /// The store does not look at what a batch rests on.
@@ -36,6 +34,8 @@ pub enum Mutant {
     WallClockTimers,
     /// The machine says that a pod has stopped when it was asked to.
     StoppedTooEarly,
+    /// The machine knows pods by their names: that one has stopped is taken for true of its successors.
+    NamesForUids,
     /// The machine forgets at its restart what it runs.
     MachineForgets,
     /// The machine starts what it was told before its restart, without asking.
@@ -49,7 +49,6 @@ pub enum Mutant {
 impl Mutant {
     /// All of them.
     pub const ALL: [Self; 19] = [
-        Self::NameOnlyDelete,
         Self::UnguardedWrite,
         Self::NoCompareAndSet,
         Self::TornBatch,
@@ -64,6 +63,7 @@ impl Mutant {
         Self::StaleNames,
         Self::WallClockTimers,
         Self::StoppedTooEarly,
+        Self::NamesForUids,
         Self::MachineForgets,
         Self::MachineTrustsCache,
         Self::WatchOnce,

@@ -99,6 +99,8 @@ struct Driver {
     operations_bytes: u64,
     steps: u32,
     trouble: Duration,
+    /// What is planned for commits ends with the other faults; a perturbed scenario keeps it.
+    ends_plans: bool,
 }
 
 impl Driver {
@@ -122,7 +124,9 @@ impl Driver {
         };
         let hosts = Hosts::build(&mut sim, lab);
         let operations = lab.directory.join("volumes/.operations");
-        Self { sim, hosts, lab: lab.clone(), swarm, people, operations, operations_bytes: 0, steps: 0, trouble }
+        let ends_plans = matches!(course, Course::Swarm);
+        let lab = lab.clone();
+        Self { sim, hosts, lab, swarm, people, operations, operations_bytes: 0, steps: 0, trouble, ends_plans }
     }
 
     fn drive(&mut self) -> Result<(), Violation> {
@@ -134,6 +138,9 @@ impl Driver {
         }
         let now = self.sim.elapsed();
         self.swarm.heal(&mut self.sim, &self.lab, now);
+        if self.ends_plans {
+            self.lab.plan(Plan::new());
+        }
         self.people.settle(&self.lab);
         self.converge()?;
         self.be_quiet()

@@ -148,12 +148,12 @@ impl Runtime {
             }
             Message::Gone(gone) => {
                 self.assigned.remove(&gone.uid);
-                self.place.lab.end_process(&gone.uid, "the pod is gone");
+                self.place.lab.kill_process(&gone.uid, "the pod is gone");
             }
             Message::Synced(_) => {
                 for uid in self.place.lab.process_uids() {
                     if !self.assigned.contains_key(&uid) {
-                        self.place.lab.end_process(&uid, "nobody knows its pod");
+                        self.place.lab.kill_process(&uid, "nobody knows its pod");
                     }
                 }
             }
@@ -175,10 +175,8 @@ impl Runtime {
             }
         }
         lab.forget_processes(|uid| self.assigned.contains_key(uid));
-        if mutant == Some(Mutant::MachineTrustsCache) && self.synced {
-            let going = |pod: &Value| !text(pod, "/metadata/deletionTimestamp").is_empty();
-            let told = self.assigned.values().filter(|(pod, _, complete)| *complete && !going(pod));
-            lab.remember(told.map(|(pod, claims, _)| (pod.clone(), claims.clone())).collect());
+        if mutant == Some(Mutant::MachineTrustsCache) {
+            self.assigned.values().for_each(|(pod, claims, _)| lab.remember(pod, claims));
         }
         self.report();
     }
@@ -193,7 +191,11 @@ impl Runtime {
             let going = !text(pod, "/metadata/deletionTimestamp").is_empty();
             let (status, stopped) = match lab.process(uid) {
                 Some(running) => {
-                    let asked = running.stopping && mutant == Some(Mutant::StoppedTooEarly);
+                    let asked = match mutant {
+                        Some(Mutant::StoppedTooEarly) => running.stopping,
+                        Some(Mutant::NamesForUids) => lab.has_stopped(text(pod, "/metadata/name")),
+                        _ => false,
+                    };
                     (running.status(), going && (asked || running.life == Life::Ended))
                 }
                 None if going => (serde_json::json!({ "phase": "Pending" }), true),
@@ -228,7 +230,8 @@ impl Runtime {
         match answer {
             Ok(()) => {
                 if whole["stopped"] == true {
-                    self.place.lab.report_taken(&uid);
+                    let pod = self.assigned.get(&uid).map(|(pod, ..)| text(pod, "/metadata/name"));
+                    self.place.lab.report_taken(&uid, pod.unwrap_or_default());
                 }
                 self.told.insert(uid, whole);
             }

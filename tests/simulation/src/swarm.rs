@@ -13,6 +13,9 @@ use crate::lab::{Lab, Loss};
 use crate::place::Moment;
 use crate::store::AtCommit;
 
+/// How wrong a clock may be, in milliseconds: more than any time-out of the product, less than the progress deadline.
+const CLOCK_ERROR_MS_MAX: u64 = 400_000;
+
 /// A kind of fault that a seed may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -156,7 +159,6 @@ impl Swarm {
             *at = Duration::ZERO;
         }
         self.bury(sim, lab, now);
-        lab.plan(crate::lab::Plan::new());
         lab.slow_disk(None);
         lab.processes(false, false, false);
         lab.ghosts(false);
@@ -244,7 +246,7 @@ impl Swarm {
             Kind::Clock => {
                 let name = MORTAL[self.random.below(MORTAL.len() as u64) as usize];
                 lab.fault("F13 clock jump");
-                let error = self.random.below(240_000) as i64 - 120_000;
+                let error = self.random.below(2 * CLOCK_ERROR_MS_MAX) as i64 - CLOCK_ERROR_MS_MAX as i64;
                 hosts.clock(name).jump(error);
             }
             Kind::SlowDisk => {

@@ -62,12 +62,13 @@ impl Lab {
         inner.machine.restart(uid, now, &mut inner.random);
     }
 
-    /// The runtime ends what nobody wants any more.
-    pub fn end_process(&self, uid: &str, why: &str) {
+    /// The runtime kills what nobody wants any more. That takes a moment too.
+    pub fn kill_process(&self, uid: &str, why: &str) {
         let inner = &mut *self.inner();
-        if let Some(running) = inner.machine.running.get_mut(uid).filter(|running| running.life != Life::Ended) {
-            running.life = Life::Ended;
-            inner.note(&format!("runtime ends uid {uid}: {why}"));
+        let now = inner.now();
+        if inner.machine.running.get(uid).is_some_and(|running| !running.stopping && running.life != Life::Ended) {
+            inner.note(&format!("runtime kills uid {uid}: {why}"));
+            inner.machine.stop(uid, now, &mut inner.random);
         }
     }
 
@@ -77,8 +78,15 @@ impl Lab {
     }
 
     /// The coordinator has taken the word that a pod has stopped.
-    pub fn report_taken(&self, uid: &str) {
-        self.inner().note(&format!("uid {uid} is reported stopped"));
+    pub fn report_taken(&self, uid: &str, name: &str) {
+        let inner = &mut *self.inner();
+        inner.stopped.insert(name.to_owned());
+        inner.note(&format!("uid {uid} is reported stopped"));
+    }
+
+    /// Whether a pod of this name was ever reported stopped.
+    pub fn has_stopped(&self, name: &str) -> bool {
+        self.inner().stopped.contains(name)
     }
 
     /// Whether the runtime reports what it has reported before, again and again.
@@ -90,20 +98,21 @@ impl Lab {
     pub fn machine_restarts(&self) {
         let inner = &mut *self.inner();
         if inner.mutant == Some(Mutant::MachineForgets) {
-            let mut orphans = std::mem::take(&mut inner.machine.running);
-            for (number, (uid, running)) in std::mem::take(&mut orphans).into_iter().enumerate() {
+            for (uid, mut running) in std::mem::take(&mut inner.machine.running) {
                 // They live on under a name that the runtime does not look for.
-                let mut running = running;
-                running.process.uid = format!("{uid}/orphan-{number}");
+                running.process.uid = format!("{uid}/forgotten");
                 running.next = Duration::MAX;
-                inner.machine.running.insert(format!("{uid}/orphan-{number}"), running);
+                inner.machine.running.insert(running.process.uid.clone(), running);
             }
         }
     }
 
-    /// What the machine was told, for its next life.
-    pub fn remember(&self, pods: Vec<(Value, Vec<String>)>) {
-        self.inner().remembered = pods;
+    /// What the machine was told, for its next life: a cache that nobody cleans.
+    pub fn remember(&self, pod: &Value, claims: &[String]) {
+        let inner = &mut *self.inner();
+        if !inner.remembered.iter().any(|(known, _)| known["metadata"]["uid"] == pod["metadata"]["uid"]) {
+            inner.remembered.push((pod.clone(), claims.to_vec()));
+        }
     }
 
     /// What the machine was told in its life before.

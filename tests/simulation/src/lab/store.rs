@@ -125,12 +125,9 @@ impl Lab {
         let key = |precondition: &Precondition| match precondition {
             Precondition::Absent { key } | Precondition::ModifiedAt { key, .. } => key.clone(),
         };
-        let writes = |key: &str, delete: bool| {
-            batch.writes.iter().any(|write| write.key() == key && (!delete || matches!(write, Write::Delete { .. })))
-        };
+        let writes = |key: &str| batch.writes.iter().any(|write| write.key() == key);
         match self.mutant() {
-            Some(Mutant::NameOnlyDelete) => changed.preconditions.retain(|one| !writes(&key(one), true)),
-            Some(Mutant::UnguardedWrite) => changed.preconditions.retain(|one| writes(&key(one), false)),
+            Some(Mutant::UnguardedWrite) => changed.preconditions.retain(|one| writes(&key(one))),
             Some(Mutant::NoCompareAndSet) => {
                 changed.preconditions.clear();
                 return (changed, false);
