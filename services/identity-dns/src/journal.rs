@@ -1,9 +1,8 @@
 //! The facts on disk, so that names answer after a restart without the coordinator.
 //!
 //! One file: a magic line, then records of `length u32, hash u64, JSON` (little endian). The first holds all facts, each
-//! further one a change. A change is written before it is acknowledged, so the end of the process loses none. It is on disk
-//! soon after, or, where the caller says so, before. When the changes outgrow the facts, the file is written anew beside
-//! the old one and takes its place. A torn last record is dropped.
+//! further one a change. A change is on disk before it is acknowledged. When the changes outgrow the facts, the file is
+//! written anew beside the old one and takes its place. A torn last record was never acknowledged and is dropped.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -56,11 +55,8 @@ pub(crate) struct Entry {
     pub generation: u64,
     /// Serial of the zones.
     pub serial: u32,
-    /// What became different; from nothing, where the facts before are lost.
+    /// What became different.
     pub change: ZoneChange,
-    /// Whether the facts are not known.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub lost: bool,
 }
 
 /// The file.
@@ -76,8 +72,8 @@ pub(crate) struct Journal {
 /// What the file held.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Restored {
-    /// All facts; none where a part of them is missing, which is worse than none.
-    pub facts: Option<ZoneFacts>,
+    /// All facts.
+    pub facts: ZoneFacts,
     /// Store of the coordinator they came from.
     pub store: String,
     /// Stores that were followed before, oldest first.
@@ -93,7 +89,8 @@ pub(crate) struct Restored {
 }
 
 impl Journal {
-    /// Opens the file, or makes it. What it held is none where it is new, or where its first record is damaged.
+    /// Opens the file, or makes it. What it held is none where it is new, or damaged before its last record: facts of
+    /// which a part is missing are worse than none.
     ///
     /// # Errors
     /// The file cannot be read or written.
@@ -121,41 +118,30 @@ impl Journal {
         Self::replace(path, &[MAGIC, &encode(whole)?].concat())
     }
 
-    /// Adds a change, `whole` is all that it leads to. True where it is on disk when this returns, as it is when `sync`
-    /// says so; else it is after [`Journal::file`] was synced.
+    /// Adds a change; it is on disk when this returns. `whole` is all that it leads to.
     ///
     /// # Errors
     /// It could not be written. The file is then as it was, or gone.
-    pub(crate) fn append(&mut self, entry: &Entry, sync: bool, whole: impl FnOnce() -> Entry) -> io::Result<bool> {
+    pub(crate) fn append(&mut self, entry: &Entry, whole: impl FnOnce() -> Entry) -> io::Result<()> {
         let record = encode(entry)?;
         let bytes = self.bytes + record.len() as u64;
         if bytes - self.base_bytes > self.base_bytes.max(CHANGES_BYTES_MIN) || self.base_bytes <= MAGIC.len() as u64 {
             *self = Self::begin(&self.path, &whole())?;
-            return Ok(true);
+            return Ok(());
         }
-        let written = self.file.write_all(&record).and_then(|()| if sync { self.file.sync_data() } else { Ok(()) });
+        let written = self.file.write_all(&record).and_then(|()| self.file.sync_data());
         match written {
-            Ok(()) => {
-                self.bytes = bytes;
-                Ok(sync)
-            }
+            Ok(()) => self.bytes = bytes,
             Err(error) => {
                 // Half a record must not stay in front of the next one.
                 let undone = self.file.set_len(self.bytes).and_then(|()| self.file.seek(io::SeekFrom::End(0)));
                 if undone.is_err() {
                     fs::remove_file(&self.path)?;
                 }
-                Err(error)
+                return Err(error);
             }
         }
-    }
-
-    /// The file, to be synced without holding up whoever appends.
-    ///
-    /// # Errors
-    /// The process has no room for another open file.
-    pub(crate) fn file(&self) -> io::Result<File> {
-        self.file.try_clone()
+        Ok(())
     }
 
     /// Forgets everything, so that a later start does not serve what is no longer true.
@@ -191,8 +177,7 @@ impl Restored {
             epoch: self.epoch,
             generation: self.generation,
             serial: self.serial,
-            change: self.facts.as_ref().map(|facts| ZoneFacts::default().change_to(facts)).unwrap_or_default(),
-            lost: self.facts.is_none(),
+            change: ZoneFacts::default().change_to(&self.facts),
         }
     }
 }
@@ -211,18 +196,14 @@ fn read(file: File) -> io::Result<Option<Restored>> {
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
     let Some(mut rest) = bytes.strip_prefix(MAGIC) else { return Ok(None) };
-    let mut restored: Option<Restored> = None;
+    let mut restored = None;
     while !rest.is_empty() {
         let Some((record, after)) = split(rest) else { break };
         let Some(entry) = decode(record) else {
-            // The last record may be torn. One in the middle means that acknowledged changes are lost; who was followed up
-            // to there still is.
-            if let Some(restored) = restored.as_mut().filter(|_| !after.is_empty()) {
-                restored.facts = None;
-            }
-            break;
+            // The last record may be torn. One in the middle means that acknowledged changes are lost.
+            return Ok(restored.filter(|_| after.is_empty()));
         };
-        let state = restored.get_or_insert_default();
+        let state: &mut Restored = restored.get_or_insert_default();
         (state.epoch, state.generation, state.serial) = (entry.epoch, entry.generation, entry.serial);
         if state.store != entry.store {
             // Operations of another store are not to be taken for those of this one.
@@ -230,9 +211,7 @@ fn read(file: File) -> io::Result<Option<Restored>> {
         }
         (state.store, state.replaced) = (entry.store, entry.replaced);
         state.operations.extend(entry.operations);
-        if !entry.lost {
-            state.facts.get_or_insert_default().apply(entry.change);
-        }
+        state.facts.apply(entry.change);
         rest = after;
     }
     Ok(restored)
@@ -280,15 +259,13 @@ mod tests {
     fn filled(path: &Path) -> Restored {
         let (mut journal, restored) = Journal::open(path).unwrap();
         assert_eq!(restored, None);
-        let mut facts = ZoneFacts::default();
         let mut all = Restored::default();
         for (generation, pod) in [(1, "web-0"), (2, "web-1"), (3, "web-2")] {
             let entry = entry(generation, pod);
-            facts.apply(entry.change.clone());
-            all.facts = Some(facts.clone());
+            all.facts.apply(entry.change.clone());
             all.operations.push(done(generation));
             (all.epoch, all.generation, all.serial) = (entry.epoch, entry.generation, entry.serial);
-            journal.append(&entry, false, || all.whole()).unwrap();
+            journal.append(&entry, || all.whole()).unwrap();
         }
         all
     }
@@ -305,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_end_is_dropped_and_a_damaged_middle_forgets_all_facts_but_not_who_is_followed() {
+    fn a_torn_end_is_dropped_and_a_damaged_middle_forgets_all() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("names");
         filled(&path);
@@ -316,24 +293,11 @@ mod tests {
             let restored = Journal::open(&path).unwrap().1.unwrap();
             assert!((1..3).contains(&restored.generation), "cut at {cut}");
         }
-        for (damaged, followed) in [(MAGIC.len() + 20, None), (first_end + 20, Some((2, 1)))] {
+        for damaged in [MAGIC.len() + 20, first_end + 20] {
             let mut bytes = whole.clone();
             bytes[damaged] ^= 1;
             fs::write(&path, bytes).unwrap();
-            for _ in 0..2 {
-                let restored = Journal::open(&path).unwrap().1;
-                assert!(restored.as_ref().is_none_or(|restored| restored.facts.is_none()), "damaged at {damaged}");
-                assert_eq!(restored.map(|restored| (restored.epoch, restored.generation)), followed);
-            }
-            let (mut journal, before) = Journal::open(&path).unwrap();
-            let again = entry(4, "web-7");
-            journal.append(&again, false, || Restored { facts: None, ..before.unwrap_or_default() }.whole()).unwrap();
-            let known = Journal::open(&path).unwrap().1.and_then(|restored| restored.facts);
-            assert_eq!(
-                known.is_some_and(|facts| facts.pods.len() == 1),
-                followed.is_some(),
-                "what is told anew is known"
-            );
+            assert_eq!(Journal::open(&path).unwrap().1, None, "damaged at {damaged}");
         }
     }
 
@@ -349,7 +313,7 @@ mod tests {
             // Only the framing is of interest here: without the disk's own time.
             journal.bytes += encode(&change).unwrap().len() as u64;
             if journal.bytes > CHANGES_BYTES_MIN {
-                journal.append(&change, false, || all.whole()).unwrap();
+                journal.append(&change, || all.whole()).unwrap();
             }
             assert!(journal.bytes <= journal.base_bytes + CHANGES_BYTES_MIN + 1024);
         }

@@ -1,20 +1,14 @@
-//! Taking publications: fenced, kept, and seen by the next question.
-//!
-//! The end of the process loses nothing that was acknowledged. A failure of the whole machine may lose the publications of
-//! its last moments, each with its number and the record that it was done, as if it had never come: the coordinator finds
-//! another generation than it told, and tells all. What it must not lose is who is followed: a publication of another
-//! store or a new epoch is on disk before it is acknowledged, so that an earlier coordinator stays refused.
+//! Taking publications: fenced, durable, and seen by the next question.
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use domain::Timestamp;
 use domain::zone::{Publication, ZoneChange, ZoneFacts};
 use service_kit::effects::authority::{Authority, Standing, remedy};
-use tokio::sync::Notify;
 
 use crate::journal::{Done, Entry, Journal};
 use crate::snapshot::Snapshot;
@@ -25,9 +19,6 @@ const OBJECTS_MAX: usize = 500_000;
 
 /// Publications whose answer is remembered. A coordinator repeats one within seconds, and makes far fewer in them.
 pub(crate) const OPERATIONS_MAX: usize = 1024;
-
-/// How far a serial may have got ahead of what is on disk: far more publications than come before the next sync.
-const SERIALS_UNSYNCED_MAX: u32 = 10_000;
 
 /// What is served, and where it came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -89,8 +80,6 @@ pub(crate) enum PublishError {
 pub(crate) struct Publisher {
     state: Mutex<State>,
     served: ArcSwap<Snapshot>,
-    /// Told of what was written and is not on disk yet.
-    unsynced: Notify,
 }
 
 #[derive(Debug)]
@@ -115,21 +104,19 @@ impl Publisher {
             Some(path) => Journal::open(path).map(|(journal, restored)| (Some(journal), restored))?,
             None => (None, None),
         };
-        let known = restored.is_some();
+        let loaded = restored.is_some();
         let restored = restored.unwrap_or_default();
-        let loaded = restored.facts.is_some();
-        // Seconds since 1970, as a person might write it; or more than came before, if that is ahead.
+        // Seconds since 1970, as a person might write it; or what came before, if that is ahead.
         let seconds = u32::try_from(now.0 / 1000).unwrap_or(0);
-        let before = restored.serial.wrapping_add(SERIALS_UNSYNCED_MAX);
-        let serial = if known && seconds.wrapping_sub(before) > 1 << 31 { before } else { seconds };
-        zone.apply(ZoneFacts::default().change_to(&restored.facts.unwrap_or_default()));
+        let serial = if loaded && seconds.wrapping_sub(restored.serial) > 1 << 31 { restored.serial } else { seconds };
+        zone.apply(ZoneFacts::default().change_to(&restored.facts));
         let served = Served { epoch: restored.epoch, generation: restored.generation, serial };
         let snapshot = ArcSwap::from_pointee(zone.snapshot(serial, loaded));
         let authority = Authority::new(restored.store, restored.replaced);
         let mut state =
             State { zone, served, authority, operations: restored.operations.into(), loaded, journal, path: cache };
         state.forget_operations();
-        Ok(Self { state: Mutex::new(state), served: snapshot, unsynced: Notify::new() })
+        Ok(Self { state: Mutex::new(state), served: snapshot })
     }
 
     /// What questions are answered from.
@@ -172,7 +159,6 @@ impl Publisher {
             state.authority.follow(&store);
             state.operations.clear();
         }
-        let fence = standing == Standing::New || epoch != state.served.epoch;
         let changed = state.zone.apply(change.clone());
         // The first load is visible too: before it there were no answers.
         let serial = state.served.serial.wrapping_add(u32::from(changed || !state.loaded));
@@ -181,27 +167,9 @@ impl Publisher {
         let done = Done { id: operation_id, epoch, generation, serial };
         state.operations.push_back(done.clone());
         state.forget_operations();
-        if !state.remember(vec![done], change, fence) {
-            self.unsynced.notify_one();
-        }
+        state.remember(vec![done], change);
         self.served.store(Arc::new(state.zone.snapshot(serial, true)));
         Ok(state.served)
-    }
-
-    /// Returns when something was written that is not on disk yet; see [`Publisher::sync`].
-    pub(crate) async fn unsynced(&self) {
-        self.unsynced.notified().await;
-    }
-
-    /// Puts on disk what was written so far. Blocks on the disk, and meanwhile holds up nobody.
-    pub(crate) fn sync(&self) {
-        let file = self.state().journal.as_ref().map(Journal::file);
-        let synced = file.map_or(Ok(()), |file| file.and_then(|file| file.sync_data()));
-        if let Err(error) = synced {
-            let mut state = self.state();
-            let journal = state.journal.take();
-            state.give_up(journal, &error);
-        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -270,41 +238,30 @@ impl State {
     fn entry(&self, operations: Vec<Done>, change: ZoneChange) -> Entry {
         let Served { epoch, generation, serial } = self.served;
         let replaced = self.authority.replaced().map(str::to_owned).collect();
-        let store = self.authority.current().to_owned();
-        Entry { store, replaced, operations, epoch, generation, serial, change, lost: false }
+        Entry { store: self.authority.current().to_owned(), replaced, operations, epoch, generation, serial, change }
     }
 
-    /// Writes a change down, and true if it is on disk now: not before it must be. Where the disk refuses, names are served
-    /// all the same: they matter more than answering after a restart.
-    fn remember(&mut self, operations: Vec<Done>, change: ZoneChange, sync: bool) -> bool {
-        let Some(path) = &self.path else { return true };
+    /// Puts a change on disk. Where the disk refuses, names are served all the same: they matter more than answering
+    /// after a restart. What is on disk is then removed, because it is no longer true.
+    fn remember(&mut self, operations: Vec<Done>, change: ZoneChange) {
+        let Some(path) = &self.path else { return };
         let all = |state: &Self| {
             let facts = ZoneFacts::default().change_to(state.zone.facts());
             state.entry(state.operations.iter().cloned().collect(), facts)
         };
         let mut journal = self.journal.take();
         let written = match &mut journal {
-            Some(journal) => journal.append(&self.entry(operations, change), sync, || all(self)),
-            None => Journal::begin(path, &all(self)).map(|begun| journal = Some(begun)).map(|()| true),
+            Some(journal) => journal.append(&self.entry(operations, change), || all(self)),
+            None => Journal::begin(path, &all(self)).map(|begun| journal = Some(begun)),
         };
         match written {
-            Ok(synced) => {
-                self.journal = journal;
-                synced
-            }
+            Ok(()) => self.journal = journal,
             Err(error) => {
-                self.give_up(journal, &error);
-                true
+                tracing::warn!(%error, path = %path.display(), "names cannot be kept on disk and will not survive a restart");
+                if let Some(Err(error)) = journal.map(Journal::remove) {
+                    tracing::warn!(%error, path = %path.display(), "names on disk are out of date and cannot be removed");
+                }
             }
-        }
-    }
-
-    /// Removes what is on disk, because it is no longer true.
-    fn give_up(&self, journal: Option<Journal>, error: &io::Error) {
-        let Some(path) = self.path.as_deref().map(Path::display) else { return };
-        tracing::warn!(%error, %path, "names cannot be kept on disk and will not survive a restart");
-        if let Some(Err(error)) = journal.map(Journal::remove) {
-            tracing::warn!(%error, %path, "names on disk are out of date and cannot be removed");
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use api::proto::identity_dns::v1::identity_dns_service_server::IdentityDnsServiceServer;
 use service_kit::network::Network;
@@ -17,9 +16,6 @@ use crate::publisher::Publisher;
 use crate::server::{Access, Endpoint, Handler, Listeners, Sockets};
 use crate::wire::Name;
 use crate::zone::{Zone, ZoneOptions};
-
-/// How long what was written may not be on disk. By then it is so for many publications at once.
-const SYNC_DELAY: Duration = Duration::from_millis(20);
 
 /// A service that has started.
 #[derive(Debug)]
@@ -51,7 +47,6 @@ pub async fn start(config: Config, context: Context) -> Result<Started, Error> {
     let access = Access { clients: config.clients, transfers: config.transfer_clients, outside: config.outside };
     let handler = Arc::new(Handler::new(publisher.clone(), forwarder, access));
     let listeners = Listeners::new(handler, context.clock.clone(), context.shutdown.clone());
-    let keeping = tokio::spawn(keep(publisher.clone(), context.clone()));
     let server = Server::new(NAME).add(sized_server!(IdentityDnsServiceServer::new(Service {
         publisher,
         listeners: listeners.clone(),
@@ -68,22 +63,9 @@ pub async fn start(config: Config, context: Context) -> Result<Started, Error> {
     let task = tokio::spawn(async move {
         let served = bound.serve(context).await;
         ending.ended().await;
-        keeping.abort();
         served
     });
     Ok(Started { running: Running { name: NAME, address, task }, dns_addresses, listeners })
-}
-
-/// Brings to disk what was written, until it is dropped.
-async fn keep(publisher: Arc<Publisher>, context: Context) {
-    loop {
-        publisher.unsynced().await;
-        context.clock.sleep(SYNC_DELAY).await;
-        let publisher = publisher.clone();
-        if process::blocking(move || publisher.sync()).await.is_err() {
-            tracing::warn!("names could not be brought to disk");
-        }
-    }
 }
 
 fn check(config: &Config) -> Result<(), StartError> {

@@ -236,9 +236,7 @@ fn restored_facts_answer_without_the_coordinator() {
     drop(publisher);
     for now in [1_600_000_000_000, 1_700_000_000_000] {
         let publisher = open(now);
-        let (served, loaded) = publisher.served();
-        assert_eq!((served.epoch, served.generation, loaded), (second.epoch, second.generation, true));
-        assert!(served.serial > second.serial, "the serial does not go back with the clock: {served:?}");
+        assert_eq!(publisher.served(), (second, true), "the serial does not go back with the clock");
         let name = Name::from_text("web-2.nginx.default.svc.cluster.local").unwrap();
         assert!(publisher.snapshot().tree.get(name.wire()).is_some());
         let stale = Publication { operation_id: "late".into(), ..publication(5, 10, None, ZoneChange::default()) };
