@@ -18,7 +18,7 @@ use service_kit::Context;
 
 use self::claims::Verdict;
 use crate::driver::{Controller, Outcome};
-use crate::events::{self, last_seen};
+use crate::events::last_seen;
 use crate::objects::{object_mut, time_text};
 use crate::pods::lifecycle;
 use crate::pods::read::phase;
@@ -65,7 +65,8 @@ struct Collected {
     transaction: Transaction,
     /// Candidates that there was no room for.
     rest: Vec<Key>,
-    /// Claims that are asked to go, and why.
+    /// Claims whose owners are gone, and what becomes of them. Each is committed by itself: it rests on a whole set, and a
+    /// set that is in motion must not hold up everything else.
     claims: Vec<(Arc<Object>, Verdict)>,
 }
 
@@ -96,11 +97,9 @@ impl Collector {
             } else if object.kind() != Kind::PersistentVolumeClaim {
                 delete(transaction, &object, now);
             } else if let Some(verdict) = claims::judge(view, &object, self.switches.withdraw_claim_references) {
-                verdict.guard(transaction);
-                delete(transaction, &object, now);
                 claims.push((object, verdict));
             }
-            if transaction.len() >= COLLECTED_AT_ONCE_MAX {
+            if transaction.len() + claims.len() >= COLLECTED_AT_ONCE_MAX {
                 break;
             }
         }
@@ -166,26 +165,30 @@ impl Controller for Collector {
             events(view, &mut candidates.events, &mut collected.transaction);
             (looked_at, collected)
         });
-        let Collected { mut transaction, rest, claims } = collected;
-        let more = transaction.len() >= COLLECTED_AT_ONCE_MAX;
-        // Kubernetes says nothing of it.
-        for (claim, verdict) in claims.iter().filter(|_| self.switches.publish_conditions) {
-            let (uid, event) = (claim.uid().0, verdict.event(claim));
-            events::record(&mut transaction, &self.world, (&claim.key, &uid), claims::COMPONENT, &event, now);
+        let Collected { transaction, rest, claims } = collected;
+        let more = transaction.len() + claims.len() >= COLLECTED_AT_ONCE_MAX;
+        if let Err(error) = self.world.commit(transaction).await {
+            self.look_again(looked_at);
+            return failed(&error);
         }
-        match self.world.commit(transaction).await {
-            Ok(_) => {
-                self.candidates().objects.extend(rest);
-                if more { Outcome::At(now) } else { Outcome::Settled }
-            }
-            Err(error) => {
-                self.look_again(looked_at);
-                match error {
-                    CommitError::Conflict { .. } => Outcome::Stale,
-                    error => Outcome::Failed(error.to_string()),
-                }
+        self.candidates().objects.extend(rest);
+        let mut outcome = if more { Outcome::At(now) } else { Outcome::Settled };
+        for (claim, verdict) in &claims {
+            // Kubernetes says nothing of it.
+            let tells = self.switches.publish_conditions;
+            if let Err(error) = self.world.commit(verdict.carry_out(&self.world, claim, now, tells)).await {
+                self.look_again(BTreeSet::from([claim.key.clone()]));
+                outcome = failed(&error);
             }
         }
+        outcome
+    }
+}
+
+fn failed(error: &CommitError) -> Outcome {
+    match error {
+        CommitError::Conflict { .. } => Outcome::Stale,
+        error => Outcome::Failed(error.to_string()),
     }
 }
 

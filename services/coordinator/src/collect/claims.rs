@@ -5,57 +5,86 @@ use std::sync::Arc;
 
 use api::manifest::{self, Kind};
 use domain::safety::ClaimDeletion;
-use domain::{Ordinal, pod_ordinal};
+use domain::{Ordinal, RetentionRule, Timestamp, pod_ordinal};
 use serde_json::Value;
 
-use crate::events::Event;
+use crate::events::{self, Event};
+use crate::objects::object_mut;
 use crate::sets::templates::{claim_names_of, claim_ordinal};
 use crate::world::{Change, Key, Object, Transaction, View, World};
 
 /// Who says so, in events.
-pub(super) const COMPONENT: &str = "garbage-collector";
+const COMPONENT: &str = "garbage-collector";
 
-/// The right to delete one claim.
+/// What becomes of a claim whose owners are all gone.
 pub(super) struct Verdict {
+    sentence: Sentence,
     /// Keys that must hold nothing when that is committed.
     absent: Vec<Key>,
     /// Objects that must be unchanged.
     unchanged: Vec<Arc<Object>>,
     /// Why, in words for a person.
-    why: String,
+    why: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sentence {
+    /// It goes.
+    Delete,
+    /// It stays, and nobody has it: the policy kept it, and a later change of the policy does not reach what is left over
+    /// (StatefulSet rules, section 11.3).
+    Release,
 }
 
 impl Verdict {
-    /// Makes the transaction rest on what the verdict was made from.
-    pub(super) fn guard(&self, transaction: &mut Transaction) {
+    /// Carries it out, if all that it was made from is as it was then. `tells`: whether an event says so.
+    pub(super) fn carry_out(&self, world: &World, claim: &Object, now: Timestamp, tells: bool) -> Transaction {
+        let mut transaction = Transaction::default();
         self.absent.iter().for_each(|key| transaction.absent(key.clone()));
         self.unchanged.iter().for_each(|object| transaction.unchanged(object));
-    }
-
-    pub(super) fn event(&self, claim: &Object) -> Event {
-        Event::normal("SuccessfulDelete", format!("Delete Claim {}: {}", claim.key.name, self.why))
+        match self.sentence {
+            Sentence::Delete => {
+                super::delete(&mut transaction, claim, now);
+                let message = format!("Delete Claim {}: {}", claim.key.name, self.why.join("; "));
+                let event = Event::normal("SuccessfulDelete", message);
+                if tells {
+                    let about = (&claim.key, claim.uid().0);
+                    events::record(&mut transaction, world, (about.0, &about.1), COMPONENT, &event, now);
+                }
+            }
+            Sentence::Release => {
+                let mut value = claim.value.clone();
+                object_mut(&mut value, "metadata").remove("ownerReferences");
+                transaction.update(claim, value);
+            }
+        }
+        transaction
     }
 }
 
-/// Whether a claim whose owners are all gone may be deleted. In Kubernetes always: `asks_set` is the switch
-/// `withdraw_claim_references`.
+/// What becomes of a claim whose owners are all gone; none where it stays as it is. In Kubernetes it always goes:
+/// `asks_set` is the switch `withdraw_claim_references`.
 pub(super) fn judge(view: &View<'_>, claim: &Object, asks_set: bool) -> Option<Verdict> {
-    let mut verdict = Verdict { absent: Vec::new(), unchanged: Vec::new(), why: String::new() };
+    let sentence = Sentence::Delete;
+    let mut verdict = Verdict { sentence, absent: Vec::new(), unchanged: Vec::new(), why: Vec::new() };
+    let mut sentences = Vec::new();
     for owner in owners(claim) {
         let key = owner.key(claim)?;
         match view.get(&key) {
             Some(other) => verdict.unchanged.push(other),
             None => verdict.absent.push(key),
         }
-        let why = if asks_set { allowed(view, claim, &owner, &mut verdict)? } else { owner.gone() };
-        verdict.why = if verdict.why.is_empty() { why } else { format!("{}; {why}", verdict.why) };
+        sentences.push(if asks_set { sentence_of(view, claim, &owner, &mut verdict)? } else { Sentence::Delete });
+        verdict.why.push(owner.gone());
     }
-    Some(verdict)
+    verdict.sentence = *sentences.first()?;
+    // Where owners disagree, nobody can tell.
+    sentences.iter().all(|sentence| *sentence == verdict.sentence).then_some(verdict)
 }
 
-/// Why the end of this owner allows the deletion; none where it does not, or where nobody can tell.
-fn allowed(view: &View<'_>, claim: &Object, owner: &Owner<'_>, verdict: &mut Verdict) -> Option<String> {
-    let Some((set, ordinal)) = owner.member() else { return Some(owner.gone()) };
+/// What the end of this owner means for the claim; none where it has to stay, or where nobody can tell.
+fn sentence_of(view: &View<'_>, claim: &Object, owner: &Owner<'_>, verdict: &mut Verdict) -> Option<Sentence> {
+    let Some((set, ordinal)) = owner.member() else { return Some(Sentence::Delete) };
     let key = Key::new(Kind::StatefulSet, &claim.key.namespace, set);
     let set = view.get(&key);
     let spec = match &set {
@@ -66,15 +95,20 @@ fn allowed(view: &View<'_>, claim: &Object, owner: &Owner<'_>, verdict: &mut Ver
     };
     let has_pod = spec.is_some() && view.get(&owner.key(claim)?).is_some();
     let deletion = ClaimDeletion { ordinal, set: spec.as_ref(), has_pod, of_scale_down: true };
-    if let Err(breach) = deletion.s9_claim_delete() {
-        tracing::debug!(claim = claim.key.name, reason = breach.why, "claim stays");
-        return None;
-    }
+    let retained = spec.as_ref().is_some_and(|spec| spec.retention.when_scaled == RetentionRule::Retain);
+    let sentence = match deletion.s9_claim_delete() {
+        Ok(()) => Sentence::Delete,
+        Err(_) if retained && !has_pod => Sentence::Release,
+        Err(breach) => {
+            tracing::debug!(claim = claim.key.name, reason = breach.why, "claim stays");
+            return None;
+        }
+    };
     match set {
         Some(set) => verdict.unchanged.push(set),
         None => verdict.absent.push(key),
     }
-    Some(owner.gone())
+    Some(sentence)
 }
 
 /// Claims that a change may allow to go although none of their owners ended with it: when the spec of their set changed,

@@ -369,3 +369,39 @@ async fn s_216_a_claim_that_is_in_the_way_is_the_first_reason() {
     plane.complete("web", 3).await;
     assert_ne!(plane.uid("pvc", "data-web-2").await, claim);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s_136_a_claim_that_the_policy_kept_is_not_reached_by_a_later_one() {
+    let mut plane = Plane::start().await;
+    let machine = Machine::eager(&plane).await;
+    plane.apply(&[set("web", 2, retaining("Retain", "Delete", &json!({})))]).await;
+    plane.has_counts("web", "2/2/2/2/2").await;
+    let kept = plane.uid("pvc", "data-web-1").await;
+    machine.eagerness(true, false);
+    plane.scale("web", 1).await;
+    machine.must_stop("web-1").await;
+    assert_eq!(plane.owners("data-web-1").await, "Pod/web-1");
+    // Nobody takes the reference back before the pod is gone.
+    plane.stop("volume-claim").await;
+    plane.apply(&[set("web", 1, retaining("Retain", "Retain", &json!({})))]).await;
+    machine.stop("web-1").await;
+    plane.lacks("pod", "web-1").await;
+    support::until("the claim is nobody's", || async {
+        let owners = plane.owners("data-web-1").await;
+        if owners.is_empty() { Ok(()) } else { Err(owners) }
+    })
+    .await;
+    plane.begin("volume-claim").await;
+    plane.apply(&[set("web", 1, retaining("Retain", "Delete", &json!({})))]).await;
+    plane.has_counts("web", "1/1/1/1/1").await;
+    // A collector that has looked at everything has looked at this claim.
+    for _ in 0..2 {
+        plane.stop("coordinator").await;
+        plane.begin("coordinator").await;
+    }
+    let claim = plane.get("pvc", "data-web-1").await.expect("it is kept");
+    assert_eq!(
+        (claim["metadata"]["uid"].as_str(), &claim["metadata"]["deletionTimestamp"]),
+        (Some(&*kept), &json!(null))
+    );
+}
