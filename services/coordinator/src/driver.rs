@@ -144,8 +144,10 @@ pub(crate) async fn run<C: Controller>(controller: Arc<C>, world: Arc<World>, co
             () = controller.shaken() => wake(&mut keys, controller.keys(&world), None),
             commit = commits.recv() => match commit {
                 Ok(commit) => {
+                    // What several commits changed is not any pass's own.
+                    let alone = (!commit.merged).then_some(commit.revision);
                     for change in &commit.changes {
-                        wake(&mut keys, controller.affected(&world, change), Some(commit.revision));
+                        wake(&mut keys, controller.affected(&world, change), alone);
                     }
                 }
                 Err(RecvError::Lagged(_)) => wake(&mut keys, controller.keys(&world), None),

@@ -53,6 +53,8 @@ pub struct Commit {
     pub revision: StoreRevision,
     /// What it changed.
     pub changes: Vec<Change>,
+    /// Whether it is not one commit but all that were missed, as one.
+    pub merged: bool,
 }
 
 impl fmt::Debug for World {
@@ -262,7 +264,7 @@ impl World {
         let changes = decoded.into_iter().map(|(key, new)| state.put(key, new)).collect();
         state.revision = revision;
         drop(state);
-        self.announce(revision, changes);
+        self.announce(Commit { revision, changes, merged: false });
         Ok(())
     }
 
@@ -272,14 +274,15 @@ impl World {
         let mut state = self.state.write().expect("no holder of this lock panics");
         let changes = state.replace(fresh);
         drop(state);
-        self.announce(revision, changes);
+        self.announce(Commit { revision, changes, merged: true });
         Ok(())
     }
 
-    fn announce(&self, revision: StoreRevision, changes: Vec<Change>) {
+    fn announce(&self, commit: Commit) {
+        let revision = commit.revision;
         // Changes first: whoever sees a revision finds every change up to it in its subscription. Nobody may be
         // listening; that is fine.
-        let _ = self.commits.send(Arc::new(Commit { revision, changes }));
+        let _ = self.commits.send(Arc::new(commit));
         self.revision.send_replace(revision);
     }
 }

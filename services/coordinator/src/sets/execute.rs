@@ -33,7 +33,8 @@ const COMPONENT: &str = "statefulset-controller";
 pub(super) struct Execution {
     pub(super) transactions: Vec<Transaction>,
     pub(super) steps: Vec<Step>,
-    /// Whether what it leaves behind is to be looked at anew at once: a pod is gone, or the template is another.
+    /// Whether what it leaves behind is to be looked at anew at once: a pod is gone, the template is another, or a revision
+    /// is no longer in use.
     pub(super) goes_on: bool,
 }
 
@@ -293,10 +294,12 @@ impl Writer<'_> {
         }
     }
 
-    /// Says that an update is complete. Kubernetes does not.
+    /// Says that an update is complete, which Kubernetes does not.
     fn tell_promotion(&mut self, status: &SetStatus) {
         let before = &self.scene.snapshot.status.current_revision;
         let promoted = !before.0.is_empty() && *before != status.current_revision;
+        // Nobody needs the revision before any more.
+        self.goes_on |= promoted;
         if promoted && self.scene.snapshot.switches.publish_conditions {
             let set = &self.scene.set.key.name;
             let message = format!("StatefulSet {set} is at revision {}, was at {before}", status.current_revision);

@@ -1,5 +1,7 @@
 //! The verbs of a rollout, and what stays of it.
 
+use std::time::Duration;
+
 use api::proto::coordinator::v1::{
     HistoryStatefulSetRequest, PauseStatefulSetRequest, RestartStatefulSetRequest, ResumeStatefulSetRequest,
     SetRevision, UndoStatefulSetRequest, UndoStatefulSetResponse,
@@ -235,4 +237,21 @@ async fn reserved_ordinals_get_no_pod_until_the_set_is_plain_again() {
     assert!(answer.warnings.iter().any(|warning| warning.contains("spec.reserveOrdinals: [1] goes")), "{answer:?}");
     plane.complete("web", 3).await;
     plane.has_pods(&["web-0", "web-1", "web-2"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revision_that_is_in_use_no_longer_goes_with_the_end_of_the_update() {
+    /// Well below the time after which everything is looked at anyway.
+    const AT_ONCE: Duration = Duration::from_secs(20);
+    let plane = Plane::start().await;
+    let _machine = Machine::eager(&plane).await;
+    plane.apply(&[web("busybox:1", json!({ "revisionHistoryLimit": 0 }))]).await;
+    plane.complete("web", 3).await;
+    plane.apply(&[web("busybox:2", json!({ "revisionHistoryLimit": 0 }))]).await;
+    plane.complete("web", 3).await;
+    let pruned = until("one revision is left", || async {
+        let left = plane.list("controllerrevisions").await.len();
+        if left == 1 { Ok(()) } else { Err(format!("{left} revisions")) }
+    });
+    tokio::time::timeout(AT_ONCE, pruned).await.expect("nobody needs the other any more");
 }

@@ -55,7 +55,11 @@ impl Conditions<'_> {
 
     /// As Deployments tell it: true while it gets on and when it is done, false after the deadline.
     fn progressing(&self, fields: &mut Map<String, Value>) {
-        let stuck = self.decision.and_then(|decision| self.stuck_words(&decision.update.stuck));
+        let stuck = match self.decision {
+            Some(decision) => self.stuck_words(&decision.update.stuck),
+            // What was found before holds until somebody can look.
+            None => holds(&self.scene.set.value, STUCK).then(|| self.stored_message(STUCK)),
+        };
         let (truth, reason, message) = if done(&self.scene.snapshot, fields) {
             ("True", "Complete", String::new())
         } else if let Some(words) = stuck {
