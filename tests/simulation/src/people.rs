@@ -1,6 +1,6 @@
 //! What people want over the course of a run, drawn from its seed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use coordinator::store::simulated_disk::Random;
@@ -24,6 +24,8 @@ pub struct People {
     wanted: Vec<(Manifest, bool)>,
     script: VecDeque<(Duration, Vec<Edit>)>,
     images: u64,
+    /// Sets that once had a bad image.
+    disappointed: BTreeSet<String>,
 }
 
 impl People {
@@ -32,7 +34,14 @@ impl People {
     pub fn draw(seed: u64, lab: &Lab) -> Self {
         let mut random = Random::new(seed ^ 0xbe0b1e);
         let count = 1 + random.below(2) as usize;
-        let mut people = Self { next: Duration::ZERO, wanted: Vec::new(), script: VecDeque::new(), images: 0, random };
+        let mut people = Self {
+            next: Duration::ZERO,
+            wanted: Vec::new(),
+            script: VecDeque::new(),
+            images: 0,
+            disappointed: BTreeSet::new(),
+            random,
+        };
         for name in &NAMES[..count] {
             let random = &mut people.random;
             let manifest = Manifest {
@@ -62,6 +71,7 @@ impl People {
             wanted: wanted.into_iter().map(|manifest| (manifest, true)).collect(),
             script: script.into(),
             images: 0,
+            disappointed: BTreeSet::new(),
         }
     }
 
@@ -108,6 +118,7 @@ impl People {
             5 if !manifest.on_delete => {
                 // A bad image, and then a good one: the bad one must not stay in the way.
                 manifest.image = format!("{BAD_IMAGE}{}", self.images);
+                self.disappointed.insert(manifest.name.clone());
                 lab.edit(Edit::Apply(manifest.objects()));
                 manifest.image = image;
             }
@@ -150,6 +161,10 @@ impl People {
                 // By now they have seen what was wrong with an image.
                 if manifest.image.starts_with(BAD_IMAGE) {
                     manifest.image = "good".to_owned();
+                }
+                // Below a partition a bad image stays for as long as they want the partition.
+                if self.disappointed.contains(&manifest.name) {
+                    manifest.partition = 0;
                 }
                 lab.edit(Edit::Apply(manifest.objects()));
             }

@@ -1,6 +1,8 @@
 //! The real embedded store, watched at its seam: every commit is written down, and some are where a fault happens.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use coordinator::store::{Batch, Changes, CommitError, Entry, Listing, StateStore, StoreError, StoreRevision, Watch};
@@ -119,19 +121,52 @@ impl StateStore for WatchedStore {
             if self.place.wires.is_silent() {
                 return std::future::pending().await;
             }
-            self.place.lab.committing(number, &asked);
-            let result = self.inner.commit(mutated).await;
-            if self.place.wires.is_silent() {
-                return std::future::pending().await;
-            }
-            self.place.lab.committed(number, &result, &self.place);
-            if at == Some(AtCommit::CrashAfter) {
-                self.place.lab.crash(&self.place, "F1 crash after a commit");
-                return std::future::pending().await;
-            }
-            result
+            let (inner, place) = (self.inner.clone(), self.place.clone());
+            let made = async move {
+                place.lab.committing(number, &asked);
+                let result = inner.commit(mutated).await;
+                if place.wires.is_silent() {
+                    return std::future::pending().await;
+                }
+                place.lab.committed(number, &result, &place);
+                if at == Some(AtCommit::CrashAfter) {
+                    place.lab.crash(&place, "F1 crash after a commit");
+                    return std::future::pending().await;
+                }
+                result
+            };
+            ToItsEnd(Some(made.boxed())).await
         }
         .boxed()
+    }
+}
+
+type Made = BoxFuture<'static, Result<StoreRevision, CommitError>>;
+
+/// A commit that is written down when it is durable, also where whoever asked for it was dropped meanwhile.
+struct ToItsEnd(Option<Made>);
+
+impl Future for ToItsEnd {
+    type Output = Result<StoreRevision, CommitError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let Some(made) = &mut self.0 else { return Poll::Pending };
+        let result = made.poll_unpin(context);
+        if result.is_ready() {
+            self.0 = None;
+        }
+        result
+    }
+}
+
+impl Drop for ToItsEnd {
+    fn drop(&mut self) {
+        // Without a runtime its host has just died: then what is durable is found when the store is opened again.
+        if let Some(rest) = self.0.take()
+            && let Ok(host) = tokio::runtime::Handle::try_current()
+        {
+            host.spawn(rest);
+        }
     }
 }
 
