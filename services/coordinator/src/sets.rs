@@ -138,7 +138,7 @@ impl Sets {
             return Ok(Outcome::Settled);
         };
         Span::current().record("generation", scene.snapshot.generation.0);
-        if let Some(outcome) = self.adopt(&scene, now).instrument(execute_span()).await? {
+        if let Some(outcome) = self.adopt(&scene, now).await? {
             return Ok(outcome);
         }
         if scene.snapshot.intent == Intent::Delete && scene.pods.is_empty() {

@@ -2,10 +2,11 @@
 
 use domain::{DecisionRecord, Step, Timestamp};
 use serde_json::Value;
+use tracing::Instrument as _;
 
 use super::deletion::without_owner;
 use super::scene::Scene;
-use super::{Sets, trace_id};
+use super::{Sets, execute_span, trace_id};
 use crate::driver::Outcome;
 use crate::objects::object_mut;
 use crate::world::{Object, Transaction, controller_reference};
@@ -30,7 +31,8 @@ impl Sets {
             waits: self.recorder.waits(&self.world, &scene.set),
         };
         let number = self.recorder.add(&mut transaction, &self.world, &scene.set, &record);
-        if let Some(outcome) = self.committed(self.world.commit(transaction).await)? {
+        let committed = self.world.commit(transaction).instrument(execute_span()).await;
+        if let Some(outcome) = self.committed(committed)? {
             return Ok(Some(outcome));
         }
         if let Some(number) = number {
