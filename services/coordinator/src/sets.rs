@@ -229,12 +229,12 @@ impl Sets {
     ///
     /// What a pass wrote itself is no news to it. Only the counts that follow from its own steps are: they are written
     /// together with the next step, or no sooner than progress may be.
-    fn rest(&self, scene: &Scene, decision: &Decision, execution: &Committed) -> Outcome {
+    fn rest(&self, scene: &Scene, decision: &Decision, committed: &Committed) -> Outcome {
         let next = decision.look_again_at();
-        let Some(own) = execution.own.filter(|_| !execution.goes_on) else {
+        let Some(own) = committed.own.filter(|_| !committed.goes_on) else {
             return next.map_or(Outcome::Settled, Outcome::At);
         };
-        if !execution.steps {
+        if !committed.steps {
             return Outcome::After(own, next);
         }
         let wait = self.pace.wait(&scene.snapshot.set.uid, self.context.clock.monotonic());

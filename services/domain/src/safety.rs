@@ -234,7 +234,8 @@ impl Plans<'_> {
     }
 }
 
-/// The deletion of a claim whose owners are all gone, and what is stored at that moment.
+/// The deletion of a claim that a scale-down handed to a pod which is gone, and what is stored at that moment. A claim that
+/// belongs to its set alone goes with the set: only a policy that says so makes the set its owner.
 #[derive(Debug, Clone, Copy)]
 pub struct ClaimDeletion<'a> {
     /// Its ordinal.
@@ -243,22 +244,16 @@ pub struct ClaimDeletion<'a> {
     pub set: Option<&'a SetSpec>,
     /// Whether a pod of that ordinal is stored, whichever incarnation.
     pub has_pod: bool,
-    /// Whether a pod is among the owners that are gone: a scale-down handed the claim to it. Else the set itself is, and
-    /// only a policy that deletes claims with their set made it one.
-    pub of_scale_down: bool,
 }
 
 impl ClaimDeletion<'_> {
-    /// S9: after a scale-down a claim is deleted only while the set still wants that, does not have the ordinal, and no
-    /// pod is left; else only with its set.
+    /// S9: after a scale-down a claim is deleted only while the set, if there is one, still wants that and does not have the
+    /// ordinal, and no pod is left.
     ///
     /// # Errors
     /// Why it must stay.
     pub fn s9_claim_delete(&self) -> Result<(), Breach> {
-        let Self { ordinal, set, has_pod, of_scale_down } = *self;
-        if !of_scale_down {
-            return Ok(());
-        }
+        let Self { ordinal, set, has_pod } = *self;
         require("S9", ordinal, !has_pod, || "its pod is not gone".to_owned())?;
         let Some(spec) = set else { return Ok(()) };
         require("S9", ordinal, !spec.contains(ordinal), || "the set has this ordinal".to_owned())?;
@@ -284,17 +279,15 @@ mod tests {
         };
         let (two, three) = (spec(2, RetentionRule::Delete), spec(3, RetentionRule::Delete));
         let retained = spec(2, RetentionRule::Retain);
-        let check = |set, has_pod, of_scale_down| {
-            let deletion = ClaimDeletion { ordinal: Ordinal(2), set, has_pod, of_scale_down };
+        let check = |set, has_pod| {
+            let deletion = ClaimDeletion { ordinal: Ordinal(2), set, has_pod };
             deletion.s9_claim_delete().map_err(|breach| breach.why)
         };
         let stays = |why: &str| Err(why.to_owned());
-        assert_eq!(check(Some(&two), false, true), Ok(()));
-        assert_eq!(check(Some(&two), true, true), stays("its pod is not gone"));
-        assert_eq!(check(Some(&three), false, true), stays("the set has this ordinal"));
-        assert_eq!(check(Some(&retained), false, true), stays("the retention policy keeps it"));
-        assert_eq!(check(None, false, true), Ok(()));
-        // With its set: another one of that name may have the ordinal.
-        assert_eq!(check(Some(&three), true, false), Ok(()));
+        assert_eq!(check(Some(&two), false), Ok(()));
+        assert_eq!(check(Some(&two), true), stays("its pod is not gone"));
+        assert_eq!(check(Some(&three), false), stays("the set has this ordinal"));
+        assert_eq!(check(Some(&retained), false), stays("the retention policy keeps it"));
+        assert_eq!(check(None, false), Ok(()));
     }
 }

@@ -1,6 +1,6 @@
 //! S2 to S8: pods come and go in order, at the right revision, within the budget.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{PodManagementPolicy, Profile, SetSpec, UpdateStrategy, pod_ordinal};
 use model::checks::{self, Cause, ORDINALS_MAX, PodView, View};
@@ -58,6 +58,18 @@ impl Sight {
         let name = change.key.rsplit('/').next()?;
         pod_ordinal(&self.name, name).map(|ordinal| ordinal.0 as usize).filter(|ordinal| *ordinal < ORDINALS_MAX)
     }
+}
+
+/// Sets that a commit concerns, by uid, each with what the commit has done to it so far.
+type Sights = BTreeMap<String, Sight>;
+
+/// The set that controls a pod; none where nobody does, or where the rules do not apply to it.
+fn of_owner<'a>(sights: &'a mut Sights, commit: &Commit<'_>, pod: &Value) -> Option<&'a mut Sight> {
+    let owner = controller(pod)?;
+    if !sights.contains_key(owner) {
+        sights.insert(owner.to_owned(), Sight::of(commit, owner)?);
+    }
+    sights.get_mut(owner)
 }
 
 fn skeleton(set: &Value, spec: &SetSpec) -> View {
@@ -162,14 +174,9 @@ fn each_creation(
     commit: &Commit<'_>,
     rule: impl Fn(&View, usize, u8) -> Result<(), Violation>,
 ) -> Result<(), Violation> {
-    let mut sights: Vec<(String, Sight)> = Vec::new();
+    let mut sights = Sights::new();
     for (change, pod) in created(commit) {
-        let Some(owner) = controller(pod) else { continue };
-        if !sights.iter().any(|(uid, _)| uid == owner) {
-            let Some(sight) = Sight::of(commit, owner) else { continue };
-            sights.push((owner.to_owned(), sight));
-        }
-        let Some((_, sight)) = sights.iter_mut().find(|(uid, _)| uid == owner) else { continue };
+        let Some(sight) = of_owner(&mut sights, commit, pod) else { continue };
         let Some(ordinal) = sight.ordinal(change) else { continue };
         let revision = number(&mut sight.revisions, text(pod, REVISION_LABEL));
         rule(&sight.after, ordinal, revision)?;
@@ -222,14 +229,9 @@ fn each_deletion(
     by_people: &BTreeSet<String>,
     rule: impl Fn(&View, usize, Cause) -> Result<(), Violation>,
 ) -> Result<(), Violation> {
-    let mut sights: Vec<(String, Sight)> = Vec::new();
+    let mut sights = Sights::new();
     for (change, pod) in deletions(commit, by_people) {
-        let Some(owner) = controller(pod) else { continue };
-        if !sights.iter().any(|(uid, _)| uid == owner) {
-            let Some(sight) = Sight::of(commit, owner) else { continue };
-            sights.push((owner.to_owned(), sight));
-        }
-        let Some((_, sight)) = sights.iter_mut().find(|(uid, _)| uid == owner) else { continue };
+        let Some(sight) = of_owner(&mut sights, commit, pod) else { continue };
         let Some(ordinal) = sight.ordinal(change) else { continue };
         let cause = match sight.view.pods[ordinal] {
             Some(pod) if pod.ended => Cause::Ended,

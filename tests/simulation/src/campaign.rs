@@ -12,13 +12,6 @@ use crate::store::AtCommit;
 /// How long reads see what was before, in a perturbed run: longer than a pass, shorter than a deadline.
 const PREVIOUS_VIEW: Duration = Duration::from_millis(400);
 
-/// Which points are tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Points {
-    /// Every n-th; with 1, all.
-    Every(usize),
-}
-
 /// Every way to perturb a commit, with the name it is given by.
 const PERTURBATIONS: [(&str, AtCommit); 5] = [
     ("crash-before", AtCommit::CrashBefore),
@@ -39,11 +32,12 @@ pub fn parse(text: &str) -> Result<(AtCommit, u64), anyhow::Error> {
     Ok((*at, commit.parse().map_err(|_| wrong())?))
 }
 
-/// Runs every scenario clean, then once for every commit of it and every way to perturb that.
+/// Runs every scenario clean, then once for every commit of it and every way to perturb that; of these runs every `stride`-th,
+/// at least 1: all.
 ///
 /// # Errors
 /// A run could not be started.
-pub fn perturb(program: &Path, at_once: usize, points: Points) -> io::Result<Summary> {
+pub fn perturb(program: &Path, at_once: usize, stride: usize) -> io::Result<Summary> {
     let mut jobs = Vec::new();
     for scenario in Scenario::ALL {
         let clean = job(scenario, None);
@@ -56,8 +50,7 @@ pub fn perturb(program: &Path, at_once: usize, points: Points) -> io::Result<Sum
             jobs.extend((1..=commits).map(|commit| job(scenario, Some(&format!("{name}@{commit}")))));
         }
     }
-    let Points::Every(stride) = points;
-    let jobs: Vec<Job> = jobs.into_iter().step_by(stride).collect();
+    let jobs: Vec<Job> = jobs.into_iter().step_by(stride.max(1)).collect();
     many::make(program, &jobs, at_once, |_| false).map(|(summary, _)| summary)
 }
 

@@ -99,7 +99,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Ok(if summary.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Command::Perturb { at_once } => {
-            let summary = campaign::perturb(&program, at_once, campaign::Points::Every(1))?;
+            let summary = campaign::perturb(&program, at_once, 1)?;
             print!("{summary}");
             Ok(if summary.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }

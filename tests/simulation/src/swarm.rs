@@ -72,6 +72,11 @@ impl Kind {
         Self::Storm,
         Self::Ghost,
     ];
+
+    /// Whether it strikes now and then. The others are how things are throughout a run, or have times of their own.
+    fn strikes(self) -> bool {
+        !matches!(self, Self::Flaky | Self::Stubborn | Self::Repeat | Self::Storm | Self::PowerLoss | Self::Ghost)
+    }
 }
 
 /// The faults of a run.
@@ -210,17 +215,7 @@ impl Swarm {
     }
 
     fn inject(&mut self, sim: &mut Sim<'_>, hosts: &Hosts, lab: &Lab, now: Duration) {
-        let momentary: Vec<Kind> = self
-            .kinds
-            .iter()
-            .copied()
-            .filter(|kind| {
-                !matches!(
-                    kind,
-                    Kind::Flaky | Kind::Stubborn | Kind::Repeat | Kind::Storm | Kind::PowerLoss | Kind::Ghost
-                )
-            })
-            .collect();
+        let momentary: Vec<Kind> = self.kinds.iter().copied().filter(|kind| kind.strikes()).collect();
         if momentary.is_empty() {
             return;
         }

@@ -48,8 +48,8 @@ impl Verdict {
                 let message = format!("Delete Claim {}: {}", claim.key.name, self.why.join("; "));
                 let event = Event::normal("SuccessfulDelete", message);
                 if tells {
-                    let about = (&claim.key, claim.uid().0);
-                    events::record(&mut transaction, world, (about.0, &about.1), COMPONENT, &event, now);
+                    let uid = claim.uid().0;
+                    events::record(&mut transaction, world, (&claim.key, &uid), COMPONENT, &event, now);
                 }
             }
             Sentence::Release => {
@@ -65,8 +65,8 @@ impl Verdict {
 /// What becomes of a claim whose owners are all gone; none where it stays as it is. In Kubernetes it always goes:
 /// `asks_set` is the switch `withdraw_claim_references`.
 pub(super) fn judge(view: &View<'_>, claim: &Object, asks_set: bool) -> Option<Verdict> {
-    let sentence = Sentence::Delete;
-    let mut verdict = Verdict { sentence, absent: Vec::new(), unchanged: Vec::new(), why: Vec::new() };
+    let (absent, unchanged, why) = (Vec::new(), Vec::new(), Vec::new());
+    let mut verdict = Verdict { sentence: Sentence::Delete, absent, unchanged, why };
     let mut sentences = Vec::new();
     for owner in owners(claim) {
         let key = owner.key(claim)?;
@@ -94,7 +94,7 @@ fn sentence_of(view: &View<'_>, claim: &Object, owner: &Owner<'_>, verdict: &mut
         None => None,
     };
     let has_pod = spec.is_some() && view.get(&owner.key(claim)?).is_some();
-    let deletion = ClaimDeletion { ordinal, set: spec.as_ref(), has_pod, of_scale_down: true };
+    let deletion = ClaimDeletion { ordinal, set: spec.as_ref(), has_pod };
     let retained = spec.as_ref().is_some_and(|spec| spec.retention.when_scaled == RetentionRule::Retain);
     let sentence = match deletion.s9_claim_delete() {
         Ok(()) => Sentence::Delete,

@@ -155,14 +155,11 @@ impl Cluster {
 
     /// What the collector asks before it deletes a claim; in Kubernetes nothing.
     fn may_go(&self, claim: &Claim, pods: &BTreeMap<Ordinal, Pod>) -> bool {
-        let deletion = ClaimDeletion {
-            ordinal: claim.ordinal,
-            set: (!self.gone).then_some(&self.spec),
-            has_pod: pods.contains_key(&claim.ordinal),
-            of_scale_down: claim.stored.owners.iter().any(|owner| !is_set(owner)),
-        };
+        let set = (!self.gone).then_some(&self.spec);
+        let deletion = ClaimDeletion { ordinal: claim.ordinal, set, has_pod: pods.contains_key(&claim.ordinal) };
+        let of_scale_down = claim.stored.owners.iter().any(|owner| !is_set(owner));
         let asks = self.kind.switches.withdraw_claim_references && self.mutant != Some(Mutant::CollectorAsksNobody);
-        !asks || deletion.s9_claim_delete().is_ok()
+        !asks || !of_scale_down || deletion.s9_claim_delete().is_ok()
     }
 
     /// S9. In Kubernetes a scale-up comes too late for the claim of a pod that is gone already.
