@@ -21,10 +21,6 @@ use rollout::Policy;
 use service_kit::Target;
 use service_kit::telemetry::{self, Options};
 
-/// As it is shipped.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// What to measure.
 #[derive(Debug, Parser)]
 struct Arguments {
