@@ -76,8 +76,9 @@ impl Plans<'_> {
         Ok(())
     }
 
-    /// S3: under OrderedReady a pod is created only when every lower ordinal in range has a healthy pod; or, where a set
-    /// that was complete once is started again as a whole, when no pod is healthy.
+    /// S3: under OrderedReady a pod is created only when every lower ordinal in range has a healthy pod. A set that was
+    /// complete once has two exceptions: it is started again as a whole, when no pod is healthy; and what an update took
+    /// down within its budget comes back together.
     ///
     /// # Errors
     /// The first breach.
@@ -90,7 +91,8 @@ impl Plans<'_> {
             let ordinal = creation.ordinal;
             let in_order = blocked.as_ref().is_none_or(|(lowest, _)| *lowest >= ordinal);
             let together = self.order.cold_start && self.total_outage() && self.was_member(ordinal);
-            require("S3", ordinal, in_order || together, || match &blocked {
+            let again = blocked.as_ref().is_some_and(|(lowest, _)| self.comes_back_together(*lowest));
+            require("S3", ordinal, in_order || together || again, || match &blocked {
                 Some((lowest, reason)) => format!("ordinal {lowest} is not healthy: {reason}"),
                 None => String::new(),
             })?;
@@ -188,8 +190,7 @@ impl Plans<'_> {
         let replaced = self.update.replace.iter().filter_map(|deletion| snapshot.pod(deletion.ordinal));
         let taken: Vec<&Pod> = replaced.filter(|pod| !snapshot.unavailable(pod)).collect();
         let Some(first) = taken.first() else { return Ok(()) };
-        let available = snapshot.members().filter(|pod| !snapshot.unavailable(pod)).count();
-        let down = (snapshot.spec.size() as usize).saturating_sub(available) + taken.len();
+        let down = snapshot.unavailable_members() as usize + taken.len();
         let budget = snapshot.spec.max_unavailable();
         require("S8", first.ordinal, down <= budget as usize, || {
             format!("{down} would be down, at most {budget} may be")
@@ -206,6 +207,16 @@ impl Plans<'_> {
 
     fn was_member(&self, ordinal: Ordinal) -> bool {
         self.snapshot.formed.is_some_and(|formed| ordinal <= formed)
+    }
+
+    /// Whether all that is not healthy, from the lowest on, was part of the set before and is down for an update that may
+    /// take down so many.
+    fn comes_back_together(&self, lowest: Ordinal) -> bool {
+        let Snapshot { spec, formed, switches, .. } = self.snapshot;
+        let were_members = spec.last() <= *formed;
+        let for_the_update = self.snapshot.is_updating() && spec.index(lowest) >= spec.partition();
+        let within_budget = self.snapshot.unavailable_members() <= spec.max_unavailable();
+        switches.recreate_together && were_members && for_the_update && within_budget
     }
 
     fn outdated(&self, pod: &Pod) -> bool {

@@ -5,7 +5,7 @@
 
 use crate::{
     Cause, Failures, Generation, Ordinal, Outage, Phase, Pod, PodCreation, PodDeletion, Revision, RevisionName, SetRef,
-    SetSpec, SetStatus, Switches, Timestamp, Wait, WaitReason,
+    SetSpec, SetStatus, Switches, Timestamp, UpdateStrategy, Wait, WaitReason,
 };
 
 /// What is to become of the set as a whole.
@@ -85,6 +85,22 @@ impl Snapshot {
     pub fn formed_by_now(&self) -> Option<Ordinal> {
         // A set of no pods is complete, and has no members.
         if self.first_unhealthy().is_none() { self.spec.last() } else { self.formed }
+    }
+
+    /// How many pods in range are missing, terminating or not available, whatever their revision (StatefulSet rules,
+    /// section 8.2).
+    #[must_use]
+    pub fn unavailable_members(&self) -> u32 {
+        let available = self.members().filter(|pod| !self.unavailable(pod)).count();
+        self.spec.size().saturating_sub(u32::try_from(available).unwrap_or(u32::MAX))
+    }
+
+    /// Whether pods are being replaced for their revision, as far as the pass before and the pods tell.
+    #[must_use]
+    pub fn is_updating(&self) -> bool {
+        let SetStatus { current_revision, update_revision, .. } = &self.status;
+        let rolls = matches!(self.spec.strategy, UpdateStrategy::RollingUpdate(_)) && !self.spec.paused;
+        rolls && (current_revision != update_revision || self.members().any(|pod| !pod.at(update_revision)))
     }
 
     /// Since when the pod has not been ready: since it was made, or since it was ready last. None while it is ready.

@@ -59,6 +59,29 @@ fn creation(request: &OrdinalRequest, ordinal: Ordinal, guard: Guard) -> Result<
     revision.map(|revision| PodCreation { ordinal, revision, guard }).ok_or_else(no_target)
 }
 
+/// Creates every pod from `from` on that is missing and whose ordinal was part of the set before; the other missing ones
+/// wait for `reason`. A creation rests on every pod of the set.
+fn create_members(
+    request: &OrdinalRequest,
+    from: Ordinal,
+    reason: &WaitReason,
+    plan: &mut OrdinalPlan,
+    waits: &mut Waits,
+) {
+    let was_member = |ordinal| request.snapshot.formed.is_some_and(|formed| ordinal <= formed);
+    for (first, last) in gaps(&request.snapshot, from) {
+        let mut next = first;
+        while next <= last && was_member(next) && plan.create.len() < CREATIONS_MAX {
+            match creation(request, next, Guard::AllPods) {
+                Ok(creation) => plan.create.push(creation),
+                Err(reason) => waits.push(next, reason),
+            }
+            next = Ordinal(next.0 + 1);
+        }
+        waits.push_run(next, last, reason);
+    }
+}
+
 /// The deletion of a pod that has ended (rule R1). It rests on nothing but that pod.
 fn replacement_of_ended(pod: &Pod) -> PodDeletion {
     let why = format!("replacing it: it has ended in phase {:?}", pod.phase);

@@ -215,6 +215,7 @@ same_fields! { Switches:
     remove_broken_condemned
     back_off_failed_pods
     break_cold_start
+    recreate_together
     watch_progress
     refuse_foreign_claims
     withdraw_claim_references

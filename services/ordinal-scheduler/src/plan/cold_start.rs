@@ -8,9 +8,9 @@
 
 use std::time::Duration;
 
-use domain::{Guard, Ordinal, OrdinalPlan, OrdinalRequest, Snapshot, Timestamp, WaitReason, Waits};
+use domain::{OrdinalPlan, OrdinalRequest, Snapshot, Timestamp, WaitReason, Waits};
 
-use super::{CREATIONS_MAX, creation, gaps, is_ended, replacement_of_ended, wait_for_condemned};
+use super::{create_members, is_ended, replacement_of_ended, wait_for_condemned};
 
 /// How long the lowest pod may take before the others are started too. Longer than most programs need to start; a slow
 /// one loses nothing by company.
@@ -74,17 +74,7 @@ pub(super) fn create_all(request: &OrdinalRequest) -> OrdinalPlan {
     let mut waits = Waits::default();
     let lowest = snapshot.first_unhealthy().map_or(snapshot.spec.start, |(lowest, _)| lowest);
     let company = WaitReason::NotReady { ordinal: lowest };
-    for (first, last) in gaps(snapshot, snapshot.spec.start) {
-        let mut next = first;
-        while next <= last && was_member(snapshot, next) && plan.create.len() < CREATIONS_MAX {
-            match creation(request, next, Guard::AllPods) {
-                Ok(creation) => plan.create.push(creation),
-                Err(reason) => waits.push(next, reason),
-            }
-            next = Ordinal(next.0 + 1);
-        }
-        waits.push_run(next, last, &company);
-    }
+    create_members(request, snapshot.spec.start, &company, &mut plan, &mut waits);
     for pod in snapshot.members() {
         match snapshot.ailment(pod) {
             Some(_) if is_ended(pod) => plan.delete.push(replacement_of_ended(pod)),
@@ -95,8 +85,4 @@ pub(super) fn create_all(request: &OrdinalRequest) -> OrdinalPlan {
     wait_for_condemned(snapshot, None, &company, &mut waits);
     plan.waits = waits.finish();
     plan
-}
-
-fn was_member(snapshot: &Snapshot, ordinal: Ordinal) -> bool {
-    snapshot.formed.is_some_and(|formed| ordinal <= formed)
 }

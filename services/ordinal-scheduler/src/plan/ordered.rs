@@ -2,7 +2,7 @@
 
 use domain::{Guard, Ordinal, OrdinalPlan, OrdinalRequest, Pod, Snapshot, WaitReason, Waits};
 
-use super::{creation, gaps, replacement_of_ended, scale_down, wait_for_condemned, wait_for_members};
+use super::{create_members, creation, gaps, replacement_of_ended, scale_down, wait_for_condemned, wait_for_members};
 
 /// In-range pods come first, ascending; only when all of them are healthy, condemned pods go, descending.
 pub(super) fn plan(request: &OrdinalRequest) -> OrdinalPlan {
@@ -27,12 +27,29 @@ fn repair(request: &OrdinalRequest, lowest: Ordinal, ailment: WaitReason) -> Ord
     }
     wait_for_members(snapshot, Some(lowest), &mut waits);
     let above = Ordinal(lowest.0.saturating_add(1));
-    for (first, last) in gaps(snapshot, above) {
-        waits.push_run(first, last, &ailment);
+    if come_back_together(snapshot, lowest) {
+        create_members(request, above, &ailment, &mut plan, &mut waits);
+    } else {
+        for (first, last) in gaps(snapshot, above) {
+            waits.push_run(first, last, &ailment);
+        }
     }
     wait_for_condemned(snapshot, None, &ailment, &mut waits);
     plan.waits = waits.finish();
     plan
+}
+
+/// Whether the members of a set that was complete, from the lowest that is not healthy on, are down for an update that may
+/// take down so many: then they come back together, as they went (switch `recreate_together`, section 8.5). Order
+/// protects the first start of a member.
+fn come_back_together(snapshot: &Snapshot, lowest: Ordinal) -> bool {
+    let spec = &snapshot.spec;
+    snapshot.switches.recreate_together
+        && spec.max_unavailable() > 1
+        && spec.index(lowest) >= spec.partition()
+        && spec.last() <= snapshot.formed
+        && snapshot.is_updating()
+        && snapshot.unavailable_members() <= spec.max_unavailable()
 }
 
 /// Deletes the highest condemned pod if it is its turn (step E).

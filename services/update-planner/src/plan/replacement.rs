@@ -53,7 +53,7 @@ impl Update<'_> {
     /// Broken pods first, all of them: nobody misses them. Then available ones as far as the budget goes.
     fn parallel(&self) -> Replacement {
         let max_unavailable = self.snapshot.spec.max_unavailable();
-        let unavailable = self.unavailable();
+        let unavailable = self.snapshot.unavailable_members();
         let mut replace = self.broken();
         let available = self.take_down(max_unavailable.saturating_sub(unavailable));
         let unavailable = unavailable.saturating_add(number(available.len()));
@@ -103,12 +103,6 @@ impl Update<'_> {
 
     fn updatable(&self, pod: &Pod) -> bool {
         self.snapshot.spec.index(pod.ordinal) >= self.snapshot.spec.partition()
-    }
-
-    /// Pods in range that are missing, terminating or not available, whatever their revision (section 8.2).
-    fn unavailable(&self) -> u32 {
-        let available = self.snapshot.members().filter(|pod| !self.snapshot.unavailable(pod)).count();
-        self.snapshot.spec.size().saturating_sub(number(available))
     }
 
     fn deletion(&self, pod: &Pod, guard: Guard) -> PodDeletion {

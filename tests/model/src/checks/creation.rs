@@ -17,18 +17,27 @@ pub fn s2_canonical_identity(set: &str, name: &str, taken_for: Option<Ordinal>) 
     hold("S2", own.is_none() || own == taken_for, || format!("{name} is not taken for its ordinal"))
 }
 
-/// S3: in order, no pod is created before every lower one in range is available; save where a set that was
-/// complete once has lost all its pods, and its members come back together.
+/// S3: in order, no pod is created before every lower one in range is available; save where a set that was complete once
+/// has lost all its pods, or no more of those that an update may replace than it may take down: its members come back
+/// together.
 pub fn s3_predecessors_are_available(view: &View, ordinal: usize) -> Result<(), Violation> {
     hold("S3", view.in_range[ordinal], || format!("pod {ordinal} is created out of range"))?;
     hold("S3", !view.stopping, || format!("pod {ordinal} is created while the set stops"))?;
     let outage = !view.range().any(|member| view.healthy(member) && view.company & (1 << member) == 0);
     let together = outage && view.switches.break_cold_start && view.formed.is_some_and(|formed| ordinal <= formed);
-    if !view.ordered || together {
+    let missed = view.range().take_while(|lower| *lower < ordinal).find(|lower| !view.healthy(*lower));
+    let again = missed.is_some_and(|lowest| view.updatable(lowest) && s3_was_taken_down(view));
+    if !view.ordered || together || again {
         return Ok(());
     }
-    let missed = view.range().take_while(|lower| *lower < ordinal).find(|lower| !view.healthy(*lower));
     hold("S3", missed.is_none(), || format!("pod {ordinal} is created before pod {missed:?} is available"))
+}
+
+/// Whether an update may have taken down all that a set misses which was complete once.
+fn s3_was_taken_down(view: &View) -> bool {
+    let rolls = view.switches.recreate_together && !view.on_delete && !view.paused;
+    let were_members = view.range().last() <= view.formed;
+    rolls && were_members && view.unavailable() <= view.max_unavailable
 }
 
 /// S6: on the update side of the partition a pod comes back at the update revision, below it at the current one. Under

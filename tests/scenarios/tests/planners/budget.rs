@@ -19,7 +19,7 @@ fn s_78_value_arithmetic() {
 #[test]
 fn s_80_ordered_5_pods_budget_2() {
     run(
-        BOTH,
+        KUBERNETES,
         "replicas=5 mu=2 settled",
         "
         image=B -> delete 4@A, delete 3@A | 5/5/5/3/0
@@ -38,7 +38,7 @@ fn s_80_ordered_5_pods_budget_2() {
 #[test]
 fn s_81_ordered_waits_at_the_lowest_terminating_pod() {
     run(
-        BOTH,
+        KUBERNETES,
         "replicas=6 partition=3 mu=2 settled",
         "
         image=B -> delete 5@A, delete 4@A | 6/6/6/4/0
@@ -55,7 +55,7 @@ fn s_81_ordered_waits_at_the_lowest_terminating_pod() {
 #[test]
 fn s_82_ordered_one_of_two_is_slow() {
     run(
-        BOTH,
+        KUBERNETES,
         "replicas=5 mu=2 settled",
         "
         image=B -> delete 4@A, delete 3@A
@@ -63,6 +63,70 @@ fn s_82_ordered_one_of_two_is_slow() {
         ready(3) -> create 4@B
         -> none | 5/4/4/3/2
         ready(4) -> delete 2@A, delete 1@A | 5/5/5/1/2
+    ",
+    );
+}
+
+/// What S-80 to S-82 are in our profile: a batch comes back together (section 18, kubernetes/kubernetes 124408).
+#[test]
+fn s_80_s_81_s_82_what_an_update_took_down_comes_back_together() {
+    run(
+        SETKEEPER,
+        "replicas=5 mu=2 settled",
+        "
+        image=B -> delete 4@A, delete 3@A | 5/5/5/3/0
+        gone(3) gone(4) -> create 3@B, create 4@B | 3/3/3/3/0
+        ready(4) -> none | 5/4/4/3/2
+        ready(3) -> delete 2@A, delete 1@A | 5/5/5/1/2
+        gone(2) -> create 2@B | 4/4/4/1/2
+        ready(2) gone(1) -> create 1@B | 4/4/4/1/3
+        ready(1) -> delete 0@A | 5/5/5/0/4
+        gone(0) -> create 0@B | 4/4/4/0/4
+        ready(0) -> none | 5/5/5/5/5 B>B
+    ",
+    );
+    run(
+        SETKEEPER,
+        "replicas=6 partition=3 mu=2 settled",
+        "
+        image=B -> delete 5@A, delete 4@A | 6/6/6/4/0
+        gone(5) -> create 5@B | 5/5/5/4/0
+        gone(4) -> create 4@B | 5/4/4/4/1
+        ready(4) -> none | 6/5/5/4/2
+        ready(5) -> delete 3@A | 6/6/6/3/2
+    ",
+    );
+}
+
+/// Order holds where nothing is updated, where more is down than the budget allows, below the partition, and where a
+/// member is new.
+#[test]
+fn order_holds_for_all_but_what_an_update_took_down() {
+    run(SETKEEPER, "replicas=5 mu=2 settled", "gone(3) gone(4) -> create 3@A");
+    run(
+        SETKEEPER,
+        "replicas=5 mu=2 settled",
+        "
+        image=B -> delete 4@A, delete 3@A
+        gone(3) gone(4) gone(0) -> create 0@B
+        ready(0) -> create 3@B, create 4@B
+    ",
+    );
+    run(
+        SETKEEPER,
+        "replicas=5 partition=3 mu=2 settled",
+        "
+        image=B -> delete 4@A, delete 3@A
+        ready(3) gone(4) gone(2) -> create 2@A
+    ",
+    );
+    run(
+        SETKEEPER,
+        "replicas=5 mu=2 settled",
+        "
+        image=B replicas=6 -> create 5@B
+        ready(5) -> delete 4@A, delete 3@A
+        gone(3) gone(4) -> create 3@B, create 4@B
     ",
     );
 }
@@ -125,16 +189,22 @@ fn s_86_partition_lowered_with_budget() {
         settled -> none | 5/5/5/5/5 B>B
     ",
     );
-    run(
-        BOTH,
-        "replicas=5 partition=2 mu=2 settled image=B settled",
+    for (profile, last) in [
+        (KUBERNETES, "create 0@B | 3/3/3/0/3\n ready(0) -> create 1@B | 4/4/4/0/4"),
+        (SETKEEPER, "create 0@B, create 1@B | 3/3/3/0/3"),
+    ] {
+        run(
+            profile,
+            "replicas=5 partition=2 mu=2 settled image=B settled",
+            &format!(
+                "
+            partition=0 -> delete 1@A, delete 0@A | 5/5/5/0/3
+            gone(0) gone(1) -> {last}
+            settled -> none | 5/5/5/5/5 B>B
         "
-        partition=0 -> delete 1@A, delete 0@A | 5/5/5/0/3
-        gone(0) gone(1) -> create 0@B | 3/3/3/0/3
-        ready(0) -> create 1@B | 4/4/4/0/4
-        settled -> none | 5/5/5/5/5 B>B
-    ",
-    );
+            ),
+        );
+    }
 }
 
 #[test]
@@ -148,7 +218,16 @@ fn s_87_everything_at_once() {
     ",
     );
     run(
-        BOTH,
+        SETKEEPER,
+        "mu=100% settled",
+        "
+        image=B -> delete 2@A, delete 1@A, delete 0@A | 3/3/3/0/0
+        gone(0) gone(1) gone(2) -> create 0@B, create 1@B, create 2@B | 0/0/0/0/0
+        settled -> none | 3/3/3/3/3 B>B
+    ",
+    );
+    run(
+        KUBERNETES,
         "mu=100% settled",
         "
         image=B -> delete 2@A, delete 1@A, delete 0@A | 3/3/3/0/0

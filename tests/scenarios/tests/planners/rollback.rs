@@ -272,32 +272,30 @@ fn s_75_partition_lowered_while_a_protected_pod_is_broken() {
 
 #[test]
 fn s_76_stuck_with_a_larger_budget() {
-    let stuck = "
-        image=B -> delete 4@A, delete 3@A | 5/5/5/3/0
-        gone(3) gone(4) -> create 3@B
-        broken(3) -> none | 4/3/3/3/1 A>B
-    ";
     run(
         KUBERNETES,
         "replicas=5 mu=2 settled",
-        &format!(
-            "{stuck}
+        "
+        image=B -> delete 4@A, delete 3@A | 5/5/5/3/0
+        gone(3) gone(4) -> create 3@B
+        broken(3) -> none | 4/3/3/3/1 A>B
         image=A -> none | 4/3/3/3/3 A>A
         -> none | (no write)
-    "
-        ),
+    ",
     );
     run(
         SETKEEPER,
         "replicas=5 mu=2 settled",
-        &format!(
-            "{stuck}
-        image=A -> delete 3@B | 4/3/3/3/3 A>A
+        "
+        image=B -> delete 4@A, delete 3@A | 5/5/5/3/0
+        gone(3) gone(4) -> create 3@B, create 4@B
+        broken(3) broken(4) -> none | 5/3/3/3/2 A>B
+        image=A -> delete 3@B | 5/3/3/3/3 A>A
         gone(3) -> create 3@A
-        ready(3) -> create 4@A
+        ready(3) -> delete 4@B
+        gone(4) -> create 4@A
         ready(4) -> none | 5/5/5/5/5 A>A
-    "
-        ),
+    ",
     );
 }
 
