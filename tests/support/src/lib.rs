@@ -8,6 +8,6 @@ mod wait;
 
 pub use collector::{Collector, Exported};
 pub use processes::{Process, in_pod};
-pub use product::{Layout, Options, Output, Product, User};
+pub use product::{Layout, Options, Output, Product, SERVICES, User};
 pub use program::available;
 pub use wait::{WAIT_MAX, until};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::{fs, io};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use service_kit::{Channel, Target};
 use tempfile::TempDir;
@@ -84,8 +85,8 @@ pub struct Product {
     services: Vec<(String, Child)>,
 }
 
-/// Services, in the order they are started when each is its own process.
-const SERVICES: [&str; 6] =
+/// Services, in the order in which they are started when each is its own process.
+pub const SERVICES: [&str; 6] =
     ["ordinal-scheduler", "update-planner", "volume-claim", "identity-dns", "coordinator", "pod-runtime"];
 
 impl Product {
@@ -263,8 +264,7 @@ impl Product {
     /// # Panics
     /// When there is no such process.
     pub fn kill(&mut self, name: &str) {
-        let place = self.services.iter().position(|(service, _)| service == name).expect("it was started");
-        let (_, mut child) = self.services.remove(place);
+        let (_, mut child) = self.services.remove(self.place(name));
         child.kill().expect("own child");
         child.wait().expect("own child");
     }
@@ -274,7 +274,15 @@ impl Product {
     /// # Panics
     /// When `up` does not run.
     pub async fn interrupt(&mut self) -> i32 {
-        self.end("up").await
+        self.end("up", Signal::INT).await
+    }
+
+    /// SIGTERM to a service's process, as a supervisor sends it, and its exit code.
+    ///
+    /// # Panics
+    /// When there is no such process, or it does not end.
+    pub async fn terminate(&mut self, name: &str) -> i32 {
+        self.end(name, Signal::TERM).await
     }
 
     /// SIGINT to every process, those first that call others, and whether all of them ended well.
@@ -285,19 +293,30 @@ impl Product {
         let mut well = true;
         while let Some((name, _)) = self.services.last() {
             let name = name.clone();
-            well &= self.end(&name).await == 0;
+            well &= self.end(&name, Signal::INT).await == 0;
         }
         well
     }
 
-    async fn end(&mut self, name: &str) -> i32 {
-        let place = self.services.iter().position(|(service, _)| service == name).expect("it was started");
-        let (_, mut child) = self.services.remove(place);
-        let pid = rustix::process::Pid::from_child(&child);
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("own child");
+    /// The exit code of a service's process that is told to end by other means.
+    ///
+    /// # Panics
+    /// When there is no such process, or it does not end.
+    pub async fn exit(&mut self, name: &str) -> i32 {
+        let (_, mut child) = self.services.remove(self.place(name));
         let waiting = tokio::task::spawn_blocking(move || child.wait());
         let status = tokio::time::timeout(crate::WAIT_MAX, waiting).await.expect("ends in time").expect("joins");
         status.expect("own child").code().unwrap_or(128)
+    }
+
+    async fn end(&mut self, name: &str, signal: Signal) -> i32 {
+        let pid = Pid::from_child(&self.services[self.place(name)].1);
+        kill_process(pid, signal).expect("own child");
+        self.exit(name).await
+    }
+
+    fn place(&self, name: &str) -> usize {
+        self.services.iter().position(|(service, _)| service == name).expect("it was started")
     }
 
     /// The most memory that any of the services' processes has had resident, in KiB.
@@ -386,9 +405,9 @@ fn end_leftovers(data: &Path) {
         let Ok(command) = fs::read(entry.path().join("cmdline")) else { continue };
         if pid != std::process::id().cast_signed()
             && String::from_utf8_lossy(&command).contains(&data)
-            && let Some(pid) = rustix::process::Pid::from_raw(pid)
+            && let Some(pid) = Pid::from_raw(pid)
         {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            let _ = kill_process(pid, Signal::KILL);
         }
     }
 }

@@ -5,6 +5,7 @@ mod doors;
 mod etcd;
 mod examples;
 mod forward;
+mod grpcurl;
 mod keepalive;
 mod keeping;
 mod names;
@@ -13,6 +14,7 @@ mod redis;
 mod tiers;
 mod traces;
 mod undo;
+mod unit;
 mod up;
 
 use std::path::PathBuf;
