@@ -1,6 +1,7 @@
 //! The public API. Every service of it speaks through one [`Front`], so that a set is applied, read, watched and
 //! deleted the same way whichever door it comes through.
 
+mod backup;
 mod object_service;
 mod page;
 mod pod_service;
@@ -20,6 +21,7 @@ use service_kit::Context;
 use service_kit::status::StatusBuilder;
 use tonic::{Code, Status};
 
+pub(crate) use self::backup::BACKUPS_AT_ONCE_MAX;
 pub(crate) use self::pod_service::Pods;
 pub(crate) use self::system_service::System;
 use crate::collect;

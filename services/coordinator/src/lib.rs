@@ -14,6 +14,7 @@
 
 mod api;
 mod apply;
+pub mod check;
 mod collect;
 mod config;
 mod driver;
@@ -30,4 +31,4 @@ mod volumes;
 pub mod world;
 
 pub use config::{CLUSTER_DOMAIN_DEFAULT, Config};
-pub use start::{start, start_on};
+pub use start::{STORE_FILE, start, start_on};

@@ -12,10 +12,11 @@ use serde_json::json;
 use service_kit::{
     BoundServer, CancellationToken, Channel, Context, Error, Running, Server, Target, process, sized_server,
 };
+use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::DropGuard;
 
-use crate::api::{Front, NAMESPACE_DEFAULT, System};
+use crate::api::{BACKUPS_AT_ONCE_MAX, Front, NAMESPACE_DEFAULT, System};
 use crate::config::Config;
 use crate::machines::Machines;
 use crate::names::Names;
@@ -24,13 +25,13 @@ use crate::pods::node_service::Nodes;
 use crate::pods::placement::Placement;
 use crate::pods::report::Reports;
 use crate::sets::{Planners, Sets};
-use crate::store::{Batch, EmbeddedStore, Precondition, StateStore, Write};
+use crate::store::{Batch, EmbeddedStore, Precondition, StateStore, Write, offline};
 use crate::volumes::Volumes;
 use crate::world::{Key, Transaction, World, WorldError};
 use crate::{collect, driver};
 
 /// File of the state store in its directory.
-const STORE_FILE: &str = "state.redb";
+pub const STORE_FILE: &str = "state.redb";
 
 /// Name of this service.
 const NAME: &str = "coordinator";
@@ -56,6 +57,7 @@ pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
 /// Where the store cannot be read, or the address cannot be bound.
 pub async fn start_on(store: Arc<dyn StateStore>, config: Config, context: Context) -> Result<Running, Error> {
     let epoch = next_epoch(&*store).await?;
+    let former_stores = former_stores(&*store).await?;
     let world = World::load(store).await.map_err(|error| failed("reading the state store", &error))?;
     let mut tasks = JoinSet::new();
     // The world goes on until everyone who may wait for it has ended.
@@ -95,6 +97,7 @@ pub async fn start_on(store: Arc<dyn StateStore>, config: Config, context: Conte
         context: context.clone(),
         cluster_domain: config.cluster_domain.clone(),
         dns_address: config.dns_address.clone(),
+        former_stores,
     };
     let system = System {
         front: front.clone(),
@@ -105,6 +108,7 @@ pub async fn start_on(store: Arc<dyn StateStore>, config: Config, context: Conte
         cluster_domain: config.cluster_domain.clone(),
         dns_address: config.dns_address.clone(),
         profile: config.profile,
+        backups: Arc::new(Semaphore::new(BACKUPS_AT_ONCE_MAX)),
     };
     let server = Server::new(NAME)
         .add(sized_server!(ObjectServiceServer::new(front.clone())))
@@ -197,6 +201,13 @@ async fn next_epoch(store: &dyn StateStore) -> Result<u64, Error> {
     let batch = Batch { preconditions: vec![precondition], writes: vec![write] };
     store.commit(batch).await.map_err(|error| failed(doing, &error))?;
     Ok(epoch)
+}
+
+/// The stores that this one was restored from.
+async fn former_stores(store: &dyn StateStore) -> Result<Vec<String>, Error> {
+    let kept = store.get(offline::FORMER_KEY).await;
+    let kept = kept.map_err(|error| failed("reading which stores this one succeeds", &error))?;
+    Ok(kept.map(|entry| offline::former_stores(&entry.value)).unwrap_or_default())
 }
 
 /// The namespace and the storage class that everybody expects to be there.

@@ -10,11 +10,13 @@
 //! - after a crash the store holds a prefix of the commit order that contains every acknowledged commit;
 //! - a watcher gets every change after its revision, or the explicit error [`StoreError::Compacted`].
 
+pub mod backup;
 mod disk;
 mod embedded;
 mod error;
 mod medium;
 mod memory;
+pub mod offline;
 mod record;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulated_disk;

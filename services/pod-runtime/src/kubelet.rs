@@ -154,6 +154,8 @@ pub struct Kubelet {
     pods: Pods,
     workers: JoinSet<Uid>,
     store_id: String,
+    /// Stores that it was restored from.
+    former_store_ids: Vec<String>,
     seen: BTreeSet<Uid>,
 }
 
@@ -161,7 +163,14 @@ impl Kubelet {
     /// A loop that has not begun.
     #[must_use]
     pub fn new(shared: Arc<Shared>, pods: Pods) -> Self {
-        Self { shared, pods, workers: JoinSet::new(), store_id: String::new(), seen: BTreeSet::new() }
+        Self {
+            shared,
+            pods,
+            workers: JoinSet::new(),
+            store_id: String::new(),
+            former_store_ids: Vec::new(),
+            seen: BTreeSet::new(),
+        }
     }
 
     /// Finds the pods of before, then works until this runtime ends. Pods go on.
@@ -246,6 +255,7 @@ impl Kubelet {
             Told::Registered(registration) => {
                 info!(store = registration.store_id, "the coordinator answers");
                 self.store_id = registration.store_id;
+                self.former_store_ids = registration.former_store_ids;
                 self.seen.clear();
                 self.shared.dns_address.send_replace(registration.dns_address);
                 self.shared.cluster_domain.send_if_modified(|domain| {
@@ -261,9 +271,10 @@ impl Kubelet {
             Told::Message(Message::Synced) => {
                 let unknown: Vec<Uid> = {
                     let inner = self.pods.lock();
-                    let ours = |handle: &Handle| handle.summary.borrow().store_id == self.store_id;
-                    let unknown =
-                        inner.handles.iter().filter(|(uid, handle)| !self.seen.contains(*uid) && ours(handle));
+                    let unknown = inner
+                        .handles
+                        .iter()
+                        .filter(|(uid, handle)| !self.seen.contains(*uid) && self.speaks_for(handle));
                     unknown.map(|(uid, _)| uid.clone()).collect()
                 };
                 unknown.iter().for_each(|uid| self.end(uid));
@@ -302,11 +313,16 @@ impl Kubelet {
         }
     }
 
-    /// The object is gone, says the store that assigned it: whatever is left of the pod ends.
+    /// Whether the store that answers assigned the pod, or was restored from the one that did.
+    fn speaks_for(&self, handle: &Handle) -> bool {
+        let assigned_by = &handle.summary.borrow().store_id;
+        *assigned_by == self.store_id || self.former_store_ids.contains(assigned_by)
+    }
+
+    /// The object is gone, says the store that speaks for it: whatever is left of the pod ends.
     fn end(&self, uid: &Uid) {
         let inner = self.pods.lock();
-        if let Some(handle) = inner.handles.get(uid).filter(|handle| handle.summary.borrow().store_id == self.store_id)
-        {
+        if let Some(handle) = inner.handles.get(uid).filter(|handle| self.speaks_for(handle)) {
             handle.wanted.send_modify(|wanted| wanted.gone = true);
         }
     }

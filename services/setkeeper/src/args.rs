@@ -4,6 +4,7 @@ mod objects;
 mod port_forward;
 mod rollout;
 mod serve;
+mod store;
 
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ pub(crate) use self::rollout::{
     RolloutArgs, RolloutCommand, RolloutHistoryArgs, RolloutSetsArgs, RolloutStatusArgs, RolloutUndoArgs,
 };
 pub(crate) use self::serve::{PeerArgs, ProfileArg, ServeArgs, Service, TelemetryArgs, Tier};
+pub(crate) use self::store::{BackupArgs, RestoreArgs};
 
 /// Everything that was typed.
 #[derive(Debug, Parser)]
@@ -86,6 +88,12 @@ pub(crate) enum Command {
     PortForward(PortForwardArgs),
     /// Follow, undo, pause, resume or restart a rolling update, and show its history
     Rollout(RolloutArgs),
+    /// Write everything that is stored to a file, while Setkeeper runs
+    Backup(BackupArgs),
+    /// Make the state store anew from a backup, while Setkeeper does not run
+    Restore(RestoreArgs),
+    /// See whether the state store is sound, while Setkeeper does not run
+    Check,
     /// Print the versions of this program and of the server
     Version,
     /// Print a completion script
@@ -209,6 +217,9 @@ mod tests {
             "setkeeper up --demo --port-base 0",
             "setkeeper serve ordinal-scheduler --listen 0.0.0.0:7701",
             "setkeeper completion bash",
+            "setkeeper backup monday.backup",
+            "setkeeper restore monday.backup --force --data-dir /srv/setkeeper",
+            "setkeeper check",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
         }

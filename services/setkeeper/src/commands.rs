@@ -8,6 +8,7 @@ mod logs;
 mod port_forward;
 mod rollout;
 mod scale;
+mod store;
 mod version;
 
 pub(crate) use self::apply::{apply, send};
@@ -18,4 +19,5 @@ pub(crate) use self::logs::logs;
 pub(crate) use self::port_forward::port_forward;
 pub(crate) use self::rollout::rollout;
 pub(crate) use self::scale::scale;
+pub(crate) use self::store::{backup, check, restore};
 pub(crate) use self::version::version;

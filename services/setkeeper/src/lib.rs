@@ -3,6 +3,7 @@
 //! - `setkeeper up` starts all services in one process, each on its own listener, so that what a client or a trace sees
 //!   is the same as with one process per service.
 //! - `setkeeper serve <service>` starts one.
+//! - `setkeeper restore` and `setkeeper check` work on the file of a state store that nobody has open.
 //! - Everything else is a client. It talks to the coordinator and to nothing else.
 //!
 //! Printing is pure (`print`): JSON and the time in, text out. Exit codes: 0 done, 1 failed, 2 not understood.
@@ -80,6 +81,9 @@ async fn dispatch(cli: Cli) -> Outcome {
             commands::port_forward(&Client::new(global)?, global, args, &mut out).await?;
         }
         Command::Rollout(args) => commands::rollout(&Client::new(global)?, global, args, &mut out).await?,
+        Command::Backup(args) => commands::backup(&Client::new(global)?, args, &mut out).await?,
+        Command::Restore(args) => commands::restore(global, args, &mut out)?,
+        Command::Check => commands::check(global, &mut out)?,
         Command::Version => commands::version(&Client::new(global)?, &mut out).await?,
     }
     out.flush()?;

@@ -35,6 +35,7 @@ fn without_a_server_every_client_command_says_how_to_start_one() {
         &["rollout", "pause", "sts/web"],
         &["rollout", "resume", "sts/web"],
         &["rollout", "restart", "sts/web"],
+        &["backup", "/nonexistent/backup"],
         &["version"],
         &["down"],
     ] {
@@ -76,6 +77,9 @@ fn what_is_not_understood_is_explained() {
         (&["get", "statefullset"], 1, "did you mean statefulset?"),
         (&["get", "pods", "-l", "app in (web"], 1, "--selector"),
         (&["delete", "pods", "-l", "=x"], 1, "--selector"),
+        (&["check"], 1, "there is no state store"),
+        (&["restore", "/nonexistent.backup"], 1, "No such file"),
+        (&["restore", "/etc/passwd"], 1, "is damaged and nothing of it is used"),
     ] {
         let (actual, text) = failed(setkeeper(data.path()).args(arguments));
         assert_eq!(actual, code, "{arguments:?}: {text}");

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use api::manifest::Kind;
 use api::proto::coordinator::v1::system_service_server::SystemService;
-use api::proto::coordinator::v1::{DrainRequest, DrainResponse, GetSystemRequest, GetSystemResponse, ServiceState};
+use api::proto::coordinator::v1::{
+    BackupRequest, BackupResponse, DrainRequest, DrainResponse, GetSystemRequest, GetSystemResponse, ServiceState,
+};
 use api::proto::pod_runtime::v1::StopAllRequest;
 use api::proto::pod_runtime::v1::pod_runtime_service_client::PodRuntimeServiceClient;
 use domain::Profile;
 use service_kit::{Channel, Target};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::HealthCheckRequest;
@@ -44,10 +46,13 @@ pub(crate) struct System {
     pub(crate) cluster_domain: String,
     pub(crate) dns_address: String,
     pub(crate) profile: Profile,
+    /// One permit for each backup that may be made at once.
+    pub(crate) backups: Arc<Semaphore>,
 }
 
 #[tonic::async_trait]
 impl SystemService for System {
+    type BackupStream = ReceiverStream<Result<BackupResponse, Status>>;
     type DrainStream = ReceiverStream<Result<DrainResponse, Status>>;
 
     async fn get_system(&self, _: Request<GetSystemRequest>) -> Result<Response<GetSystemResponse>, Status> {
@@ -64,6 +69,10 @@ impl SystemService for System {
             nodes: world.list(Kind::Node, None).iter().map(|node| visible(node)).collect(),
             services: futures::future::join_all(states).await,
         }))
+    }
+
+    async fn backup(&self, _: Request<BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
+        super::backup::backup(&self.front, self.backups.clone()).await.map(Response::new)
     }
 
     async fn drain(&self, _: Request<DrainRequest>) -> Result<Response<Self::DrainStream>, Status> {

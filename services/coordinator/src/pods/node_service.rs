@@ -44,6 +44,8 @@ pub(crate) struct Nodes {
     pub(crate) context: Context,
     pub(crate) cluster_domain: String,
     pub(crate) dns_address: String,
+    /// Stores that this one was restored from.
+    pub(crate) former_stores: Vec<String>,
 }
 
 /// Tries of one registration against others of the same name.
@@ -78,6 +80,7 @@ impl NodeService for Nodes {
         .await?;
         Ok(Response::new(RegisterNodeResponse {
             store_id: self.world.store_id().to_owned(),
+            former_store_ids: self.former_stores.clone(),
             cluster_domain: self.cluster_domain.clone(),
             dns_address: self.dns_address.clone(),
         }))

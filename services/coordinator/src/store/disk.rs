@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use redb::{
-    Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
+    Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend, StorageError,
+    TableDefinition, WriteTransaction,
 };
 
 use super::medium::{Fault, Medium, Watched};
@@ -16,7 +18,7 @@ use super::{Cause, Change, Changes, Entry, StoreError};
 pub const FORMAT: u32 = 1;
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("setkeeper.meta");
-const ENTRIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("setkeeper.entries");
+pub(super) const ENTRIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("setkeeper.entries");
 const META_FORMAT: &str = "format";
 const META_ID: &str = "id";
 const META_SUMMARY: &str = "summary";
@@ -24,7 +26,7 @@ const META_SUMMARY: &str = "summary";
 /// Reads are from memory, so the cache only has to hold the upper pages of the tree for the next commit.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// Ends the name of a store that is being created.
-const NEW_SUFFIX: &str = ".new";
+pub(super) const NEW_SUFFIX: &str = ".new";
 
 /// What is on disk when a store is opened.
 #[derive(Debug)]
@@ -55,7 +57,7 @@ impl Disk {
     /// Opens the store of this name, creating it if there is none, and reads all of it.
     pub(super) fn open(medium: Box<dyn Medium>, name: &str) -> Result<(Self, Loaded), StoreError> {
         if !medium.exists(name).map_err(failed("look for"))? {
-            create(medium.as_ref(), name)?;
+            create(medium.as_ref(), name, &service_kit::random::uid(), |_| Ok(Summary::default()))?;
         }
         // Whoever renamed the file may have died before its name was durable.
         medium.sync_directory().map_err(failed("sync the directory of"))?;
@@ -118,31 +120,56 @@ fn fault(fault: &Mutex<Option<Fault>>) -> Option<Fault> {
 }
 
 /// Makes a store under another name and gives it its own only when all of it is durable, so that a crash at any moment
-/// leaves a whole store or none.
-fn create(medium: &dyn Medium, name: &str) -> Result<(), StoreError> {
+/// leaves a whole store or none. `fill` writes its entries, and says what they add up to.
+pub(super) fn create(
+    medium: &dyn Medium,
+    name: &str,
+    id: &str,
+    fill: impl FnOnce(&WriteTransaction) -> Result<Summary, StoreError>,
+) -> Result<(), StoreError> {
     let temporary = format!("{name}{NEW_SUFFIX}");
     let (file, fault_seen) = Watched::new(medium.create(&temporary).map_err(failed("create"))?);
     let database = builder().create_with_backend(file).map_err(|error| explain_open(error, fault(&fault_seen)))?;
     let opened = Opened { database, fault: fault_seen };
-    opened.explain(initialize(&opened.database))?;
+    let transaction = opened.explain(opened.database.begin_write().map_err(Into::into))?;
+    let summary = fill(&transaction)?;
+    opened.explain(initialize(transaction, id, &summary))?;
     drop(opened);
     medium.sync(&temporary).map_err(failed("sync"))?;
     medium.rename(&temporary, name).map_err(failed("name"))?;
     medium.sync_directory().map_err(failed("sync the directory of"))
 }
 
-fn initialize(database: &Database) -> Result<(), redb::Error> {
-    let mut transaction = database.begin_write()?;
+fn initialize(mut transaction: WriteTransaction, id: &str, summary: &Summary) -> Result<(), redb::Error> {
     transaction.set_durability(Durability::Immediate)?;
     {
         let mut meta = transaction.open_table(META)?;
         meta.insert(META_FORMAT, FORMAT.to_string().as_bytes())?;
-        meta.insert(META_ID, service_kit::random::uid().as_bytes())?;
-        meta.insert(META_SUMMARY, Summary::default().encode().as_slice())?;
+        meta.insert(META_ID, id.as_bytes())?;
+        meta.insert(META_SUMMARY, summary.encode().as_slice())?;
         transaction.open_table(ENTRIES)?;
     }
     transaction.commit()?;
     Ok(())
+}
+
+/// Reads all of a file and checks every page of it. Says whether it was left without being closed.
+pub(super) fn inspect(file: impl StorageBackend) -> Result<(Loaded, bool), StoreError> {
+    if file.len().map_err(failed("measure"))? == 0 {
+        return Err(StoreError::Corrupt { what: "its file is empty".to_owned() });
+    }
+    let unclean = Arc::new(AtomicBool::new(false));
+    let seen = unclean.clone();
+    guard(|| {
+        let mut builder = builder();
+        builder.set_repair_callback(move |_| seen.store(true, Ordering::Relaxed));
+        let mut database = builder.create_with_backend(file).map_err(|error| explain_open(error, None))?;
+        if !database.check_integrity().map_err(|error| explain_open(error, None))? {
+            return Err(StoreError::Corrupt { what: "the pages of its database do not fit together".to_owned() });
+        }
+        load(&database)
+    })
+    .map(|loaded| (loaded, unclean.load(Ordering::Relaxed)))
 }
 
 fn open(medium: &dyn Medium, name: &str) -> Result<Opened, StoreError> {
@@ -187,7 +214,7 @@ fn guard<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreErro
     })
 }
 
-fn failed(action: &'static str) -> impl Fn(std::io::Error) -> StoreError {
+pub(super) fn failed(action: &'static str) -> impl Fn(std::io::Error) -> StoreError {
     move |source| StoreError::Open { action, source: Arc::new(source) }
 }
 

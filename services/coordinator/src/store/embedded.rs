@@ -19,7 +19,7 @@ use futures::future::{BoxFuture, ready};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::disk::Disk;
-use super::medium::{Directory, Medium};
+use super::medium::{Directory, Medium, split};
 use super::state::{HistoryLimits, STORE_BYTES_MAX, Staging, State, validate};
 use super::view::View;
 use super::{
@@ -77,9 +77,8 @@ impl EmbeddedStore {
     /// [`StoreError::InUse`], [`StoreError::UnknownFormat`], [`StoreError::Corrupt`] (nothing is changed on disk),
     /// [`StoreError::NoSpace`] and [`StoreError::Open`].
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let name = path.file_name().and_then(|name| name.to_str());
-        let name = name.ok_or_else(|| StoreError::Invalid { why: format!("{} is no file name", path.display()) })?;
-        let directory = Directory::lock(path.parent().unwrap_or(Path::new("")), name)?;
+        let (directory, name) = split(path)?;
+        let directory = Directory::lock(directory, name)?;
         Self::open_in(Box::new(directory), name)
     }
 

@@ -65,8 +65,23 @@ pub enum StoreError {
         /// Who, as far as known.
         owner: String,
     },
+    /// A store is to be restored where one is.
+    #[error("there is a state store at {} already: back it up, then say --force to put the backup in its place", path.display())]
+    Exists {
+        /// The store.
+        path: PathBuf,
+    },
+    /// There is no store.
+    #[error("there is no state store at {}: say where it is with --data-dir", path.display())]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// The store was written by a version of the program that this one does not understand.
-    #[error("state store has format {found}, this program understands only format {supported}")]
+    #[error(
+        "state store has format {found}, this program understands only format {supported}: use the version of setkeeper \
+         that wrote it, or restore a backup"
+    )]
     UnknownFormat {
         /// The format of the store.
         found: String,

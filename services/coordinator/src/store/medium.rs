@@ -32,6 +32,13 @@ pub trait Medium: std::fmt::Debug + Send + 'static {
     fn sync_directory(&self) -> io::Result<()>;
 }
 
+/// The directory and the name of a store's file.
+pub(super) fn split(path: &Path) -> Result<(&Path, &str), StoreError> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| StoreError::Invalid { why: format!("{} is no file name", path.display()) })?;
+    Ok((path.parent().unwrap_or(Path::new("")), name))
+}
+
 /// A directory of the operating system, locked against other processes.
 #[derive(Debug)]
 pub(super) struct Directory {

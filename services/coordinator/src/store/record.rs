@@ -90,6 +90,11 @@ fn hash_entry(entry: &Entry) -> u64 {
     hash(seed, &entry.value)
 }
 
+/// The hash of bytes that are neither.
+pub(super) fn hash_bytes(bytes: &[u8]) -> u64 {
+    hash(OFFSET, bytes)
+}
+
 /// Distinguishes a summary from an entry.
 const SUMMARY_SEED: u64 = 0x5e74_ee9e_7500_a115;
 /// Odd, with bits spread evenly (from the golden ratio and from the square root of three).

@@ -2,8 +2,9 @@
 //!
 //! `contract` runs the same tests against each of them, `model` random batches against a plain map,
 //! `concurrent` many writers, readers and watchers at once, `faults` and `file`
-//! the embedded one on disks that fail, and `crash` on a simulated disk that loses and reorders sectors.
+//! the embedded one on disks that fail, `backup` copies of it, and `crash` on a simulated disk that loses and reorders sectors.
 
+mod backup;
 mod concurrent;
 mod contract;
 mod crash;

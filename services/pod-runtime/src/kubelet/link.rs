@@ -13,6 +13,8 @@ use tonic::Code;
 pub struct Registration {
     /// Identity of the store.
     pub store_id: String,
+    /// Stores that it was restored from: it speaks for them.
+    pub former_store_ids: Vec<String>,
     /// Domain of names.
     pub cluster_domain: String,
     /// Where DNS is served, host:port.
@@ -81,6 +83,7 @@ impl NodeLink for GrpcLink {
             let answer = client.register_node(self.registration.clone()).await.map_err(words)?.into_inner();
             let registration = Registration {
                 store_id: answer.store_id,
+                former_store_ids: answer.former_store_ids,
                 cluster_domain: answer.cluster_domain,
                 dns_address: answer.dns_address,
             };

@@ -99,6 +99,29 @@ async fn an_unknown_pod_ends_only_on_the_word_of_its_store() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_restored_store_speaks_for_the_one_in_its_backup() {
+    let (machine, coordinator, state) = (Machine::new(), Coordinator::new("before"), tempfile::tempdir().unwrap());
+    coordinator.assign(web("u1", &["run"]));
+    let runtime = Runtime::start(&machine, &coordinator, state.path());
+    coordinator.until(|c| c.status("u1").is_some_and(|status| ready(&status))).await;
+    let mut later = web("u2", &["run"]);
+    later["metadata"]["name"] = "web-1".into();
+    coordinator.assign(later);
+    coordinator.until(|c| c.status("u2").is_some_and(|status| ready(&status))).await;
+    runtime.stop().await;
+
+    // The backup was made before the second pod.
+    let restored = Coordinator::restored("after", "before");
+    restored.assign(web("u1", &["run"]));
+    let _runtime = Runtime::start(&machine, &restored, state.path());
+    machine.until(|m| !m.exists("u2")).await;
+    restored.until(|c| c.status("u1").is_some_and(|status| ready(&status))).await;
+    assert!(machine.runs("u1", "c"), "a pod that it knows goes on");
+    restored.remove("u1");
+    machine.until(|m| !m.exists("u1")).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn p45_a_successor_waits_for_its_predecessor_to_be_dead() {
     let (machine, coordinator, state) = (Machine::new(), Coordinator::new("s"), tempfile::tempdir().unwrap());
     coordinator.assign(web("u1", &["stubborn"]));

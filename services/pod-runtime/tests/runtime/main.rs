@@ -208,6 +208,7 @@ impl NodeService for Coordinator {
             store_id: "s".into(),
             cluster_domain,
             dns_address: String::new(),
+            former_store_ids: Vec::new(),
         }))
     }
 

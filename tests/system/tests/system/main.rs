@@ -1,5 +1,6 @@
 //! The whole product, started as a user starts it: real services, real processes, real volumes, real names.
 
+mod backups;
 mod bounds;
 mod doors;
 mod etcd;

@@ -137,7 +137,10 @@ fn unknown_format_is_refused_by_name() {
         let mut meta = transaction.open_table(META).expect("the table");
         meta.insert("format", b"7".as_slice()).expect("it is written");
     });
-    let expected = format!("state store has format 7, this program understands only format {FORMAT}");
+    let expected = format!(
+        "state store has format 7, this program understands only format {FORMAT}: use the version of setkeeper that \
+         wrote it, or restore a backup"
+    );
     assert_eq!(error.to_string(), expected);
 }
 

@@ -248,6 +248,7 @@ struct Stored {
 #[derive(Clone)]
 pub(super) struct Coordinator {
     store_id: String,
+    former_store_ids: Vec<String>,
     state: Arc<Mutex<Stored>>,
     news: Arc<Mutex<broadcast::Sender<Message>>>,
 }
@@ -255,7 +256,12 @@ pub(super) struct Coordinator {
 impl Coordinator {
     pub(super) fn new(store_id: &str) -> Self {
         let news = Arc::new(Mutex::new(broadcast::Sender::new(1024)));
-        Self { store_id: store_id.to_owned(), state: Arc::default(), news }
+        Self { store_id: store_id.to_owned(), former_store_ids: Vec::new(), state: Arc::default(), news }
+    }
+
+    /// A coordinator whose store was restored from another.
+    pub(super) fn restored(store_id: &str, former: &str) -> Self {
+        Self { former_store_ids: vec![former.to_owned()], ..Self::new(store_id) }
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Stored) -> T) -> T {
@@ -335,6 +341,7 @@ impl NodeLink for Coordinator {
             let live = live.map(|message| message.map_err(|error| error.to_string()));
             let registration = Registration {
                 store_id: self.store_id.clone(),
+                former_store_ids: self.former_store_ids.clone(),
                 cluster_domain: "cluster.local".to_owned(),
                 dns_address: String::new(),
             };
