@@ -28,6 +28,7 @@ use crate::collect;
 use crate::error::{SERVICE, commit_status, invalid_argument, not_found};
 use crate::pods::lifecycle;
 use crate::pods::node_service::detached;
+use crate::rollouts;
 use crate::sets::deletion::{self, Cascade};
 use crate::store::CommitError;
 use crate::world::{Key, Object, Transaction, World};
@@ -171,19 +172,12 @@ pub(crate) fn busy(key: &Key) -> Status {
 }
 
 /// Scales a set; nothing else of it changes. None if it has that many already.
-pub(crate) fn scaled(set: &Object, replicas: i32) -> Option<Value> {
+pub(crate) fn scaled(set: &Object, replicas: i32, now: Timestamp) -> Option<Value> {
     if set.value.pointer("/spec/replicas").and_then(Value::as_i64) == Some(i64::from(replicas)) {
         return None;
     }
     let mut value = set.value.clone();
     crate::objects::object_mut(&mut value, "spec").insert("replicas".into(), replicas.into());
-    next_generation(&mut value);
+    rollouts::next_generation(&mut value, now);
     Some(value)
-}
-
-/// What is wanted of an object has changed.
-fn next_generation(value: &mut Value) {
-    let metadata = crate::objects::object_mut(value, "metadata");
-    let generation = metadata.get("generation").and_then(Value::as_i64).unwrap_or(0) + 1;
-    metadata.insert("generation".into(), generation.into());
 }

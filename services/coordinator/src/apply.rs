@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use api::manifest::{self, Kind, Manifest};
-use domain::Switches;
+use domain::{Switches, Timestamp};
 use prost_types::Struct;
 use serde_json::Value;
 use service_kit::status::StatusBuilder;
@@ -16,6 +16,7 @@ use crate::api::{Front, busy};
 use crate::error::{SERVICE, commit_status, invalid_argument};
 use crate::objects::{object_mut, time_text};
 use crate::pods::node_service::detached;
+use crate::rollouts;
 use crate::store::{CommitError, StoreRevision};
 use crate::world::{Key, Object, Transaction};
 
@@ -132,7 +133,7 @@ impl Front {
                     self.prepare_create(&mut prepared, key, manifest)?;
                 }
                 Some(old) => {
-                    if let Err(found) = prepare_update(&mut prepared, &old, manifest)? {
+                    if let Err(found) = prepare_update(&mut prepared, &old, manifest, self.context.clock.now())? {
                         violations.extend(found);
                     }
                 }
@@ -168,8 +169,8 @@ impl Front {
         let metadata = object_mut(&mut value, "metadata");
         metadata.insert("uid".into(), service_kit::random::uid().into());
         metadata.insert("creationTimestamp".into(), time_text(self.context.clock.now()).into());
-        metadata.insert("generation".into(), 1.into());
         initial_status(key.kind, &mut value);
+        rollouts::next_generation(&mut value, self.context.clock.now());
         finalizers(key.kind, &mut value);
         prepared.objects.push((key.clone(), One { value: value.clone(), result: "created" }));
         prepared.transaction.create(key, value);
@@ -229,6 +230,7 @@ fn prepare_update(
     prepared: &mut Prepared,
     old: &Object,
     manifest: &Manifest,
+    now: Timestamp,
 ) -> Result<Result<(), Vec<manifest::Violation>>, Status> {
     stale(old, manifest)?;
     if old.deleting() {
@@ -248,9 +250,7 @@ fn prepare_update(
     }
     let mut value = update.value;
     if update.spec_changed {
-        let metadata = object_mut(&mut value, "metadata");
-        let generation = metadata.get("generation").and_then(Value::as_i64).unwrap_or(1) + 1;
-        metadata.insert("generation".into(), generation.into());
+        rollouts::next_generation(&mut value, now);
     }
     prepared.objects.push((old.key.clone(), One { value: value.clone(), result: "configured" }));
     prepared.transaction.update(old, value);

@@ -24,6 +24,7 @@ mod machines;
 mod names;
 mod objects;
 mod pods;
+mod rollouts;
 mod sets;
 mod start;
 pub mod store;

@@ -137,6 +137,11 @@ impl Names {
         tokio::time::timeout(timeout, published.wait_for(|seen| *seen >= revision)).await.is_ok_and(|seen| seen.is_ok())
     }
 
+    /// The revision up to which what is stored is served, as it rises.
+    pub(crate) fn published(&self) -> watch::Receiver<StoreRevision> {
+        self.published.subscribe()
+    }
+
     async fn run(self: Arc<Self>) {
         let mut commits = self.world.subscribe();
         let mut changed = BTreeSet::new();

@@ -43,6 +43,7 @@ pub(crate) use self::planners::{PlannerError, Planners};
 use self::record::Recorder;
 use self::scene::Scene;
 use crate::driver::{Controller, Outcome};
+use crate::rollouts::{self, Rollout};
 use crate::store::{CommitError, StoreRevision};
 use crate::world::{Change, Key, World};
 
@@ -181,6 +182,9 @@ impl Sets {
     async fn execute(&self, scene: &Scene, decision: &Decision, now: Timestamp) -> Result<Outcome, String> {
         let plan = execute::transactions(&self.world, scene, decision, now)?;
         let waits = decision.waits();
+        if let Some(wait) = waits.first() {
+            Span::current().record("setkeeper.wait.reason", tracing::field::display(&wait.reason));
+        }
         let record = DecisionRecord {
             set: scene.snapshot.set.clone(),
             generation: scene.snapshot.generation,
@@ -291,7 +295,7 @@ fn names_taken(world: &World, scene: &Scene, order: &OrdinalPlan) -> Vec<Wait> {
 }
 
 fn execute_span() -> Span {
-    tracing::debug_span!("execute")
+    tracing::debug_span!("execute", setkeeper.wait.reason = Empty)
 }
 
 /// Trace of the pass under way, 32 hexadecimal digits; empty where nothing is traced.
@@ -342,17 +346,24 @@ impl Controller for Sets {
         self.shaken.notified().await;
     }
 
+    /// While a rollout is under way, a pass is part of its trace; else a trace of its own.
     fn span(&self, key: &Key) -> Span {
-        tracing::debug_span!(
+        let span = tracing::debug_span!(
             parent: None,
             "reconcile",
             controller = Self::NAME,
-            namespace = key.namespace,
-            set = key.name,
+            k8s.namespace.name = key.namespace,
+            k8s.statefulset.name = key.name,
             generation = Empty,
             outcome = Empty,
             otel.status_code = Empty,
-        )
+        );
+        if !span.is_none()
+            && let Some(set) = self.world.get(key)
+        {
+            rollouts::join(&span, Rollout::under_way(&set.value).map(|rollout| rollout.root));
+        }
+        span
     }
 
     async fn pass(self: Arc<Self>, key: Key) -> Outcome {

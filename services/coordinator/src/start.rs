@@ -28,7 +28,7 @@ use crate::sets::{Planners, Sets};
 use crate::store::{Batch, EmbeddedStore, Precondition, StateStore, Write, offline};
 use crate::volumes::Volumes;
 use crate::world::{Key, Transaction, World, WorldError};
-use crate::{collect, driver};
+use crate::{collect, driver, rollouts};
 
 /// File of the state store in its directory.
 pub const STORE_FILE: &str = "state.redb";
@@ -79,6 +79,7 @@ pub async fn start_on(store: Arc<dyn StateStore>, config: Config, context: Conte
         identity_dns: channel("identity-dns"),
     };
     let names = Names::start(world.clone(), channel("identity-dns"), epoch, context.clone(), &mut tasks);
+    tasks.spawn(rollouts::observer::run(world.clone(), names.clone(), context.clone()));
     let sets = Arc::new(Sets::new(world.clone(), planners, switches, context.clone()));
     let volumes = Arc::new(Volumes::new(world.clone(), channel("volume-claim"), epoch, switches, context.clone()));
     let placement = Arc::new(Placement { world: world.clone(), context: context.clone(), unplaced: Mutex::default() });

@@ -12,12 +12,15 @@ use api::proto::volume_claim::v1::{DeprovisionRequest, PlanVolumesRequest, Provi
 use domain::volume::{DIRECTORY_PROVISIONER, ObjectVersion, VolumeAction, VolumesPlan};
 use domain::{Switches, Uid};
 use serde_json::{Value, json};
+use service_kit::telemetry::SpanAddress;
 use service_kit::{Channel, Context};
 use tonic::Status;
+use tracing::Instrument as _;
 
 use crate::driver::{Controller, Outcome};
+use crate::rollouts;
 use crate::store::CommitError;
-use crate::world::{Change, Object, World};
+use crate::world::{Change, Key, Object, World};
 
 /// Actions carried out in one pass. More wait for the next, which follows at once.
 const ACTIONS_AT_ONCE_MAX: usize = 256;
@@ -125,7 +128,9 @@ impl Volumes {
     async fn carry_out(&self, writer: &mut write::Writer<'_>, action: &VolumeAction) -> Result<Progress, PassError> {
         match action {
             VolumeAction::Provision { claim, volume, capacity, .. } => {
-                let path = self.provision(claim, volume, capacity.0).await?;
+                let span = tracing::debug_span!("provision", volume, claim = claim.object.name);
+                rollouts::join(&span, self.consumer(claim));
+                let path = self.provision(claim, volume, capacity.0).instrument(span).await?;
                 writer.provisioned(action, &path)
             }
             VolumeAction::Deprovision { volume, claim_uid } => {
@@ -138,6 +143,16 @@ impl Volumes {
         }
         .map_err(PassError::Answer)?;
         Ok(Progress::Done)
+    }
+
+    /// The place in a rollout of the pod of a set that waits for this claim. The name of a claim of a set ends with that of
+    /// its pod.
+    fn consumer(&self, claim: &ObjectVersion) -> Option<SpanAddress> {
+        let (namespace, name) = (&claim.object.namespace, &claim.object.name);
+        let ends = name.match_indices('-').map(|(dash, _)| &name[dash + 1..]);
+        let mut pods = ends.filter_map(|pod| self.world.get(&Key::new(Kind::Pod, namespace, pod)));
+        let waiting = pods.find(|pod| crate::pods::read::claim_names(&pod.value).any(|claim| claim == name))?;
+        rollouts::place(&waiting.value)
     }
 
     /// Makes the directory of a volume and gives its path. The same name at every attempt, so that repeated ones meet.

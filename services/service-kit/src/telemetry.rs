@@ -10,6 +10,7 @@
 mod export;
 mod fields;
 mod file;
+mod past;
 pub(crate) mod propagation;
 mod sampler;
 
@@ -34,8 +35,10 @@ use crate::status::panic_text;
 use self::export::PerService;
 use self::fields::ReadableFields;
 use self::file::LogFile;
+use self::past::Shared;
 use self::sampler::ByService;
 
+pub use self::past::{NoSpanAddress, PastSpan, SpanAddress, TRACEPARENT_ANNOTATION, is_recording};
 pub use self::propagation::{current_traceparent, set_parent};
 
 /// Spans that wait to be sent, at most: four seconds of a busy coordinator. More are dropped, and counted by the SDK.
@@ -44,8 +47,9 @@ const QUEUED_SPANS_MAX: usize = 16_384;
 /// Spans sent at once.
 const BATCH_SPANS_MAX: usize = 512;
 
-/// How long a span waits for company. A rollout that someone watches appears within this.
-const BATCH_DELAY: Duration = Duration::from_secs(1);
+/// How long a span waits for company: what a killed process takes with it. A rollout that someone watches appears within
+/// this.
+const BATCH_DELAY: Duration = Duration::from_millis(200);
 
 /// How long the last spans may take to be sent.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(3);
@@ -241,7 +245,7 @@ fn tracer_provider(options: &Options, endpoint: &str) -> Result<SdkTracerProvide
         .with_max_export_batch_size(BATCH_SPANS_MAX)
         .with_scheduled_delay(BATCH_DELAY)
         .build();
-    let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches).build();
+    let processor = Shared::install(BatchSpanProcessor::builder(exporter).with_batch_config(batches).build());
     let sampler = ByService::new(&options.services, options.sample_ratio);
     Ok(SdkTracerProvider::builder().with_sampler(sampler).with_span_processor(processor).build())
 }

@@ -18,5 +18,5 @@ pub(crate) use self::history::{history, revision};
 pub(crate) use self::json::{as_json, as_yaml, is_owned, name_of, ordinal, qualified_name, resource_name, text};
 pub(crate) use self::pod::summarize;
 pub(crate) use self::refusal::explain;
-pub(crate) use self::rollout::{Progress, Rollout, progress, rollout};
+pub(crate) use self::rollout::{Progress, Rollout, progress, rollout, trace_id};
 pub(crate) use self::table::Table;

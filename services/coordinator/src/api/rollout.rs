@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use api::manifest::{self, Kind, PAUSED_ANNOTATION};
 use api::proto::coordinator::v1::{HistoryStatefulSetRequest, SetRevision, UndoStatefulSetRequest};
+use domain::Timestamp;
 use serde_json::Value;
 use service_kit::status::StatusBuilder;
 use tonic::{Code, Status};
 
 use super::set_service::key;
-use super::{Front, TRIES_MAX, busy, next_generation, visible};
+use super::{Front, TRIES_MAX, busy, visible};
 use crate::error::{SERVICE, commit_status};
 use crate::objects::{object_mut, time_text};
+use crate::rollouts::next_generation;
 use crate::sets::templates;
 use crate::store::CommitError;
 use crate::world::{Key, Object, Transaction};
@@ -34,7 +36,7 @@ pub(super) struct Undone {
 
 impl Front {
     pub(super) async fn restart_set(&self, key: &Key, version: &str) -> Result<Arc<Object>, Status> {
-        let (set, _) = self.change_set(key, version, |set| restarted(set, &time_text(self.now())).map(Some)).await?;
+        let (set, _) = self.change_set(key, version, |set| restarted(set, self.now()).map(Some)).await?;
         Ok(set)
     }
 
@@ -45,7 +47,7 @@ impl Front {
         version: &str,
         paused: bool,
     ) -> Result<(Arc<Object>, bool), Status> {
-        self.change_set(key, version, |set| Ok(with_pause(set, paused))).await
+        self.change_set(key, version, |set| Ok(with_pause(set, paused, self.now()))).await
     }
 
     pub(super) async fn undo_set(&self, request: &UndoStatefulSetRequest) -> Result<Undone, Status> {
@@ -59,7 +61,7 @@ impl Front {
             }
             let mut value = set.value.clone();
             object_mut(&mut value, "spec").insert("template".into(), template);
-            next_generation(&mut value);
+            next_generation(&mut value, self.now());
             self.admitted(&set, &value)?;
             if request.dry_run {
                 let set = api::object::to_struct(&value);
@@ -157,7 +159,7 @@ impl Front {
 }
 
 /// The set with a template that differs in the time of its restart.
-fn restarted(set: &Object, now: &str) -> Result<Value, Status> {
+fn restarted(set: &Object, now: Timestamp) -> Result<Value, Status> {
     let refuse = |reason: &str, message: &str| {
         let status = StatusBuilder::new(SERVICE, Code::FailedPrecondition, reason, message);
         status.precondition("ROLLOUT", set.key.name.clone(), message).build()
@@ -170,18 +172,19 @@ fn restarted(set: &Object, now: &str) -> Result<Value, Status> {
         value.pointer_mut("/spec/template").ok_or_else(|| Status::internal("a stored set has no template"))?;
     let metadata = object_mut(template, "metadata");
     let annotations = metadata.entry("annotations").or_insert_with(|| Value::Object(serde_json::Map::new()));
-    if annotations.get(RESTARTED_AT).is_some_and(|before| before == now) {
+    let text = time_text(now);
+    if annotations.get(RESTARTED_AT).is_some_and(|before| *before == text) {
         let message = "if restart has already been triggered within the past second, please wait before attempting to \
                        trigger another";
         return Err(refuse("RESTARTED_JUST_NOW", message));
     }
-    annotations[RESTARTED_AT] = now.into();
-    next_generation(&mut value);
+    annotations[RESTARTED_AT] = text.into();
+    next_generation(&mut value, now);
     Ok(value)
 }
 
 /// The set paused or not; none if it is so already. The annotation ends with the pause, whichever way that was made.
-fn with_pause(set: &Object, paused: bool) -> Option<Value> {
+fn with_pause(set: &Object, paused: bool, now: Timestamp) -> Option<Value> {
     if is_paused(&set.value) == paused {
         return None;
     }
@@ -204,7 +207,7 @@ fn with_pause(set: &Object, paused: bool) -> Option<Value> {
         spec.insert("paused".into(), true.into());
     }
     if before.is_some() || paused {
-        next_generation(&mut value);
+        next_generation(&mut value, now);
     }
     Some(value)
 }

@@ -164,7 +164,7 @@ impl Front {
                 let status = StatusBuilder::new(SERVICE, Code::FailedPrecondition, "FORBIDDEN_CHANGE", message.clone());
                 return Err(status.precondition("REPLICAS", key.name.clone(), message).build());
             }
-            let Some(value) = scaled(&set, request.replicas) else { return Ok(visible(&set)) };
+            let Some(value) = scaled(&set, request.replicas, self.now()) else { return Ok(visible(&set)) };
             self.admitted(&set, &value)?;
             let mut transaction = Transaction::default();
             transaction.update(&set, value);

@@ -14,6 +14,7 @@ use service_kit::Context;
 use crate::events::{self, Event};
 use crate::names::Names;
 use crate::objects::{condition, object_mut, set_condition};
+use crate::rollouts;
 use crate::store::CommitError;
 use crate::world::{Key, Object, Transaction, World};
 
@@ -174,9 +175,13 @@ impl Reports {
             return Ok(());
         }
         let after = Object::new(pod.key.clone(), value.clone(), pod.version);
+        let began = self.context.clock.now();
         let announced = tokio::time::timeout(ANNOUNCE_WAIT_MAX, self.names.announce(&after)).await;
         let why = match announced {
-            Ok(Ok(())) => return Ok(()),
+            Ok(Ok(())) => {
+                rollouts::named(pod, began, self.context.clock.now());
+                return Ok(());
+            }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "identity-dns did not answer in time".to_owned(),
         };

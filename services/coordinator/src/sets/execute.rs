@@ -14,6 +14,7 @@ use super::{Decision, identity, status, templates};
 use crate::events::{self, Event};
 use crate::objects::{object_mut, time_text};
 use crate::pods::{build, lifecycle, placement};
+use crate::rollouts;
 use crate::volumes::read::single_user;
 use crate::world::{Key, Transaction, World, controller_reference};
 
@@ -193,7 +194,8 @@ impl Writer<'_> {
     ) -> Result<(), String> {
         let template = self.template(decision, &creation.revision.0)?;
         let pod = build::pod(&self.scene.set, &template, identity, self.now);
-        let pod = self.placed_already(pod);
+        let mut pod = self.placed_already(pod);
+        rollouts::mark(&mut pod, &self.scene.set, &identity.name);
         let key = Key::new(Kind::Pod, &self.scene.set.key.namespace, &identity.name);
         self.guard(creation.ordinal, creation.guard);
         self.open.create(key, pod);
@@ -242,6 +244,11 @@ impl Writer<'_> {
         }
         lifecycle::delete(&mut self.open, &pod, None, self.now);
         self.goes_on |= self.open.pending(&pod.key).is_none();
+        if let Some(mut stopping) = self.open.pending(&pod.key).cloned()
+            && rollouts::mark(&mut stopping, &self.scene.set, &pod.key.name)
+        {
+            self.open.update(&pod, stopping);
+        }
         let set = &self.scene.set.key.name;
         let message = format!("Delete Pod {} in StatefulSet {set} successful", pod.key.name);
         self.event(&Event::normal("SuccessfulDelete", message));
@@ -312,7 +319,7 @@ impl Writer<'_> {
         let template = self.template(decision, revision)?;
         let mut value = status.unwrap_or_else(|| self.scene.set.value.clone());
         value["spec"]["template"] = template;
-        value["metadata"]["generation"] = (self.scene.snapshot.generation.0 + 1).into();
+        rollouts::next_generation(&mut value, self.now);
         let (set, update) = (&self.scene.set.key.name, &decision.update.status.update_revision);
         let why = format!("{update} did not become available before its progress deadline");
         let message = format!("StatefulSet {set} goes back to revision {revision}: {why}");

@@ -2,7 +2,7 @@
 
 mod conditions;
 
-use domain::{Failures, Outage, SetSpec, SetStatus, Timestamp, Wait};
+use domain::{Failures, Outage, SetSpec, SetStatus, Snapshot, Timestamp, Wait, WaitReason};
 use serde_json::{Map, Value, json};
 
 use self::conditions::Conditions;
@@ -10,6 +10,7 @@ use super::Decision;
 use super::scene::Scene;
 use super::stored::{FAILURES, FORMED, OUTAGES, formed_json};
 use crate::objects::{object_mut, precise_time_text};
+use crate::rollouts;
 
 /// Field of the status: the lowest ordinal that a partitioned update reaches.
 const PARTITION_ORDINAL: &str = "partitionOrdinal";
@@ -19,6 +20,9 @@ pub(super) fn decided(scene: &Scene, decision: &Decision, waits: &[Wait], now: T
     let mut changed = scene.set.value.clone();
     let fields = object_mut(&mut changed, "status");
     write_counters(fields, &decision.update.status);
+    if is_complete(fields, scene, waits) {
+        rollouts::complete(fields, now);
+    }
     if scene.snapshot.switches.publish_conditions {
         write_partition(fields, &scene.snapshot.spec);
         write_memory(fields, scene, decision);
@@ -38,6 +42,17 @@ pub(super) fn undecided(scene: &Scene, waits: &[Wait], now: Timestamp) -> Option
         Conditions { scene, decision: None, waits, now }.write(fields);
     }
     (changed != scene.set.value).then_some(changed)
+}
+
+/// Whether a set has all that is wanted of it: what still waits is held back on purpose.
+fn is_complete(fields: &Map<String, Value>, scene: &Scene, waits: &[Wait]) -> bool {
+    let on_purpose = |wait: &Wait| matches!(wait.reason, WaitReason::Partition { .. } | WaitReason::OnDelete);
+    let Snapshot { spec, generation, .. } = &scene.snapshot;
+    let count = |name: &str| fields.get(name).and_then(Value::as_u64);
+    let counted = ["replicas", "availableReplicas"].iter().all(|name| count(name) == Some(spec.replicas.into()));
+    let observed = fields.get("observedGeneration").and_then(Value::as_i64) == Some(generation.0);
+    let updated = count("updatedReplicas") == Some(spec.replicas.into()) || !waits.is_empty();
+    observed && counted && updated && waits.iter().all(on_purpose)
 }
 
 fn write_counters(fields: &mut Map<String, Value>, status: &SetStatus) {

@@ -16,13 +16,14 @@ use serde_json::Value;
 use service_kit::CancellationToken;
 use service_kit::clock::Clock;
 use service_kit::status::chain;
+use service_kit::telemetry::TRACEPARENT_ANNOTATION;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
-use tracing::{debug, error, info, warn};
+use tracing::{Instrument as _, Span, debug, error, info, warn};
 
 use super::assigned::Assigned;
 use super::catalogue::Catalogue;
-use super::decide::{Decision, Intent, Now, Observation, View, decide};
+use super::decide::{Action, Decision, Intent, Now, Observation, View, decide};
 use super::directory::PodDirectory;
 use super::environment::Machine;
 use super::link::{NodeLink, Refusal};
@@ -311,6 +312,7 @@ impl Worker {
         }
         for action in decision.actions {
             debug!(uid = %self.uid, action = ?action, "acting");
+            let span = self.span(assigned, &action);
             let context = act::Context {
                 shared: self.shared.clone(),
                 uid: self.uid.clone(),
@@ -318,7 +320,7 @@ impl Worker {
                 directory: self.directory.clone(),
                 pod_ip: self.record.ip,
             };
-            self.tasks.spawn(act::act(context, action));
+            self.tasks.spawn(act::act(context, action).instrument(span));
         }
         self.report = Some((decision.status, decision.stopped));
         let containers = self.record.containers.iter();
@@ -333,6 +335,35 @@ impl Worker {
             *old = summary;
             changed
         });
+    }
+
+    /// The span of an action, in the trace of the rollout that the pod is part of; none for probes, which have no end.
+    fn span(&self, assigned: &Assigned, action: &Action) -> Span {
+        let (name, container) = match action {
+            Action::Probe { .. } => return Span::none(),
+            Action::PrepareVolumes => ("prepare volumes", ""),
+            Action::EnsureSandbox => ("make sandbox", ""),
+            Action::Start { container, .. } => ("start container", container.as_str()),
+            Action::PostStart { container, .. } => ("postStart", container.as_str()),
+            Action::PreStop { container, .. } => ("preStop", container.as_str()),
+            Action::Signal { container, .. } => ("signal container", container.as_str()),
+            Action::Kill { container, .. } => ("kill container", container.as_str()),
+            Action::RemoveSandbox => ("remove sandbox", ""),
+        };
+        let meta = &assigned.pod.metadata;
+        let span = tracing::debug_span!(
+            "act",
+            otel.name = name,
+            k8s.namespace.name = meta.namespace,
+            k8s.pod.name = meta.name,
+            k8s.pod.uid = %self.uid,
+            k8s.container.name = tracing::field::Empty,
+        );
+        if !container.is_empty() {
+            span.record("k8s.container.name", container);
+        }
+        join_rollout(&span, assigned);
+        span
     }
 
     /// Reads what containers left that ended since the last look.
@@ -395,7 +426,9 @@ impl Worker {
         };
         self.told = Some((status, stopped));
         let link = self.shared.link.clone();
-        self.reporting = Some(async move { link.report(request).await }.boxed());
+        let span = tracing::debug_span!("report", k8s.pod.name = meta.name);
+        join_rollout(&span, &assigned);
+        self.reporting = Some(async move { link.report(request).await }.instrument(span).boxed());
     }
 
     fn reported(&mut self, result: Result<(), Refusal>) {
@@ -417,6 +450,13 @@ impl Worker {
         debug!(uid = %self.uid, error = why, "a report was not taken");
         self.told = None;
         self.report_retry = Some((self.shared.clock.now().steady.plus(jitter(wait)), wait));
+    }
+}
+
+/// Makes a span part of the trace of the rollout that made, or ends, the pod.
+fn join_rollout(span: &Span, assigned: &Assigned) {
+    if let Some(traceparent) = assigned.pod.metadata.annotations.get(TRACEPARENT_ANNOTATION) {
+        service_kit::telemetry::set_parent(span, traceparent);
     }
 }
 

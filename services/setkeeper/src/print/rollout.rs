@@ -43,6 +43,12 @@ fn progressing(set: &Value) -> Option<&Value> {
     list(set, "/status/conditions").iter().find(|condition| text(condition, "/type") == "Progressing")
 }
 
+/// The trace of the latest rollout of a set, where traces are recorded.
+#[must_use]
+pub(crate) fn trace_id(set: &Value) -> Option<&str> {
+    Some(text(set, "/status/rollout/traceId")).filter(|trace| !trace.is_empty())
+}
+
 /// Whether updates of a set stand still because somebody wants it.
 pub(super) fn is_paused(set: &Value) -> bool {
     let annotation = set.pointer("/metadata/annotations").and_then(|all| all.get(PAUSED_ANNOTATION));

@@ -1,4 +1,4 @@
-//! What a collector sees: each pass is one trace, across every service that takes part in it.
+//! What a collector sees: a rollout is one trace, across every service that takes part in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -62,7 +62,8 @@ impl Spans {
 
     /// Passes over the set `sleepers`.
     fn passes(&self) -> Vec<&Exported> {
-        let is_pass = |one: &&Exported| one.span.name == "reconcile" && one.attribute("set") == "sleepers";
+        let is_pass =
+            |one: &&Exported| one.span.name == "reconcile" && one.attribute("k8s.statefulset.name") == "sleepers";
         self.all.iter().filter(is_pass).collect()
     }
 }
@@ -76,16 +77,26 @@ fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// From nothing to two ready pods and to rest; gives the trace ids of the decision records.
-async fn work(product: &Product, collector: &Collector, test: &str) -> BTreeSet<String> {
-    let applied = product.run_with(&["apply", "-f", "-"], &sleepers(&mark(test), 2, "OrderedReady")).await;
+/// From nothing to two available pods, and then each of them anew; gives the trace ids of the two rollouts.
+async fn work(product: &Product, collector: &Collector, test: &str) -> [String; 2] {
+    let manifest = sleepers(&mark(test), 2, "OrderedReady").replace("  replicas:", "  minReadySeconds: 1\n  replicas:");
+    let applied = product.run_with(&["apply", "-f", "-"], &manifest).await;
     assert_eq!(applied.code, 0, "{applied:?}");
     product.ready(&["sleepers-0", "sleepers-1"]).await;
+    let first = completed(product).await;
 
     let mut call = Request::new(ListStatefulSetsRequest::default());
     let traceparent = format!("00-{}-{}-01", CALLER.0, CALLER.1);
     call.metadata_mut().insert("traceparent", MetadataValue::try_from(traceparent).expect("text"));
     StatefulSetServiceClient::new(product.channel()).list(call).await.expect("answers");
+
+    product.ok(&["rollout", "restart", "sts/sleepers"]).await;
+    let status = product.ok(&["rollout", "status", "sts/sleepers"]).await;
+    let second = completed(product).await;
+    assert_ne!(first, second);
+    assert!(status.contains(&format!("trace {second}")), "{status}");
+    let described = product.ok(&["describe", "sts", "sleepers"]).await;
+    assert!(described.contains(&second), "{described}");
 
     // The clock of an idle system is its own check of names, every few seconds. Two of them without a pass: it rests.
     until("no passes without changes", || async {
@@ -96,9 +107,18 @@ async fn work(product: &Product, collector: &Collector, test: &str) -> BTreeSet<
         if later >= 2 { Ok(()) } else { Err(format!("{later} checks since the last pass")) }
     })
     .await;
-    let records = product.get(&["decisions"]).await.expect("can be listed");
-    let records = records["items"].as_array().expect("a list").iter();
-    records.map(|record| record["traceId"].as_str().expect("text").to_owned()).collect()
+    [first, second]
+}
+
+/// The trace of the latest rollout of the set, once that is complete.
+async fn completed(product: &Product) -> String {
+    until("the rollout is complete", || async {
+        let set = product.get(&["sts", "sleepers"]).await.ok_or("no set")?;
+        let rollout = &set["status"]["rollout"];
+        let trace = rollout["traceId"].as_str().filter(|_| rollout["completedAt"].is_string());
+        trace.map(ToOwned::to_owned).ok_or_else(|| set["status"].to_string())
+    })
+    .await
 }
 
 /// Every service has spans of its own, under one instance each.
@@ -141,15 +161,17 @@ fn assert_connected(spans: &Spans) {
     assert!(!reports.is_empty() && reports.iter().all(|report| report.service == "pod-runtime"), "{reports:?}");
 }
 
-/// Every pass is a trace of its own with the same shape; gives the traces.
-fn assert_passes(spans: &Spans) -> BTreeSet<String> {
+/// Every pass has the same shape, and is part of a rollout while one is under way.
+fn assert_passes(spans: &Spans, rollouts: &[String]) {
     let passes = spans.passes();
     assert!(passes.len() <= PASSES_MAX, "{} passes", passes.len());
     let mut called: BTreeSet<&str> = BTreeSet::new();
     for pass in &passes {
-        assert!(pass.span.parent_span_id.is_empty(), "{pass:?}");
-        assert_eq!((&*pass.service, &*pass.attribute("namespace")), ("coordinator", "default"));
-        assert_eq!(pass.attribute("generation"), "1", "{pass:?}");
+        match spans.parent(pass) {
+            Some(root) => assert_eq!(root.span.name, "rollout sleepers"),
+            None => assert!(pass.span.parent_span_id.is_empty() && !rollouts.contains(&pass.trace()), "{pass:?}"),
+        }
+        assert_eq!((&*pass.service, &*pass.attribute("k8s.namespace.name")), ("coordinator", "default"));
         assert!(!pass.attribute("outcome").is_empty(), "{pass:?}");
         let mut steps = spans.children(pass);
         steps.sort_by_key(|step| step.span.start_time_unix_nano);
@@ -170,36 +192,102 @@ fn assert_passes(spans: &Spans) -> BTreeSet<String> {
         "setkeeper.volume_claim.v1.VolumeClaimService/PlanSet",
     ];
     assert_eq!(called, BTreeSet::from(methods));
-    let traces: BTreeSet<_> = passes.iter().map(|pass| pass.trace()).collect();
-    assert_eq!(traces.len(), passes.len(), "each pass is a trace of its own");
-    traces
+    let waits = passes.iter().flat_map(|pass| spans.children(pass)).map(|step| step.attribute("setkeeper.wait.reason"));
+    assert!(waits.into_iter().any(|reason| reason.contains("waiting for pod 0")), "reasons are told");
 }
 
-fn assert_traced(collector: &Collector, records: &BTreeSet<String>) {
+/// A rollout is one trace with a span of each ordinal, and one of each phase below that; gives its spans.
+fn assert_rollout<'a>(spans: &'a Spans, trace: &str, phases: &[&str]) -> Vec<&'a Exported> {
+    let own: Vec<_> = spans.all.iter().filter(|one| one.trace() == trace).collect();
+    let roots: Vec<_> = own.iter().filter(|one| one.span.name == "rollout sleepers").collect();
+    let [root] = roots[..] else { panic!("one root: {roots:?}") };
+    assert_eq!(
+        (&*root.attribute("k8s.statefulset.name"), &*root.attribute("setkeeper.outcome")),
+        ("sleepers", "complete")
+    );
+    for pod in ["sleepers-0", "sleepers-1"] {
+        let of_pod: Vec<_> = own.iter().filter(|one| one.span.name == pod).collect();
+        let [ordinal] = of_pod[..] else { panic!("one span of {pod}: {of_pod:?}") };
+        assert_eq!(ordinal.span.parent_span_id, root.span.span_id, "{ordinal:?}");
+        let mut inside = spans.children(ordinal);
+        inside.sort_by_key(|phase| phase.span.start_time_unix_nano);
+        let names: Vec<_> = inside.iter().map(|one| &*one.span.name).filter(|name| phases.contains(name)).collect();
+        assert_eq!(names, phases, "{pod}");
+        let (first, last) = (inside[0].span.start_time_unix_nano, ordinal.span.end_time_unix_nano);
+        assert!(ordinal.span.start_time_unix_nano <= first && first <= last, "{ordinal:?}");
+        assert!(inside.iter().any(|one| one.span.name == "DNS" && one.attribute("k8s.pod.name") == pod), "{inside:?}");
+        assert!(inside.iter().any(|one| one.service == "pod-runtime"), "{inside:?}");
+    }
+    own
+}
+
+fn assert_traced(collector: &Collector, rollouts: &[String; 2]) {
     let spans = Spans::of(collector);
     assert_services(&spans);
     assert_connected(&spans);
-    let traces = assert_passes(&spans);
-    assert!(!records.is_empty() && records.is_subset(&traces), "records {records:?}, passes {traces:?}");
+    assert_passes(&spans, rollouts);
+    let created = assert_rollout(&spans, &rollouts[0], &["volume", "start", "ready", "soak"]);
+    let services: BTreeSet<&str> = created.iter().map(|one| &*one.service).collect();
+    assert_eq!(services, BTreeSet::from(SERVICES), "every service has a part in a rollout");
+    assert_rollout(&spans, &rollouts[1], &["drain", "stop", "volume", "start", "ready", "soak"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pass_is_one_trace_across_the_services_of_one_process() {
+async fn a_rollout_is_one_trace_across_the_services_of_one_process() {
     let collector = Collector::start();
     let mut product = traced(&collector, Layout::OneProcess).await;
     assert!(exports(&product).await, "a thread exports");
-    let records = work(&product, &collector, "traces-one").await;
+    let rollouts = work(&product, &collector, "traces-one").await;
     assert_eq!(product.interrupt().await, 0);
-    assert_traced(&collector, &records);
+    assert_traced(&collector, &rollouts);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pass_is_one_trace_across_processes() {
+async fn a_rollout_is_one_trace_across_processes() {
     let collector = Collector::start();
     let mut product = traced(&collector, Layout::Separate).await;
-    let records = work(&product, &collector, "traces-separate").await;
+    let rollouts = work(&product, &collector, "traces-separate").await;
     assert!(product.interrupt_all().await);
-    assert_traced(&collector, &records);
+    assert_traced(&collector, &rollouts);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_goes_on_in_the_next_coordinator() {
+    let collector = Collector::start();
+    let mut product = traced(&collector, Layout::Separate).await;
+    let manifest = sleepers(&mark("traces-killed"), 2, "OrderedReady");
+    let applied = product.run_with(&["apply", "-f", "-"], &manifest).await;
+    assert_eq!(applied.code, 0, "{applied:?}");
+    product.ready(&["sleepers-0", "sleepers-1"]).await;
+    completed(&product).await;
+    product.ok(&["rollout", "restart", "sts/sleepers"]).await;
+    until("the rollout has begun", || async {
+        let stopping = |one: &Exported| one.span.name == "drain";
+        if Spans::of(&collector).all.iter().any(stopping) { Ok(()) } else { Err("no pod was asked to go".to_owned()) }
+    })
+    .await;
+    product.kill("coordinator");
+    product.serve("coordinator");
+    product.answers().await;
+    let trace = completed(&product).await;
+    product.ready(&["sleepers-0", "sleepers-1"]).await;
+    until("the root is told", || async {
+        let root = |one: &&Exported| one.span.name == "rollout sleepers" && one.trace() == trace;
+        if Spans::of(&collector).all.iter().any(|one| root(&one)) { Ok(()) } else { Err("not yet".to_owned()) }
+    })
+    .await;
+    let spans = Spans::of(&collector);
+    let own: Vec<_> = spans.all.iter().filter(|one| one.trace() == trace).collect();
+    let named = |name: &str| own.iter().filter(|one| one.span.name == name).count();
+    for name in ["rollout sleepers", "sleepers-0", "sleepers-1", "wait: no coordinator"] {
+        assert_eq!(named(name), 1, "{name}");
+    }
+    for phase in ["start", "ready", "DNS"] {
+        assert_eq!(named(phase), 2, "{phase}");
+    }
+    let instances: BTreeSet<_> =
+        own.iter().filter(|one| one.service == "coordinator").map(|one| &one.instance).collect();
+    assert_eq!(instances.len(), 2, "both coordinators have a part in it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

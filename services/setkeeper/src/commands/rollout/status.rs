@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::args::{Global, RolloutStatusArgs};
 use crate::client::Client;
 use crate::failure::{Explained as _, Failure, Outcome};
-use crate::print::{Progress, Rollout, progress, rollout};
+use crate::print::{Progress, Rollout, progress, rollout, trace_id};
 
 /// How often the live line moves: people see that it lives.
 const TICK: Duration = Duration::from_millis(120);
@@ -74,6 +74,7 @@ async fn follow(
 #[derive(Default)]
 struct Shown {
     line: String,
+    trace: String,
     why: String,
     live: Option<ProgressBar>,
 }
@@ -123,7 +124,11 @@ fn show(set: &Value, shown: &mut Shown, out: &mut impl Write) -> Outcome<bool> {
         _ => String::new(),
     };
     shown.why = progress.why;
-    let line = if text == shown.line { String::new() } else { format!("{text}\n") };
+    let mut line = if text == shown.line { String::new() } else { format!("{text}\n") };
+    if let Some(trace) = trace_id(set).filter(|trace| *trace != shown.trace) {
+        line.push_str(&format!("  trace {trace}\n"));
+        shown.trace = trace.to_owned();
+    }
     if !line.is_empty() || !news.is_empty() {
         let mut print = || write!(out, "{line}{news}").and_then(|()| out.flush());
         match &shown.live {

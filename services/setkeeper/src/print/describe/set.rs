@@ -10,7 +10,7 @@ use super::pod::containers;
 use crate::print::age::age;
 use crate::print::columns::{access_modes, headers, pairs, row};
 use crate::print::json::{list, name_of, number, text};
-use crate::print::rollout::is_paused;
+use crate::print::rollout::{is_paused, trace_id};
 use crate::print::{decision, partition};
 
 /// Decisions that are shown; the newest tell why a set waits.
@@ -41,6 +41,9 @@ pub(super) fn set(page: &mut Page, object: &Value, pods: &[Value], decisions: &[
     page.field("Claims", &retention);
     page.field("Current Revision", text(object, "/status/currentRevision"));
     page.field("Update Revision", text(object, "/status/updateRevision"));
+    if let Some(trace) = trace_id(object) {
+        page.field("Trace", &format!("{trace} (of the latest rollout)"));
+    }
     let count = |phase: &str| pods.iter().filter(|pod| text(pod, "/status/phase") == phase).count();
     let (running, waiting) = (count("Running"), count("Pending"));
     let (succeeded, failed) = (count("Succeeded"), count("Failed"));

@@ -58,7 +58,7 @@ pub(super) async fn pods(run: &mut Run) {
     .await;
     let open = json!({"pod": "web-0", "port": 8080});
     let pieces = run.streams("coordinator.v1.PodService/PortForward", &[open, ask_for_health()], has_ended).await;
-    assert!(text(&pieces).starts_with("HTTP/1."), "{pieces:?}");
+    assert!(page(&pieces).starts_with("HTTP/1."), "{pieces:?}");
     let deleted = run.answers("coordinator.v1.PodService/Delete", json!({"name": "web-2"})).await;
     assert!(deleted["pod"]["metadata"]["deletionTimestamp"].is_string(), "{deleted}");
 }
@@ -74,8 +74,8 @@ pub(super) fn has_ended(pieces: &[Value]) -> bool {
     pieces.last().is_some_and(|piece| piece["end"] == true)
 }
 
-/// The bytes of the pieces of a stream, decoded from base64.
-pub(super) fn text(pieces: &[Value]) -> String {
+/// What came over a forwarded connection, decoded from base64.
+pub(super) fn page(pieces: &[Value]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut bytes = Vec::new();
     for data in pieces.iter().filter_map(|piece| piece["data"].as_str()) {
@@ -131,14 +131,6 @@ pub(super) async fn system(run: &mut Run) -> Value {
     let states: Vec<_> = system["services"].as_array().into_iter().flatten().map(|service| &service["state"]).collect();
     assert!(states.len() == 4 && states.iter().all(|state| *state == "SERVING"), "{system}");
     system
-}
-
-/// Everything that is stored, as bytes.
-pub(super) async fn backup(run: &mut Run) {
-    let pieces = run.call("coordinator.v1.SystemService/Backup", &[json!({})], |_| false).await;
-    let pieces = pieces.expect("ends well");
-    let text = text(&pieces);
-    assert!(text.contains("StatefulSet") && text.contains("web-0"), "{} bytes", text.len());
 }
 
 pub(super) async fn drain(run: &mut Run) {

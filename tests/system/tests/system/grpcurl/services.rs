@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Run;
-use super::public::{ask_for_health, has_ended, text};
+use super::public::{ask_for_health, has_ended, page};
 
 /// A set of one replica that has no pods yet.
 fn snapshot() -> Value {
@@ -126,7 +126,7 @@ pub(super) async fn machine(run: &mut Run, system: &Value) {
     let open = json!({"namespace": "default", "pod": "web-0", "port": 8080});
     let requests = [open, ask_for_health()];
     let pieces = run.streams("pod_runtime.v1.PodRuntimeService/PortForward", &requests, has_ended).await;
-    assert!(text(&pieces).starts_with("HTTP/1."), "{pieces:?}");
+    assert!(page(&pieces).starts_with("HTTP/1."), "{pieces:?}");
 }
 
 /// The machine stops what runs, which after a drain is nothing, and refuses who is not the latest.
