@@ -52,13 +52,13 @@ pub(super) async fn pods(run: &mut Run) {
     let listed = run.answers("coordinator.v1.PodService/List", json!({"labelSelector": "app=web"})).await;
     assert_eq!(names(&listed["pods"]), ["web-0", "web-1", "web-2"]);
     run.streams("coordinator.v1.PodService/Watch", &[json!({"name": "web-0"})], has_begun).await;
-    run.streams("coordinator.v1.PodService/Logs", &[json!({"pod": "web-0"})], |pieces| {
+    run.streams("coordinator.v1.PodService/Logs", &[json!({"pod": "web-0", "follow": true})], |pieces| {
         pieces.iter().any(|piece| piece["data"].as_str().is_some_and(|data| !data.is_empty()))
     })
     .await;
     let open = json!({"pod": "web-0", "port": 8080});
     let pieces = run.streams("coordinator.v1.PodService/PortForward", &[open, ask_for_health()], has_ended).await;
-    assert!(page(&pieces).starts_with("HTTP/1."), "{pieces:?}");
+    assert!(text(&pieces).starts_with("HTTP/1."), "{pieces:?}");
     let deleted = run.answers("coordinator.v1.PodService/Delete", json!({"name": "web-2"})).await;
     assert!(deleted["pod"]["metadata"]["deletionTimestamp"].is_string(), "{deleted}");
 }
@@ -74,8 +74,8 @@ pub(super) fn has_ended(pieces: &[Value]) -> bool {
     pieces.last().is_some_and(|piece| piece["end"] == true)
 }
 
-/// What came over a forwarded connection, decoded from base64.
-pub(super) fn page(pieces: &[Value]) -> String {
+/// The bytes of the pieces of a stream, decoded from base64.
+pub(super) fn text(pieces: &[Value]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut bytes = Vec::new();
     for data in pieces.iter().filter_map(|piece| piece["data"].as_str()) {
@@ -121,6 +121,7 @@ pub(super) async fn sets(run: &mut Run) {
     assert_eq!(numbers, ["1", "2"], "64-bit numbers are text in JSON");
     let undone = run.answers(&method("Undo"), of).await;
     assert_eq!((&undone["result"], &undone["revision"]), (&"rolled_back".into(), &"1".into()));
+    run.product.ok(&["rollout", "status", "sts/web", "--timeout=60s"]).await;
     let deleted = run.answers(&method("Delete"), json!({"name": "queue"})).await;
     assert_eq!(deleted["statefulSet"]["metadata"]["name"], "queue");
 }
@@ -131,6 +132,14 @@ pub(super) async fn system(run: &mut Run) -> Value {
     let states: Vec<_> = system["services"].as_array().into_iter().flatten().map(|service| &service["state"]).collect();
     assert!(states.len() == 4 && states.iter().all(|state| *state == "SERVING"), "{system}");
     system
+}
+
+/// Everything that is stored, as bytes.
+pub(super) async fn backup(run: &mut Run) {
+    let pieces = run.call("coordinator.v1.SystemService/Backup", &[json!({})], |_| false).await;
+    let pieces = pieces.expect("ends well");
+    let text = text(&pieces);
+    assert!(text.contains("StatefulSet") && text.contains("web-0"), "{} bytes", text.len());
 }
 
 pub(super) async fn drain(run: &mut Run) {

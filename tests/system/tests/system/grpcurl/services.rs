@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Run;
-use super::public::{ask_for_health, has_ended, page};
+use super::public::{ask_for_health, has_ended, text};
 
 /// A set of one replica that has no pods yet.
 fn snapshot() -> Value {
@@ -121,12 +121,12 @@ pub(super) async fn machine(run: &mut Run, system: &Value) {
     let listed = run.answers("pod_runtime.v1.PodRuntimeService/ListPods", json!({})).await;
     let running = listed["pods"].as_array().into_iter().flatten();
     assert!(running.into_iter().any(|pod| pod["name"] == "web-0" && pod["running"] == true), "{listed}");
-    let log = json!({"namespace": "default", "pod": "web-0"});
+    let log = json!({"namespace": "default", "pod": "web-0", "follow": true});
     run.streams("pod_runtime.v1.PodRuntimeService/Logs", &[log], |pieces| !pieces.is_empty()).await;
     let open = json!({"namespace": "default", "pod": "web-0", "port": 8080});
     let requests = [open, ask_for_health()];
     let pieces = run.streams("pod_runtime.v1.PodRuntimeService/PortForward", &requests, has_ended).await;
-    assert!(page(&pieces).starts_with("HTTP/1."), "{pieces:?}");
+    assert!(text(&pieces).starts_with("HTTP/1."), "{pieces:?}");
 }
 
 /// The machine stops what runs, which after a drain is nothing, and refuses who is not the latest.
