@@ -111,7 +111,7 @@ async fn work(product: &Product, collector: &Collector, test: &str) -> [String; 
 }
 
 /// The trace of the latest rollout of the set, once that is complete.
-async fn completed(product: &Product) -> String {
+pub(super) async fn completed(product: &Product) -> String {
     until("the rollout is complete", || async {
         let set = product.get(&["sts", "sleepers"]).await.ok_or("no set")?;
         let rollout = &set["status"]["rollout"];
