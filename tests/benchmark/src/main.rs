@@ -11,6 +11,7 @@ mod rollout;
 mod samples;
 mod startup;
 mod store;
+mod tracing;
 mod usage;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,9 @@ use clap::{Parser, ValueEnum};
 use rollout::Policy;
 use service_kit::Target;
 use service_kit::telemetry::{self, Options};
+
+/// Services whose spans these are.
+const SERVICES: [&str; 5] = ["coordinator", "ordinal-scheduler", "update-planner", "volume-claim", "identity-dns"];
 
 /// What to measure.
 #[derive(Debug, Parser)]
@@ -39,6 +43,12 @@ struct Arguments {
     /// Directory on the disk to measure.
     #[arg(long, default_value = ".")]
     directory: PathBuf,
+    /// Collector of traces over OTLP; without it nothing is traced.
+    #[arg(long)]
+    otlp_endpoint: Option<String>,
+    /// Only one life of a set, and its figures as numbers; what `tracing` runs.
+    #[arg(long, hide = true)]
+    one_life: bool,
     /// Arguments of the program. Its home is an empty directory.
     #[arg(last = true, default_values_t = [String::from("up")])]
     arguments: Vec<String>,
@@ -63,6 +73,8 @@ enum Figure {
     GrowthOrdered,
     /// Parallel sets of 10 to 10,000.
     GrowthParallel,
+    /// A set of 100 in order, traced and not.
+    Tracing,
     /// The program of --setkeeper.
     Program,
 }
@@ -84,15 +96,29 @@ async fn main() -> anyhow::Result<()> {
     let log = Options {
         filter: Some("warn".to_owned()),
         log_file: Some(scratch.path().join("log")),
+        otlp_endpoint: arguments.otlp_endpoint.clone(),
+        services: SERVICES.to_vec(),
         ..Options::new("benchmark")
     };
-    let _logs = telemetry::init(&log)?;
-    parts(&arguments, scratch.path()).await?;
-    rollouts(&arguments, scratch.path()).await?;
+    let telemetry = telemetry::init(&log)?;
+    let measured = measure(&arguments, scratch.path()).await;
+    telemetry.shutdown().await;
+    measured
+}
+
+async fn measure(arguments: &Arguments, scratch: &Path) -> anyhow::Result<()> {
+    if arguments.one_life {
+        return tracing::one_life(scratch).await;
+    }
+    parts(arguments, scratch).await?;
+    rollouts(arguments, scratch).await?;
+    if arguments.wants(Figure::Tracing) {
+        print::section("tracing", &tracing::measure(scratch, usize::from(arguments.runs)).await?);
+    }
     match &arguments.setkeeper {
         Some(program) if arguments.wants(Figure::Program) => {
             let subject = startup::Subject { program, arguments: &arguments.arguments, target: &arguments.target };
-            print::section("program", &startup::measure(&subject, scratch.path()).await?);
+            print::section("program", &startup::measure(&subject, scratch).await?);
         }
         _ => {}
     }
