@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use api::manifest::Kind;
 use service_kit::status::StatusBuilder;
-use service_kit::{Channel, Context, Target, Token};
+use service_kit::{Channel, Context, Role, Target, Token};
 use tonic::{Code, Status};
 
 use crate::error::SERVICE;
@@ -45,7 +45,7 @@ impl Machines {
     }
 
     fn connect(&self, target: &Target) -> Channel {
-        self.context.connect(target, self.token.as_ref()).called_by(SERVICE)
+        self.context.connect(Role::PodRuntime, target, self.token.as_ref()).called_by(SERVICE)
     }
 
     fn find(&self, name: &str) -> Result<(String, Target), Status> {

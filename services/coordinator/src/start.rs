@@ -10,7 +10,7 @@ use ::api::proto::coordinator::v1::stateful_set_service_server::StatefulSetServi
 use ::api::proto::coordinator::v1::system_service_server::SystemServiceServer;
 use serde_json::json;
 use service_kit::{
-    BoundServer, CancellationToken, Channel, Context, Error, Running, Server, Target, process, sized_server,
+    BoundServer, CancellationToken, Channel, Context, Error, Role, Running, Server, Target, process, sized_server,
 };
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
@@ -178,13 +178,13 @@ async fn serve(
 
 fn services(config: &Config, context: &Context) -> Vec<(&'static str, Target, Channel)> {
     let all = [
-        ("ordinal-scheduler", &config.ordinal_scheduler),
-        ("update-planner", &config.update_planner),
-        ("volume-claim", &config.volume_claim),
-        ("identity-dns", &config.identity_dns),
+        (Role::OrdinalScheduler, &config.ordinal_scheduler),
+        (Role::UpdatePlanner, &config.update_planner),
+        (Role::VolumeClaim, &config.volume_claim),
+        (Role::IdentityDns, &config.identity_dns),
     ];
-    let channel = |target| context.connect(target, config.token.as_ref()).called_by(NAME);
-    all.map(|(name, target)| (name, target.clone(), channel(target))).to_vec()
+    let channel = |role, target| context.connect(role, target, config.token.as_ref()).called_by(NAME);
+    all.map(|(role, target)| (role.name(), target.clone(), channel(role, target))).to_vec()
 }
 
 /// Counts this start. Receivers refuse effects of an earlier one.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use api::proto::coordinator::v1::RegisterNodeRequest;
 use api::proto::pod_runtime::v1::pod_runtime_service_server::PodRuntimeServiceServer;
 use service_kit::effects::Effects;
-use service_kit::{CancellationToken, Context, Running, Server};
+use service_kit::{CancellationToken, Context, Role, Running, Server};
 use tokio::sync::{mpsc, watch};
 
 use crate::backend::PodBackend;
@@ -129,7 +129,7 @@ async fn start_over(
     let effects = effects.map_err(|error| service_kit::Error::start(SERVICE, error))?;
     let runtime = PodRuntime::new(backend.clone(), pods.clone(), effects, context.shutdown.clone());
     let service = service_kit::sized_server!(PodRuntimeServiceServer::new(runtime));
-    let bound = Server::new(SERVICE).add(service).bind(&config.listen).await?;
+    let bound = Server::new(SERVICE).add(service).bind_in(&context, &config.listen).await?;
 
     let (events, event_receiver) = mpsc::channel(EVENTS_MAX);
     let capabilities = backend.capabilities();
@@ -140,7 +140,7 @@ async fn start_over(
         tier: capabilities.tier.to_owned(),
         degraded: capabilities.degraded.clone(),
     };
-    let channel = service_kit::connect(&config.coordinator, config.token.as_ref()).called_by(SERVICE);
+    let channel = context.connect(Role::Coordinator, &config.coordinator, config.token.as_ref()).called_by(SERVICE);
     let kubelet = Kubelet::new(
         Arc::new(Shared {
             backend,

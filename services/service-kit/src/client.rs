@@ -35,7 +35,7 @@ use crate::methods::{Shape, shape};
 use crate::network::Network;
 use crate::status::{RETRY_DELAY, StatusBuilder, chain};
 use crate::telemetry::propagation;
-use crate::{Target, Token, deadline};
+use crate::{Identity, Role, Target, Token, deadline};
 
 /// What a message costs beside its bytes: flag and length.
 const FRAMING_BYTES: usize = 5;
@@ -75,6 +75,24 @@ pub fn connect(target: &Target, token: Option<&Token>) -> Channel {
             }))
         }
     };
+    Channel { inner, target: target.to_string().into(), caller: None, authorization: token.map(Token::header) }
+}
+
+/// The same, where a server over TCP has to prove that it is `role`, and is shown who calls. A Unix socket needs no TLS:
+/// only its owner can open it.
+pub(crate) fn connect_tls(identity: &Identity, role: Role, target: &Target, token: Option<&Token>) -> Channel {
+    let Target::Tcp(address) = target else { return connect(target, token) };
+    let (identity, own_address) = (identity.clone(), address.clone());
+    let connector = tower::service_fn(move |_: Uri| {
+        let (identity, address) = (identity.clone(), own_address.clone());
+        async move { identity.connect(role, &address).await.map(TokioIo::new) }
+    });
+    // Proxies route by the name that was called.
+    let endpoint = match format!("https://{address}").parse::<Uri>() {
+        Ok(origin) => unreachable_endpoint().origin(origin),
+        Err(_) => unreachable_endpoint(),
+    };
+    let inner = endpoint.connect_with_connector_lazy(connector);
     Channel { inner, target: target.to_string().into(), caller: None, authorization: token.map(Token::header) }
 }
 

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, SystemClock};
 use crate::network::Network;
-use crate::{Channel, Error, Target, Token, client};
+use crate::{Channel, Error, Identity, Role, Target, Token, client};
 
 /// What every service is started with.
 #[derive(Clone)]
@@ -18,6 +18,8 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// Where connections go; none: the network of the machine.
     pub network: Option<Arc<dyn Network>>,
+    /// Who this process is to the servers it calls over TCP; none: it calls in plaintext.
+    pub tls: Option<Identity>,
     /// Cancelled when the service is to end. Every stream and loop of the service ends on it.
     pub shutdown: CancellationToken,
 }
@@ -29,23 +31,26 @@ impl Context {
         Self { shutdown: self.shutdown.child_token(), ..self.clone() }
     }
 
-    /// A channel to `target` over the network of this context. See [`connect`](crate::connect).
+    /// A channel to the service `role` at `target`, over the network of this context. Over TLS the server has to prove
+    /// that it is that service. See [`connect`](crate::connect).
     ///
     /// # Panics
     /// Outside a tokio runtime.
     #[must_use]
-    pub fn connect(&self, target: &Target, token: Option<&Token>) -> Channel {
-        match &self.network {
-            Some(network) => client::connect_over(network.clone(), target, token),
-            None => client::connect(target, token),
+    pub fn connect(&self, role: Role, target: &Target, token: Option<&Token>) -> Channel {
+        match (&self.network, &self.tls) {
+            // A network of its own is a simulation: nobody listens in.
+            (Some(network), _) => client::connect_over(network.clone(), target, token),
+            (None, Some(identity)) => client::connect_tls(identity, role, target, token),
+            (None, None) => client::connect(target, token),
         }
     }
 }
 
 impl Default for Context {
-    /// The clock and the network of the machine, and a token that nobody else holds.
+    /// The clock and the network of the machine, no certificate, and a token that nobody else holds.
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), network: None, shutdown: CancellationToken::new() }
+        Self { clock: Arc::new(SystemClock), network: None, tls: None, shutdown: CancellationToken::new() }
     }
 }
 

@@ -57,6 +57,21 @@ pub enum Error {
         /// Why.
         source: tonic_reflection::server::Error,
     },
+    /// Strangers would reach the address, and nothing would keep what is said from them.
+    #[error(
+        "{service} does not listen on {address} in plaintext, because other machines reach that address: give it \
+         certificates with --tls-cert, --tls-key and --tls-ca (`setkeeper certs` makes them), or say --plaintext where \
+         something else guards the port, such as a mesh"
+    )]
+    Plaintext {
+        /// The service.
+        service: &'static str,
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] crate::TlsError),
     /// The token cannot be read or made.
     #[error(transparent)]
     Token(#[from] crate::TokenError),

@@ -48,6 +48,9 @@ pub const SERVER_DEADLINE: Duration = Duration::from_secs(60);
 /// What connecting may take. On one machine it takes microseconds; between pods, a lost packet or two.
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
 
+/// What a TLS handshake may take: a round trip and a signature, on a machine under load.
+pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
+
 /// How often a client asks whether its server is still there, idle or not: a cut that nobody announced is noticed
 /// within this plus [`KEEPALIVE_TIMEOUT`].
 pub const CLIENT_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);

@@ -34,13 +34,13 @@ use tonic::service::Routes;
 
 pub use health::HealthHandle;
 
-use self::connection::serve_connection;
+use self::connection::{serve_connection, serve_tcp};
 use self::health::{HEALTH_SERVICE, HealthService};
 use self::listen::{Accepted, Listeners};
 use self::shell::Shell;
 use crate::limits::{CALLS_IN_FLIGHT_MAX, CONNECTIONS_MAX, DRAIN_GRACE};
 use crate::network::Network;
-use crate::{Context, Error, Running, Token};
+use crate::{Context, Error, Identity, Running, Token};
 
 /// How long to wait after the machine refused to accept, for instance because files ran out.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -55,6 +55,11 @@ pub struct ServerConfig {
     /// What callers over TCP have to know; health and reflection are open. None: whoever reaches the port may call, for
     /// a port that something else guards, such as a mesh.
     pub token: Option<Token>,
+    /// Who the server is to callers over TCP. They have to prove who they are as well. None: plaintext.
+    pub tls: Option<Identity>,
+    /// Whether plaintext is wanted even where other machines reach the address, because something else guards the port.
+    /// Without it, plaintext is for loopback addresses alone.
+    pub plaintext: bool,
 }
 
 /// Collects the services of a server.
@@ -71,6 +76,7 @@ pub struct BoundServer {
     routes: Routes,
     services: BTreeSet<&'static str>,
     token: Option<Token>,
+    tls: Option<Identity>,
     health: HealthHandle,
 }
 
@@ -102,7 +108,8 @@ impl Server {
     /// Takes the addresses. From here on connections queue; they are served once [`BoundServer::serve`] runs.
     ///
     /// # Errors
-    /// An address is in use or cannot be listened on, or none is given.
+    /// An address is in use or cannot be listened on, none is given, plaintext would leave the machine, or the certificate
+    /// is of another service.
     pub async fn bind(self, config: &ServerConfig) -> Result<BoundServer, Error> {
         self.bind_over(None, config).await
     }
@@ -116,6 +123,9 @@ impl Server {
     }
 
     async fn bind_over(self, network: Option<&dyn Network>, config: &ServerConfig) -> Result<BoundServer, Error> {
+        if let Some(identity) = &config.tls {
+            identity.check(self.name)?;
+        }
         let listeners = Listeners::bind(self.name, network, config).await?;
         let health = HealthHandle::new(true);
         Ok(BoundServer {
@@ -124,6 +134,7 @@ impl Server {
             routes: self.routes,
             services: self.services,
             token: config.token.clone(),
+            tls: config.tls.clone(),
             health,
         })
     }
@@ -157,7 +168,7 @@ impl BoundServer {
     /// # Cancel safety
     /// Dropping the future drops every connection at once.
     pub async fn serve(self, context: Context) -> Result<(), Error> {
-        let Self { name, mut listeners, routes, services, token, health } = self;
+        let Self { name, mut listeners, routes, services, token, tls, health } = self;
         let routes = with_reflection(name, routes, &services)?;
         let health_service = HealthService::new(health.clone(), services, context.shutdown.clone());
         let routes = routes
@@ -177,7 +188,7 @@ impl BoundServer {
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
                 accepted = listeners.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
                     Ok(Accepted::Tcp(stream, peer)) => {
-                        connections.spawn(serve_connection(stream, Some(peer), shell.clone(), draining.clone()));
+                        connections.spawn(serve_tcp(stream, peer, tls.clone(), shell.clone(), draining.clone()));
                     }
                     Ok(Accepted::Unix(stream)) => {
                         connections.spawn(serve_connection(stream, None, shell.clone(), draining.clone()));

@@ -5,6 +5,7 @@ mod port_forward;
 mod rollout;
 mod serve;
 mod store;
+mod tls;
 
 use std::path::PathBuf;
 
@@ -18,6 +19,7 @@ pub(crate) use self::rollout::{
 };
 pub(crate) use self::serve::{PeerArgs, ProfileArg, ServeArgs, Service, TelemetryArgs, Tier};
 pub(crate) use self::store::{BackupArgs, RestoreArgs};
+pub(crate) use self::tls::TlsArgs;
 
 /// Everything that was typed.
 #[derive(Debug, Parser)]
@@ -53,6 +55,9 @@ pub(crate) struct Global {
     /// Namespace of the objects
     #[arg(short, long, global = true, value_name = "NAMESPACE")]
     pub(crate) namespace: Option<String>,
+    /// Certificates.
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
 }
 
 impl Global {

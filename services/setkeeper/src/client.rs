@@ -13,7 +13,7 @@ use api::proto::coordinator::v1::system_service_client::SystemServiceClient;
 use api::proto::coordinator::v1::{ApplyRequest, ApplyResponse, GetRequest, ListRequest, WatchRequest};
 use futures::{Stream, TryStreamExt as _};
 use serde_json::Value;
-use service_kit::{Channel, Target, Token, connect, sized_client, status};
+use service_kit::{Channel, Context, Role, Target, Token, connect, sized_client, status};
 use tonic::Status;
 
 use crate::args::Global;
@@ -61,7 +61,7 @@ impl Client {
     /// Finds the coordinator: where `--server` says, else by the socket in the data directory.
     ///
     /// # Errors
-    /// The token cannot be read.
+    /// The token or the certificate cannot be read.
     pub(crate) fn new(global: &Global) -> anyhow::Result<Self> {
         let data = DataDir::resolve(global.data_dir.as_deref());
         let (target, is_local) = match &global.server {
@@ -76,7 +76,8 @@ impl Client {
                 DataDir::resolve(global.data_dir.as_deref()).ok().and_then(|data| Token::load(&data.token_file()).ok())
             }
         };
-        Ok(Self { channel: connect(&target, token.as_ref()), target, is_local })
+        let context = Context { tls: global.tls.identity()?, ..Context::default() };
+        Ok(Self { channel: context.connect(Role::Coordinator, &target, token.as_ref()), target, is_local })
     }
 
     /// A client of a coordinator in this process.

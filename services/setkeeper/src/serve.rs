@@ -2,7 +2,7 @@
 
 use api::proto::identity_dns::v1::GetZoneRequest;
 use api::proto::identity_dns::v1::identity_dns_service_client::IdentityDnsServiceClient;
-use service_kit::{Context, ServerConfig, Target, connect, signals};
+use service_kit::{Context, Role, ServerConfig, Target, signals};
 
 use crate::args::{Global, ServeArgs, Service};
 use crate::client::shared_token;
@@ -22,7 +22,9 @@ pub(crate) async fn serve(global: &Global, args: &ServeArgs) -> Outcome {
     let data = DataDir::resolve(global.data_dir.as_deref())?;
     let failed = |error: service_kit::Error| Failure::new(service_kit::status::chain(&error));
     let telemetry = launch::telemetry(service.name(), vec![service.name()], &args.telemetry, None).map_err(failed)?;
-    let token = if args.no_token { None } else { Some(shared_token(global, &data)?) };
+    let tls = global.tls.identity()?;
+    // A certificate says more than a token, and is asked for before one could be shown.
+    let token = if args.no_token || tls.is_some() { None } else { Some(shared_token(global, &data)?) };
     data.create()?;
     let mut setup = Setup {
         peers: args.peers.clone(),
@@ -37,11 +39,11 @@ pub(crate) async fn serve(global: &Global, args: &ServeArgs) -> Outcome {
         advertise: args.advertise.clone(),
         data,
     };
+    let context = Context { shutdown: signals::shutdown_token()?, tls: tls.clone(), ..Context::default() };
     if service == Service::Coordinator && setup.dns_address.is_empty() {
-        setup.dns_address = dns_address(&setup).await;
+        setup.dns_address = dns_address(&setup, &context).await;
     }
-    let context = Context { shutdown: signals::shutdown_token()?, ..Context::default() };
-    let server = server_config(args, token).await?;
+    let server = ServerConfig { token, tls, plaintext: args.plaintext, ..listen(args).await? };
     let running = setup.start(service, server, context.clone()).await.map_err(failed)?;
     if let Some(address) = running.address {
         tracing::info!(service = service.name(), %address, "serving");
@@ -59,8 +61,8 @@ pub(crate) async fn serve(global: &Global, args: &ServeArgs) -> Outcome {
 }
 
 /// Where DNS is really served: identity-dns knows, and where it does not answer, what it was told.
-async fn dns_address(setup: &Setup) -> String {
-    let channel = connect(&setup.peers.identity_dns, setup.token.as_ref());
+async fn dns_address(setup: &Setup, context: &Context) -> String {
+    let channel = context.connect(Role::IdentityDns, &setup.peers.identity_dns, setup.token.as_ref());
     let zone = IdentityDnsServiceClient::new(channel).get_zone(GetZoneRequest {}).await;
     match zone.map(|zone| zone.into_inner().address) {
         Ok(address) if !address.is_empty() => address,
@@ -68,9 +70,9 @@ async fn dns_address(setup: &Setup) -> String {
     }
 }
 
-async fn server_config(args: &ServeArgs, token: Option<service_kit::Token>) -> Outcome<ServerConfig> {
+async fn listen(args: &ServeArgs) -> Outcome<ServerConfig> {
     let default = Target::from(args.service.address(PORT_BASE));
-    let mut config = ServerConfig { token, ..ServerConfig::default() };
+    let mut config = ServerConfig::default();
     match args.listen.clone().unwrap_or(default) {
         Target::Unix(path) => config.unix_socket = Some(path),
         Target::Tcp(address) => {

@@ -125,8 +125,8 @@ async fn start_all(args: &UpArgs, setup: &mut Setup, started: &mut Vec<Started>)
     for service in START_ORDER {
         let mut server = ServerConfig {
             listen: Some(service.address(args.port_base)),
-            unix_socket: None,
             token: setup.token.clone(),
+            ..ServerConfig::default()
         };
         if service == Service::Coordinator {
             server.unix_socket = Some(setup.data.socket());

@@ -11,7 +11,7 @@ use api::proto::volume_claim::v1::volume_claim_service_client::VolumeClaimServic
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use oracles::{Answer, Violation};
-use service_kit::{Channel, Context, Target};
+use service_kit::{Channel, Context, Role, Target};
 use turmoil::net::UdpSocket;
 
 use crate::hosts::DNS_PORT;
@@ -26,9 +26,9 @@ const ANSWER_WAIT: Duration = Duration::from_millis(200);
 
 /// Asks for every pod that there is or was, for ever.
 pub async fn run(place: Arc<Place>, context: Context) {
-    let channel = context.connect(&Target::Tcp("identity-dns:7704".to_owned()), None);
+    let channel = context.connect(Role::IdentityDns, &Target::Tcp("identity-dns:7704".to_owned()), None);
     let mut zones = IdentityDnsServiceClient::new(channel);
-    let channel = context.connect(&Target::Tcp("volume-claim:7702".to_owned()), None);
+    let channel = context.connect(Role::VolumeClaim, &Target::Tcp("volume-claim:7702".to_owned()), None);
     let mut volumes = VolumeClaimServiceClient::new(channel);
     loop {
         tokio::time::sleep(ASK_EVERY).await;

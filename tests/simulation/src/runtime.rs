@@ -17,7 +17,7 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use serde_json::Value;
-use service_kit::{Channel, Context, Target};
+use service_kit::{Channel, Context, Role, Target};
 use tonic::{Code, Status};
 
 use crate::machine::Life;
@@ -52,7 +52,7 @@ impl Runtime {
     /// A runtime that starts.
     #[must_use]
     pub fn new(place: Arc<Place>, context: &Context) -> Self {
-        let channel = context.connect(&Target::Tcp("coordinator:7700".to_owned()), None);
+        let channel = context.connect(Role::Coordinator, &Target::Tcp("coordinator:7700".to_owned()), None);
         let client = service_kit::sized_client!(NodeServiceClient::new(channel));
         Self {
             place,

@@ -7,7 +7,7 @@ use api::proto::coordinator::v1::object_service_client::ObjectServiceClient;
 use api::proto::coordinator::v1::stateful_set_service_client::StatefulSetServiceClient;
 use api::proto::coordinator::v1::{ApplyRequest, DeleteRequest, GetRequest, ScaleStatefulSetRequest};
 use serde_json::{Value, json};
-use service_kit::{Channel, Context, Target};
+use service_kit::{Channel, Context, Role, Target};
 use tonic::{Code, Request, Status};
 
 use crate::place::Place;
@@ -62,7 +62,7 @@ impl User {
     /// People who sit down.
     #[must_use]
     pub fn new(place: Arc<Place>, context: &Context) -> Self {
-        let channel = context.connect(&Target::Tcp("coordinator:7700".to_owned()), None);
+        let channel = context.connect(Role::Coordinator, &Target::Tcp("coordinator:7700".to_owned()), None);
         let objects = service_kit::sized_client!(ObjectServiceClient::new(channel.clone()));
         Self { place, objects, sets: StatefulSetServiceClient::new(channel) }
     }

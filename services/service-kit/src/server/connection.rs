@@ -14,10 +14,12 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::server::TcpConnectInfo;
 
 use super::shell::Shell;
+use crate::Identity;
 use crate::limits::{
     CONNECTION_WINDOW_BYTES, KEEPALIVE_TIMEOUT, REQUEST_HEADER_BYTES_MAX, SERVER_KEEPALIVE_INTERVAL,
     STREAM_WINDOW_BYTES, STREAMS_PER_CONNECTION_MAX,
 };
+use crate::network::Connection;
 
 /// Spawns the calls of a connection where they can be counted and waited for.
 #[derive(Clone)]
@@ -29,6 +31,25 @@ where
 {
     fn execute(&self, call: F) {
         self.0.spawn(call);
+    }
+}
+
+/// Serves one connection over TCP, where there is an identity only once its caller has proved who they are.
+pub(super) async fn serve_tcp(
+    stream: Connection,
+    peer: SocketAddr,
+    tls: Option<Identity>,
+    shell: Shell,
+    draining: CancellationToken,
+) {
+    let Some(identity) = tls else { return serve_connection(stream, Some(peer), shell, draining).await };
+    let accepted = tokio::select! {
+        accepted = identity.accept(stream) => accepted,
+        () = draining.cancelled() => return,
+    };
+    match accepted {
+        Ok((stream, _holder)) => serve_connection(stream, Some(peer), shell, draining).await,
+        Err(error) => tracing::debug!(service = shell.service, %peer, %error, "a caller did not prove who they are"),
     }
 }
 

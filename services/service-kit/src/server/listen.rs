@@ -37,6 +37,15 @@ impl Listeners {
         network: Option<&dyn Network>,
         config: &ServerConfig,
     ) -> Result<Self, Error> {
+        if let Some(address) = config.listen
+            && !address.ip().to_canonical().is_loopback()
+            && config.tls.is_none()
+            && !config.plaintext
+            // A simulated network has no strangers.
+            && network.is_none()
+        {
+            return Err(Error::Plaintext { service, address });
+        }
         let tcp = match config.listen {
             Some(address) => Some(listen_tcp(service, network, address).await?),
             None => None,

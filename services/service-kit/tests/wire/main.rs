@@ -1,6 +1,8 @@
 //! Servers and clients of this crate, over real sockets.
 
 mod access;
+mod authority;
 mod calls;
 mod fixture;
 mod shutdown;
+mod tls;

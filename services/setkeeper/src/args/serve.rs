@@ -21,6 +21,10 @@ pub(crate) struct ServeArgs {
     /// a mesh
     #[arg(long, env = "SETKEEPER_NO_TOKEN")]
     pub(crate) no_token: bool,
+    /// Speak plaintext even where other machines reach the port, because something else guards it, such as a mesh
+    /// [default: without certificates, only on loopback addresses and Unix sockets]
+    #[arg(long, env = "SETKEEPER_PLAINTEXT")]
+    pub(crate) plaintext: bool,
     /// Address under which the coordinator reaches this pod-runtime [default: where it listens]
     #[arg(long, env = "SETKEEPER_ADVERTISE", value_name = "ADDRESS")]
     pub(crate) advertise: Option<Target>,
