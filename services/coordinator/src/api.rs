@@ -18,6 +18,7 @@ use domain::{Switches, Timestamp};
 use prost_types::Struct;
 use serde_json::Value;
 use service_kit::Context;
+use service_kit::access::{Caller, Subject};
 use service_kit::status::StatusBuilder;
 use tonic::{Code, Status};
 
@@ -66,8 +67,26 @@ impl Front {
         self.world.get(key).ok_or_else(|| not_found(key.kind, &key.name))
     }
 
+    /// Makes a change that its caller may make. It is finished and recorded even where the caller leaves.
+    async fn change<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        key: &Key,
+        work: impl Future<Output = Result<T, Status>> + Send + 'static,
+    ) -> Result<T, Status> {
+        caller.may(key.kind, &key.namespace)?;
+        let uid = self.world.get(key).map(|object| object.uid().0).unwrap_or_default();
+        let (caller, subject) = (caller.clone(), subject(key, uid));
+        detached(async move {
+            let outcome = work.await;
+            caller.record(&[subject], &outcome);
+            outcome
+        })
+        .await
+    }
+
     /// Requests the deletion of one object. Returns it as it is afterwards, or as it last was.
-    async fn delete(&self, key: Key, deletion: Deletion) -> Result<Arc<Object>, Status> {
+    async fn delete(&self, caller: &Caller, key: Key, deletion: Deletion) -> Result<Arc<Object>, Status> {
         let cascade = Cascade::parse(&deletion.cascade, self.switches).ok_or_else(|| {
             let message = format!("cascade: {:?} is none of ordered, background, foreground, orphan", deletion.cascade);
             invalid_argument("INVALID_CASCADE", &message)
@@ -76,8 +95,8 @@ impl Front {
             let message = format!("{} objects are written by the system and cannot be deleted", key.kind);
             return Err(invalid_argument("UNKNOWN_KIND", &message));
         }
-        let this = self.clone();
-        detached(async move {
+        let (this, named) = (self.clone(), key.clone());
+        self.change(caller, &named, async move {
             for _ in 0..TRIES_MAX {
                 let object = this.get(&key)?;
                 expected(&object, &deletion)?;
@@ -126,6 +145,11 @@ impl Front {
         }
         Ok(transaction)
     }
+}
+
+/// An object, as the record of changes names it.
+pub(crate) fn subject(key: &Key, uid: String) -> Subject {
+    Subject { kind: key.kind.to_string(), namespace: key.namespace.clone(), name: key.name.clone(), uid }
 }
 
 /// Reads a kind off a request.

@@ -9,10 +9,11 @@ use api::manifest::{self, Kind, Manifest};
 use domain::{Switches, Timestamp};
 use prost_types::Struct;
 use serde_json::Value;
+use service_kit::access::{Caller, Subject};
 use service_kit::status::StatusBuilder;
 use tonic::{Code, Status};
 
-use crate::api::{Front, busy};
+use crate::api::{Front, busy, subject};
 use crate::error::{SERVICE, commit_status, invalid_argument};
 use crate::objects::{object_mut, time_text};
 use crate::pods::node_service::detached;
@@ -22,6 +23,9 @@ use crate::world::{Key, Object, Transaction};
 
 /// Tries of one application against others who write the same objects at the same time.
 const TRIES_MAX: u32 = 16;
+
+/// What became of an object that was there as it is wanted.
+const UNCHANGED: &str = "unchanged";
 
 /// What is to be applied.
 #[derive(Debug, Clone)]
@@ -81,42 +85,81 @@ pub(crate) struct Applied {
     pub(crate) revision: StoreRevision,
 }
 
+impl Applied {
+    /// What is other than before.
+    fn changed(&self) -> Vec<Subject> {
+        let text = |one: &One, pointer: &str| {
+            one.value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let changed = self.objects.iter().filter(|one| one.result != UNCHANGED);
+        let subject = |one: &One| Subject {
+            kind: text(one, "/kind"),
+            namespace: text(one, "/metadata/namespace"),
+            name: text(one, "/metadata/name"),
+            uid: text(one, "/metadata/uid"),
+        };
+        changed.map(subject).collect()
+    }
+}
+
 impl Front {
-    /// Applies a manifest.
-    pub(crate) async fn apply(&self, application: Application) -> Result<Applied, Status> {
-        let this = self.clone();
+    /// Applies a manifest, if its caller may change every object in it. A change is finished and recorded even where the
+    /// caller leaves.
+    pub(crate) async fn apply(&self, caller: &Caller, application: Application) -> Result<Applied, Status> {
+        let (this, caller) = (self.clone(), caller.clone());
         detached(async move {
-            // Reading a large manifest takes a while; other calls go on meanwhile.
-            let parsed = {
-                let application = application.clone();
-                let switches = this.switches;
-                service_kit::process::blocking(move || admit(application, switches))
-                    .await
-                    .map_err(|_| Status::internal("reading the manifest was interrupted"))??
-            };
-            for _ in 0..TRIES_MAX {
-                let prepared = this.prepare(&parsed.objects)?;
-                let warnings = parsed.warnings.iter().chain(&prepared.warnings).cloned().collect();
-                if application.dry_run {
-                    let objects = prepared.objects.into_iter().map(|(_, one)| one).collect();
-                    return Ok(Applied { objects, warnings, revision: this.world.revision() });
-                }
-                match this.world.commit(prepared.transaction).await {
-                    Ok(revision) => {
-                        let stored = |(key, one): (Key, One)| {
-                            let now = this.world.get(&key).map(|object| object.value.clone());
-                            One { value: now.unwrap_or(one.value), result: one.result }
-                        };
-                        let objects = prepared.objects.into_iter().map(stored).collect();
-                        return Ok(Applied { objects, warnings, revision });
-                    }
-                    Err(CommitError::Conflict { .. }) => {}
-                    Err(error) => return Err(commit_status(error)),
-                }
+            let dry_run = application.dry_run;
+            let mut subjects = Vec::new();
+            let outcome = this.apply_all(&caller, application, &mut subjects).await;
+            if let Ok(applied) = &outcome {
+                subjects = applied.changed();
             }
-            Err(busy(&key_of(&parsed.objects[0])))
+            let changed_nothing = outcome.is_ok() && subjects.is_empty();
+            if !dry_run && !changed_nothing {
+                caller.record(&subjects, &outcome);
+            }
+            outcome
         })
         .await
+    }
+
+    /// Says in `subjects` what it is about, as soon as that is known.
+    async fn apply_all(
+        &self,
+        caller: &Caller,
+        application: Application,
+        subjects: &mut Vec<Subject>,
+    ) -> Result<Applied, Status> {
+        let dry_run = application.dry_run;
+        let switches = self.switches;
+        // Reading a large manifest takes a while; other calls go on meanwhile.
+        let parsed = service_kit::process::blocking(move || admit(application, switches)).await;
+        let parsed = parsed.map_err(|_| Status::internal("reading the manifest was interrupted"))??;
+        for manifest in &parsed.objects {
+            caller.may(manifest.kind, manifest.namespace())?;
+        }
+        subjects.extend(parsed.objects.iter().map(|manifest| subject(&key_of(manifest), String::new())));
+        for _ in 0..TRIES_MAX {
+            let prepared = self.prepare(&parsed.objects)?;
+            let warnings = parsed.warnings.iter().chain(&prepared.warnings).cloned().collect();
+            if dry_run {
+                let objects = prepared.objects.into_iter().map(|(_, one)| one).collect();
+                return Ok(Applied { objects, warnings, revision: self.world.revision() });
+            }
+            match self.world.commit(prepared.transaction).await {
+                Ok(revision) => {
+                    let stored = |(key, one): (Key, One)| {
+                        let now = self.world.get(&key).map(|object| object.value.clone());
+                        One { value: now.unwrap_or(one.value), result: one.result }
+                    };
+                    let objects = prepared.objects.into_iter().map(stored).collect();
+                    return Ok(Applied { objects, warnings, revision });
+                }
+                Err(CommitError::Conflict { .. }) => {}
+                Err(error) => return Err(commit_status(error)),
+            }
+        }
+        Err(busy(&key_of(&parsed.objects[0])))
     }
 
     fn prepare(&self, manifests: &[Manifest]) -> Result<Prepared, Status> {
@@ -244,7 +287,7 @@ fn prepare_update(
     prepared.warnings.extend(update.warnings);
     if !update.changed {
         // What is decided to need no change must not change meanwhile either: all or nothing.
-        prepared.objects.push((old.key.clone(), One { value: old.value.clone(), result: "unchanged" }));
+        prepared.objects.push((old.key.clone(), One { value: old.value.clone(), result: UNCHANGED }));
         prepared.transaction.unchanged(old);
         return Ok(Ok(()));
     }

@@ -69,6 +69,12 @@ pub enum Error {
         /// The address.
         address: SocketAddr,
     },
+    /// The policy cannot be used.
+    #[error(transparent)]
+    Policy(#[from] crate::access::PolicyError),
+    /// The audit file cannot be opened.
+    #[error(transparent)]
+    Audit(#[from] crate::access::AuditError),
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] crate::TlsError),

@@ -12,6 +12,7 @@
 //! - [`clock`] is the only place that asks what time it is. With [`network`], [`random`], [`process`] and the disk of the
 //!   coordinator's store it is what a simulation takes the place of.
 
+pub mod access;
 pub mod client;
 pub mod clock;
 mod context;
@@ -23,6 +24,7 @@ mod methods;
 pub mod network;
 pub mod process;
 pub mod random;
+mod reloaded;
 pub mod role;
 pub mod server;
 pub mod signals;

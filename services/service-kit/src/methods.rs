@@ -17,8 +17,18 @@ pub(crate) enum Shape {
 
 /// The shape of the method at `path`, such as `/setkeeper.coordinator.v1.PodService/Logs`.
 pub(crate) fn shape(path: &str) -> Shape {
+    known().get(path).copied().unwrap_or(Shape::Streaming)
+}
+
+/// Every method of ours.
+#[cfg(test)]
+pub(crate) fn paths() -> impl Iterator<Item = String> {
+    known().keys().cloned()
+}
+
+fn known() -> &'static HashMap<String, Shape> {
     static SHAPES: OnceLock<HashMap<String, Shape>> = OnceLock::new();
-    SHAPES.get_or_init(|| shapes(api::proto::DESCRIPTORS)).get(path).copied().unwrap_or(Shape::Streaming)
+    SHAPES.get_or_init(|| shapes(api::proto::DESCRIPTORS))
 }
 
 fn shapes(descriptors: &[u8]) -> HashMap<String, Shape> {

@@ -117,9 +117,13 @@ impl FromStr for Identifier {
     }
 }
 
-fn is_part(text: &str) -> bool {
+/// Whether a text may be the name of a user, or a trust domain.
+pub(crate) fn is_part(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
-    !text.is_empty() && text.len() <= PART_LENGTH_MAX && text.bytes().all(fits)
+    // Names become parts of paths: none may be `..`.
+    let ends = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let framed = ends(text.bytes().next()) && ends(text.bytes().last());
+    framed && text.len() <= PART_LENGTH_MAX && text.bytes().all(fits)
 }
 
 #[cfg(test)]
@@ -149,6 +153,8 @@ mod tests {
             "spiffe://setkeeper/user/",
             "spiffe://setkeeper/user/a/b",
             "spiffe://setkeeper/user/a b",
+            "spiffe://setkeeper/user/..",
+            "spiffe://setkeeper/user/.a",
             "spiffe://set keeper/user/a",
         ] {
             assert!(text.parse::<Identifier>().is_err(), "{text}");

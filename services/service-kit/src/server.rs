@@ -34,10 +34,11 @@ use tonic::service::Routes;
 
 pub use health::HealthHandle;
 
-use self::connection::{serve_connection, serve_tcp};
+use self::connection::{Door, serve_connection, serve_tcp};
 use self::health::{HEALTH_SERVICE, HealthService};
 use self::listen::{Accepted, Listeners};
 use self::shell::Shell;
+use crate::access::Access;
 use crate::limits::{CALLS_IN_FLIGHT_MAX, CONNECTIONS_MAX, DRAIN_GRACE};
 use crate::network::Network;
 use crate::{Context, Error, Identity, Running, Token};
@@ -60,6 +61,8 @@ pub struct ServerConfig {
     /// Whether plaintext is wanted even where other machines reach the address, because something else guards the port.
     /// Without it, plaintext is for loopback addresses alone.
     pub plaintext: bool,
+    /// What users may do, and where it is recorded.
+    pub access: Access,
 }
 
 /// Collects the services of a server.
@@ -77,6 +80,7 @@ pub struct BoundServer {
     services: BTreeSet<&'static str>,
     token: Option<Token>,
     tls: Option<Identity>,
+    access: Access,
     health: HealthHandle,
 }
 
@@ -135,6 +139,7 @@ impl Server {
             services: self.services,
             token: config.token.clone(),
             tls: config.tls.clone(),
+            access: config.access.clone(),
             health,
         })
     }
@@ -168,7 +173,7 @@ impl BoundServer {
     /// # Cancel safety
     /// Dropping the future drops every connection at once.
     pub async fn serve(self, context: Context) -> Result<(), Error> {
-        let Self { name, mut listeners, routes, services, token, tls, health } = self;
+        let Self { name, mut listeners, routes, services, token, tls, access, health } = self;
         let routes = with_reflection(name, routes, &services)?;
         let health_service = HealthService::new(health.clone(), services, context.shutdown.clone());
         let routes = routes
@@ -177,6 +182,7 @@ impl BoundServer {
             service: name,
             routes: routes.prepare(),
             token,
+            access,
             calls: Arc::new(Semaphore::new(CALLS_IN_FLIGHT_MAX)),
         };
         let draining = CancellationToken::new();
@@ -191,7 +197,7 @@ impl BoundServer {
                         connections.spawn(serve_tcp(stream, peer, tls.clone(), shell.clone(), draining.clone()));
                     }
                     Ok(Accepted::Unix(stream)) => {
-                        connections.spawn(serve_connection(stream, None, shell.clone(), draining.clone()));
+                        connections.spawn(serve_connection(stream, Door::Socket, shell.clone(), draining.clone()));
                     }
                     Err(error) => {
                         tracing::warn!(service = name, %error, "a connection cannot be accepted");

@@ -9,7 +9,7 @@
 
 mod export;
 mod fields;
-mod file;
+pub(crate) mod file;
 mod past;
 pub(crate) mod propagation;
 mod sampler;

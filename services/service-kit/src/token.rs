@@ -98,7 +98,7 @@ impl Token {
 
     /// Whether a header carries this token. Takes the same time whatever part of it is right.
     pub(crate) fn is_in(&self, header: &HeaderValue) -> bool {
-        let Some(presented) = strip_bearer(header.as_bytes()) else { return false };
+        let Some(presented) = bearer(header.as_bytes()) else { return false };
         equal_in_constant_time(presented, self.secret.as_bytes())
     }
 
@@ -126,8 +126,8 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The scheme is compared without regard to case, as HTTP says.
-fn strip_bearer(value: &[u8]) -> Option<&[u8]> {
+/// The token that a header carries. The scheme is compared without regard to case, as HTTP says.
+pub(crate) fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked(b"Bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"Bearer ").then_some(rest)
 }

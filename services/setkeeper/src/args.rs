@@ -1,5 +1,6 @@
 //! The command line: what can be typed.
 
+mod certs;
 mod objects;
 mod port_forward;
 mod rollout;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use service_kit::Target;
 
+pub(crate) use self::certs::CertsArgs;
 pub(crate) use self::objects::{ApplyArgs, DeleteArgs, DescribeArgs, DryRun, GetArgs, LogsArgs, Output, ScaleArgs};
 pub(crate) use self::port_forward::{LocalPort, PortForwardArgs, PortPair};
 pub(crate) use self::rollout::{
@@ -99,6 +101,8 @@ pub(crate) enum Command {
     Restore(RestoreArgs),
     /// See whether the state store is sound, while Setkeeper does not run
     Check,
+    /// Make or renew certificates of services and users
+    Certs(CertsArgs),
     /// Print the versions of this program and of the server
     Version,
     /// Print a completion script

@@ -139,6 +139,12 @@ impl DataDir {
         self.path.join("setkeeper.log")
     }
 
+    /// Who changed what.
+    #[must_use]
+    pub(crate) fn audit_log(&self) -> PathBuf {
+        self.path.join("audit.log")
+    }
+
     /// A directory of a service's own.
     #[must_use]
     pub(crate) fn of_service(&self, name: &str) -> PathBuf {

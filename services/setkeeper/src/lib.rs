@@ -9,6 +9,7 @@
 //! Printing is pure (`print`): JSON and the time in, text out. Exit codes: 0 done, 1 failed, 2 not understood.
 
 mod args;
+mod certs;
 mod client;
 mod commands;
 mod data_dir;
@@ -67,6 +68,7 @@ async fn dispatch(cli: Cli) -> Outcome {
         Command::Up(args) => up::up(global, args).await?,
         Command::Down(args) => down::down(global, args, &mut out).await?,
         Command::Serve(args) => serve::serve(global, args).await?,
+        Command::Certs(args) => certs::certs(args, &mut out)?,
         Command::DemoWorkload => workload::run().await?,
         Command::Completion { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "setkeeper", &mut out);

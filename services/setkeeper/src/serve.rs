@@ -2,6 +2,7 @@
 
 use api::proto::identity_dns::v1::GetZoneRequest;
 use api::proto::identity_dns::v1::identity_dns_service_client::IdentityDnsServiceClient;
+use service_kit::access::{Access, Audit, Policy};
 use service_kit::{Context, Role, ServerConfig, Target, signals};
 
 use crate::args::{Global, ServeArgs, Service};
@@ -43,7 +44,8 @@ pub(crate) async fn serve(global: &Global, args: &ServeArgs) -> Outcome {
     if service == Service::Coordinator && setup.dns_address.is_empty() {
         setup.dns_address = dns_address(&setup, &context).await;
     }
-    let server = ServerConfig { token, tls, plaintext: args.plaintext, ..listen(args).await? };
+    let access = access(args, &setup.data).map_err(failed)?;
+    let server = ServerConfig { token, tls, plaintext: args.plaintext, access, ..listen(args).await? };
     let running = setup.start(service, server, context.clone()).await.map_err(failed)?;
     if let Some(address) = running.address {
         tracing::info!(service = service.name(), %address, "serving");
@@ -58,6 +60,17 @@ pub(crate) async fn serve(global: &Global, args: &ServeArgs) -> Outcome {
         Ok(Err(error)) => Err(failed(error)),
         Err(error) => Err(Failure::new(format_args!("{} ended: {error}", service.name()))),
     }
+}
+
+/// Who may do what, and where it is recorded. Only the coordinator has users, and makes changes for them.
+fn access(args: &ServeArgs, data: &DataDir) -> Result<Access, service_kit::Error> {
+    if args.service != Service::Coordinator {
+        return Ok(Access::default());
+    }
+    let policy = args.policy.as_deref().filter(|path| !path.as_os_str().is_empty());
+    let policy = policy.map(Policy::load).transpose()?;
+    let audit = Audit::to_file(&args.audit_log.clone().unwrap_or_else(|| data.audit_log()))?;
+    Ok(Access { policy, audit })
 }
 
 /// Where DNS is really served: identity-dns knows, and where it does not answer, what it was told.

@@ -20,6 +20,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use serde_json::json;
+use service_kit::access::Audit;
 use service_kit::{Context, Error, Running, ServerConfig, Target, Token, signals, status};
 use tokio_util::sync::CancellationToken;
 
@@ -130,6 +131,7 @@ async fn start_all(args: &UpArgs, setup: &mut Setup, started: &mut Vec<Started>)
         };
         if service == Service::Coordinator {
             server.unix_socket = Some(setup.data.socket());
+            server.access.audit = Audit::to_file(&setup.data.audit_log())?;
         }
         let context = Context::default();
         let end = context.shutdown.clone();

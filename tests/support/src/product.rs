@@ -1,6 +1,8 @@
 //! The product, started as a user starts it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -33,6 +35,8 @@ pub enum Layout {
     OneProcess,
     /// `setkeeper serve <service>`: each on its own.
     Separate,
+    /// The same over TCP with mutual TLS. Commands are those of the user `admin`, who may do everything.
+    Secured,
 }
 
 /// How to start it.
@@ -83,7 +87,12 @@ pub struct Product {
     options: Options,
     data: TempDir,
     services: Vec<(String, Child)>,
+    /// Where the services of a secured layout listen.
+    addresses: BTreeMap<&'static str, SocketAddr>,
 }
+
+/// What users may do in a secured layout, to begin with.
+const POLICY: &str = r#"users: [{name: admin, grants: [{namespaces: ["*"], verbs: ["*"], kinds: ["*"]}]}]"#;
 
 /// Services, in the order in which they are started when each is its own process.
 pub const SERVICES: [&str; 6] =
@@ -100,7 +109,10 @@ impl Product {
             std::os::unix::fs::chown(data.path(), Some(ORDINARY_UID), Some(ORDINARY_UID)).expect("root may chown");
             fs::set_permissions(data.path(), fs::Permissions::from_mode(0o700)).expect("mode");
         }
-        let mut product = Self { options, data, services: Vec::new() };
+        let mut product = Self { options, data, services: Vec::new(), addresses: BTreeMap::new() };
+        if product.options.layout == Layout::Secured {
+            product.secure().await;
+        }
         product.up().await;
         product
     }
@@ -113,7 +125,7 @@ impl Product {
                 command.args(&self.options.arguments);
                 self.spawn("up", command);
             }
-            Layout::Separate => {
+            Layout::Separate | Layout::Secured => {
                 for service in SERVICES {
                     self.serve(service);
                 }
@@ -122,9 +134,58 @@ impl Product {
         self.answers().await;
     }
 
-    /// Starts one service of a separate layout. Its addresses are Unix sockets in the data directory.
+    /// Certificates, a policy, and an address for every service that is free now.
+    async fn secure(&mut self) {
+        self.certify(&["--user", "admin", "--user", "ann"]).await;
+        self.certify(&[]).await;
+        fs::write(self.policy_path(), POLICY).expect("the policy can be written");
+        let listeners = SERVICES.map(|name| (name, TcpListener::bind("127.0.0.1:0").expect("a free port")));
+        let address = |listener: &TcpListener| listener.local_addr().expect("bound");
+        self.addresses = listeners.iter().map(|(name, listener)| (*name, address(listener))).collect();
+    }
+
+    /// Makes or renews certificates of a secured layout.
+    pub async fn certify(&self, arguments: &[&str]) {
+        let directory = self.certificates().display().to_string();
+        self.ok(&[&["certs", "--out", &directory], arguments].concat()).await;
+    }
+
+    /// Directory of the certificates of a secured layout.
+    #[must_use]
+    pub fn certificates(&self) -> PathBuf {
+        self.data.path().join("certs")
+    }
+
+    /// The policy of a secured layout.
+    #[must_use]
+    pub fn policy_path(&self) -> PathBuf {
+        self.data.path().join("policy.yaml")
+    }
+
+    /// Where a service of a secured layout listens.
+    ///
+    /// # Panics
+    /// When there is no such service.
+    #[must_use]
+    pub fn address(&self, service: &str) -> SocketAddr {
+        self.addresses[service]
+    }
+
+    /// Arguments that make a command that of a holder of a certificate, such as `users/ann`.
+    #[must_use]
+    pub fn as_holder(&self, holder: &str) -> Vec<String> {
+        let directory = self.certificates().join(holder);
+        let file = |option: &str, name: &str| [option.to_owned(), directory.join(name).display().to_string()];
+        [file("--tls-cert", "tls.crt"), file("--tls-key", "tls.key"), file("--tls-ca", "ca.crt")].concat()
+    }
+
+    /// Starts one service of a layout in which each is on its own. The addresses of a separate one are Unix sockets in
+    /// the data directory.
     pub fn serve(&mut self, service: &str) {
-        let socket = |name: &str| format!("unix:{}", self.data.path().join(format!("{name}.sock")).display());
+        let socket = |name: &str| match self.addresses.get(name) {
+            Some(address) => address.to_string(),
+            None => format!("unix:{}", self.data.path().join(format!("{name}.sock")).display()),
+        };
         let mut arguments = vec!["serve".to_owned(), service.to_owned(), "--listen".to_owned(), socket(service)];
         for peer in SERVICES.into_iter().filter(|peer| *peer != service) {
             arguments.extend([format!("--{peer}"), socket(peer)]);
@@ -132,6 +193,12 @@ impl Product {
         if service == "identity-dns" {
             // Tests run side by side; none may have the usual port.
             arguments.extend(["--dns-listen".to_owned(), "127.0.0.1:0".to_owned()]);
+        }
+        if self.options.layout == Layout::Secured {
+            arguments.extend(self.as_holder(service));
+            if service == "coordinator" {
+                arguments.extend(["--policy".to_owned(), self.policy_path().display().to_string()]);
+            }
         }
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
         let mut command = self.command(&arguments);
@@ -173,7 +240,7 @@ impl Product {
     pub fn channel(&self) -> Channel {
         let socket = match self.options.layout {
             Layout::OneProcess => "setkeeper.sock",
-            Layout::Separate => "coordinator.sock",
+            Layout::Separate | Layout::Secured => "coordinator.sock",
         };
         service_kit::connect(&Target::Unix(self.data.path().join(socket)), None)
     }
@@ -338,6 +405,12 @@ impl Product {
         log[start..].to_owned()
     }
 
+    /// Everything that the services logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
     fn log_path(&self) -> PathBuf {
         self.data.path().with_extension("log")
     }
@@ -345,6 +418,12 @@ impl Product {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.options.binary);
         command.args(arguments).arg("--data-dir").arg(self.data.path()).env("HOME", self.data.path());
+        if let Some(coordinator) = self.addresses.get("coordinator") {
+            let file = |name: &str| self.certificates().join("users/admin").join(name);
+            command.env("SETKEEPER_SERVER", coordinator.to_string());
+            command.env("SETKEEPER_TLS_CERT", file("tls.crt")).env("SETKEEPER_TLS_KEY", file("tls.key"));
+            command.env("SETKEEPER_TLS_CA", file("ca.crt"));
+        }
         if self.options.user == User::Ordinary {
             command.uid(ORDINARY_UID).gid(ORDINARY_UID).current_dir(self.data.path());
         }

@@ -5,6 +5,7 @@ use api::proto::coordinator::v1::{
     AppliedObject, ApplyRequest, ApplyResponse, DeleteRequest, DeleteResponse, GetRequest, GetResponse, ListRequest,
     ListResponse, WatchRequest, WatchResponse,
 };
+use service_kit::access::Caller;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
@@ -19,6 +20,7 @@ impl ObjectService for Front {
     type WatchStream = ReceiverStream<Result<WatchResponse, Status>>;
 
     async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let input = match (request.manifest.is_empty(), request.objects.is_empty()) {
             (false, true) => Input::Text(request.manifest),
@@ -30,7 +32,7 @@ impl ObjectService for Front {
         };
         let application =
             Application { input, namespace: namespace(&request.namespace).to_owned(), dry_run: request.dry_run };
-        let applied = self.apply(application).await?;
+        let applied = self.apply(&caller, application).await?;
         let objects = applied.objects.iter().map(|one| AppliedObject {
             object: Some(api::object::to_struct(&one.value)),
             result: one.result.to_owned(),
@@ -43,14 +45,17 @@ impl ObjectService for Front {
     }
 
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let key = Key::new(kind(&request.kind)?, namespace(&request.namespace), &request.name);
+        caller.may(key.kind, &key.namespace)?;
         Ok(Response::new(GetResponse { object: Some(visible(&*self.get(&key)?)) }))
     }
 
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let filter = Filter::new(kind(&request.kind)?, &request.namespace, &request.label_selector, "")?;
+        let filter = Filter::new(&caller, kind(&request.kind)?, &request.namespace, &request.label_selector, "")?;
         let page = page(&self.world, &filter, request.page_size, &request.page_token)?;
         Ok(Response::new(ListResponse {
             objects: page.objects.iter().map(|object| visible(object)).collect(),
@@ -60,8 +65,10 @@ impl ObjectService for Front {
     }
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let filter = Filter::new(kind(&request.kind)?, &request.namespace, &request.label_selector, &request.name)?;
+        let filter =
+            Filter::new(&caller, kind(&request.kind)?, &request.namespace, &request.label_selector, &request.name)?;
         let tell = |told: super::watch::Told| WatchResponse {
             r#type: told.kind.to_owned(),
             object: told.object,
@@ -71,6 +78,7 @@ impl ObjectService for Front {
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let key = Key::new(kind(&request.kind)?, namespace(&request.namespace), &request.name);
         let deletion = Deletion {
@@ -79,6 +87,6 @@ impl ObjectService for Front {
             grace_period_seconds: request.grace_period_seconds,
             cascade: request.cascade,
         };
-        Ok(Response::new(DeleteResponse { object: Some(visible(&*self.delete(key, deletion).await?)) }))
+        Ok(Response::new(DeleteResponse { object: Some(visible(&*self.delete(&caller, key, deletion).await?)) }))
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use api::manifest::Kind;
 use api::manifest::selector::Selector;
+use service_kit::access::Caller;
 use tonic::Status;
 
 use crate::error::invalid_argument;
@@ -29,8 +30,15 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// Reads a filter off a request.
-    pub(super) fn new(kind: Kind, namespace: &str, selector: &str, name: &str) -> Result<Self, Status> {
+    /// Reads a filter off a request, where its caller may see what it asks for.
+    pub(super) fn new(
+        caller: &Caller,
+        kind: Kind,
+        namespace: &str,
+        selector: &str,
+        name: &str,
+    ) -> Result<Self, Status> {
+        caller.may(kind, namespace)?;
         let labels = !selector.trim().is_empty();
         let selector = Selector::parse(selector)
             .map_err(|why| invalid_argument("INVALID_SELECTOR", &format!("label_selector: {selector:?}: {why}")))?;

@@ -11,6 +11,7 @@ use api::proto::coordinator::v1::{
 };
 use api::proto::pod_runtime::v1::LogsRequest as RuntimeLogsRequest;
 use api::proto::pod_runtime::v1::pod_runtime_service_client::PodRuntimeServiceClient;
+use service_kit::access::Caller;
 use service_kit::status::StatusBuilder;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
@@ -46,9 +47,10 @@ impl PodService for Pods {
     type PortForwardStream = port_forward::Responses;
 
     async fn apply(&self, request: Request<ApplyPodRequest>) -> Result<Response<ApplyPodResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let application = Application::one(Kind::Pod, request.pod, request.dry_run)?;
-        let mut applied = self.front.apply(application).await?;
+        let mut applied = self.front.apply(&caller, application).await?;
         let one = applied.objects.remove(0);
         Ok(Response::new(ApplyPodResponse {
             pod: Some(api::object::to_struct(&one.value)),
@@ -58,14 +60,18 @@ impl PodService for Pods {
     }
 
     async fn get(&self, request: Request<GetPodRequest>) -> Result<Response<GetPodResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let pod = self.front.get(&key(&request.namespace, &request.name))?;
+        let key = key(&request.namespace, &request.name);
+        caller.may(key.kind, &key.namespace)?;
+        let pod = self.front.get(&key)?;
         Ok(Response::new(GetPodResponse { pod: Some(visible(&pod)) }))
     }
 
     async fn list(&self, request: Request<ListPodsRequest>) -> Result<Response<ListPodsResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let filter = Filter::new(Kind::Pod, &request.namespace, &request.label_selector, "")?;
+        let filter = Filter::new(&caller, Kind::Pod, &request.namespace, &request.label_selector, "")?;
         let page = page(&self.front.world, &filter, request.page_size, &request.page_token)?;
         Ok(Response::new(ListPodsResponse {
             pods: page.objects.iter().map(|pod| visible(pod)).collect(),
@@ -75,8 +81,9 @@ impl PodService for Pods {
     }
 
     async fn watch(&self, request: Request<WatchPodsRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let filter = Filter::new(Kind::Pod, &request.namespace, &request.label_selector, &request.name)?;
+        let filter = Filter::new(&caller, Kind::Pod, &request.namespace, &request.label_selector, &request.name)?;
         let tell = |told: super::watch::Told| WatchPodsResponse {
             r#type: told.kind.to_owned(),
             pod: told.object,
@@ -87,16 +94,20 @@ impl PodService for Pods {
     }
 
     async fn delete(&self, request: Request<DeletePodRequest>) -> Result<Response<DeletePodResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let deletion =
             Deletion { uid: request.uid, grace_period_seconds: request.grace_period_seconds, ..Deletion::default() };
-        let pod = self.front.delete(key(&request.namespace, &request.name), deletion).await?;
+        let pod = self.front.delete(&caller, key(&request.namespace, &request.name), deletion).await?;
         Ok(Response::new(DeletePodResponse { pod: Some(visible(&pod)) }))
     }
 
     async fn logs(&self, request: Request<LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let pod = self.front.get(&key(&request.namespace, &request.pod))?;
+        let key = key(&request.namespace, &request.pod);
+        caller.may(key.kind, &key.namespace)?;
+        let pod = self.front.get(&key)?;
         let node = pod.text("/spec/nodeName");
         if node.is_empty() {
             let why = crate::objects::condition(&pod.value, "PodScheduled").and_then(|c| c.get("message")?.as_str());
@@ -146,7 +157,8 @@ impl PodService for Pods {
         &self,
         request: Request<Streaming<PortForwardRequest>>,
     ) -> Result<Response<Self::PortForwardStream>, Status> {
-        Ok(Response::new(port_forward(&self.front, &self.machines, request.into_inner()).await?))
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(port_forward(&self.front, &caller, &self.machines, request.into_inner()).await?))
     }
 }
 

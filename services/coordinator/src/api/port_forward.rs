@@ -10,6 +10,7 @@ use api::proto::coordinator::v1::{PortForwardRequest, PortForwardResponse};
 use api::proto::pod_runtime::v1 as runtime;
 use api::proto::pod_runtime::v1::pod_runtime_service_client::PodRuntimeServiceClient;
 use service_kit::CancellationToken;
+use service_kit::access::Caller;
 use service_kit::status::{RETRY_DELAY, StatusBuilder, reason};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -41,9 +42,10 @@ pub(crate) type Responses = ReceiverStream<Result<PortForwardResponse, Status>>;
 /// Connects to where the first request says, and returns what comes back.
 ///
 /// # Errors
-/// There is no such pod or port, its machine cannot be reached, or whatever that says.
+/// The caller may not, there is no such pod or port, its machine cannot be reached, or whatever that says.
 pub(crate) async fn port_forward(
     front: &Front,
+    caller: &Caller,
     machines: &Machines,
     mut requests: Streaming<PortForwardRequest>,
 ) -> Result<Responses, Status> {
@@ -54,7 +56,9 @@ pub(crate) async fn port_forward(
     if !(1..=u32::from(u16::MAX)).contains(&first.port) {
         return Err(invalid(&format!("port: {} is none: give 1 to 65535", first.port)));
     }
-    let pod = front.get(&Key::new(Kind::Pod, namespace(&first.namespace), &first.pod))?;
+    let key = Key::new(Kind::Pod, namespace(&first.namespace), &first.pod);
+    caller.may(key.kind, &key.namespace)?;
+    let pod = front.get(&key)?;
     let node = pod.text("/spec/nodeName");
     runs(&pod)?;
     let (to_machine, from_caller) = mpsc::channel(PIECES_MAX);

@@ -11,6 +11,7 @@ use api::proto::coordinator::v1::{
     WatchStatefulSetsRequest, WatchStatefulSetsResponse,
 };
 use serde_json::Value;
+use service_kit::access::Caller;
 use service_kit::status::StatusBuilder;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
@@ -20,7 +21,6 @@ use super::watch::watch;
 use super::{Deletion, Front, TRIES_MAX, busy, namespace, scaled, visible};
 use crate::apply::Application;
 use crate::error::{SERVICE, commit_status};
-use crate::pods::node_service::detached;
 use crate::store::CommitError;
 use crate::world::{Key, Transaction};
 
@@ -32,9 +32,10 @@ impl StatefulSetService for Front {
         &self,
         request: Request<ApplyStatefulSetRequest>,
     ) -> Result<Response<ApplyStatefulSetResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let application = Application::one(Kind::StatefulSet, request.stateful_set, request.dry_run)?;
-        let mut applied = self.apply(application).await?;
+        let mut applied = self.apply(&caller, application).await?;
         let one = applied.objects.remove(0);
         Ok(Response::new(ApplyStatefulSetResponse {
             stateful_set: Some(api::object::to_struct(&one.value)),
@@ -44,8 +45,11 @@ impl StatefulSetService for Front {
     }
 
     async fn get(&self, request: Request<GetStatefulSetRequest>) -> Result<Response<GetStatefulSetResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let set = self.get(&key(&request.namespace, &request.name))?;
+        let key = key(&request.namespace, &request.name);
+        caller.may(key.kind, &key.namespace)?;
+        let set = self.get(&key)?;
         Ok(Response::new(GetStatefulSetResponse { stateful_set: Some(visible(&set)) }))
     }
 
@@ -53,8 +57,9 @@ impl StatefulSetService for Front {
         &self,
         request: Request<ListStatefulSetsRequest>,
     ) -> Result<Response<ListStatefulSetsResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let filter = Filter::new(Kind::StatefulSet, &request.namespace, &request.label_selector, "")?;
+        let filter = Filter::new(&caller, Kind::StatefulSet, &request.namespace, &request.label_selector, "")?;
         let page = page(&self.world, &filter, request.page_size, &request.page_token)?;
         Ok(Response::new(ListStatefulSetsResponse {
             stateful_sets: page.objects.iter().map(|set| visible(set)).collect(),
@@ -64,8 +69,10 @@ impl StatefulSetService for Front {
     }
 
     async fn watch(&self, request: Request<WatchStatefulSetsRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let filter = Filter::new(Kind::StatefulSet, &request.namespace, &request.label_selector, &request.name)?;
+        let filter =
+            Filter::new(&caller, Kind::StatefulSet, &request.namespace, &request.label_selector, &request.name)?;
         let tell = |told: super::watch::Told| WatchStatefulSetsResponse {
             r#type: told.kind.to_owned(),
             stateful_set: told.object,
@@ -78,9 +85,10 @@ impl StatefulSetService for Front {
         &self,
         request: Request<DeleteStatefulSetRequest>,
     ) -> Result<Response<DeleteStatefulSetResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let deletion = Deletion { uid: request.uid, cascade: request.cascade, ..Deletion::default() };
-        let set = self.delete(key(&request.namespace, &request.name), deletion).await?;
+        let set = self.delete(&caller, key(&request.namespace, &request.name), deletion).await?;
         Ok(Response::new(DeleteStatefulSetResponse { stateful_set: Some(visible(&set)) }))
     }
 
@@ -88,9 +96,10 @@ impl StatefulSetService for Front {
         &self,
         request: Request<ScaleStatefulSetRequest>,
     ) -> Result<Response<ScaleStatefulSetResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let this = self.clone();
-        let set = detached(async move { this.scale_set(&request).await }).await?;
+        let (this, key) = (self.clone(), key(&request.namespace, &request.name));
+        let set = self.change(&caller, &key, async move { this.scale_set(&request).await }).await?;
         Ok(Response::new(ScaleStatefulSetResponse { stateful_set: Some(set) }))
     }
 
@@ -98,9 +107,12 @@ impl StatefulSetService for Front {
         &self,
         request: Request<RestartStatefulSetRequest>,
     ) -> Result<Response<RestartStatefulSetResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let (this, key) = (self.clone(), key(&request.namespace, &request.name));
-        let set = detached(async move { this.restart_set(&key, &request.resource_version).await }).await?;
+        let named = key.clone();
+        let change = async move { this.restart_set(&key, &request.resource_version).await };
+        let set = self.change(&caller, &named, change).await?;
         Ok(Response::new(RestartStatefulSetResponse { stateful_set: Some(visible(&set)) }))
     }
 
@@ -108,8 +120,10 @@ impl StatefulSetService for Front {
         &self,
         request: Request<UndoStatefulSetRequest>,
     ) -> Result<Response<UndoStatefulSetResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let (this, request) = (self.clone(), request.into_inner());
-        let undone = detached(async move { this.undo_set(&request).await }).await?;
+        let key = key(&request.namespace, &request.name);
+        let undone = self.change(&caller, &key, async move { this.undo_set(&request).await }).await?;
         Ok(Response::new(UndoStatefulSetResponse {
             stateful_set: Some(undone.set),
             result: undone.result.to_owned(),
@@ -121,10 +135,12 @@ impl StatefulSetService for Front {
         &self,
         request: Request<PauseStatefulSetRequest>,
     ) -> Result<Response<PauseStatefulSetResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let (this, key) = (self.clone(), key(&request.namespace, &request.name));
-        let (set, changed) =
-            detached(async move { this.pause_set(&key, &request.resource_version, true).await }).await?;
+        let named = key.clone();
+        let change = async move { this.pause_set(&key, &request.resource_version, true).await };
+        let (set, changed) = self.change(&caller, &named, change).await?;
         Ok(Response::new(PauseStatefulSetResponse { stateful_set: Some(visible(&set)), changed }))
     }
 
@@ -132,10 +148,12 @@ impl StatefulSetService for Front {
         &self,
         request: Request<ResumeStatefulSetRequest>,
     ) -> Result<Response<ResumeStatefulSetResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let (this, key) = (self.clone(), key(&request.namespace, &request.name));
-        let (set, changed) =
-            detached(async move { this.pause_set(&key, &request.resource_version, false).await }).await?;
+        let named = key.clone();
+        let change = async move { this.pause_set(&key, &request.resource_version, false).await };
+        let (set, changed) = self.change(&caller, &named, change).await?;
         Ok(Response::new(ResumeStatefulSetResponse { stateful_set: Some(visible(&set)), changed }))
     }
 
@@ -143,7 +161,11 @@ impl StatefulSetService for Front {
         &self,
         request: Request<HistoryStatefulSetRequest>,
     ) -> Result<Response<HistoryStatefulSetResponse>, Status> {
-        let revisions = self.history_of(&request.into_inner())?;
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let key = key(&request.namespace, &request.name);
+        caller.may(key.kind, &key.namespace)?;
+        let revisions = self.history_of(&request)?;
         Ok(Response::new(HistoryStatefulSetResponse { revisions }))
     }
 }

@@ -11,6 +11,7 @@ use api::proto::coordinator::v1::{
 use api::proto::pod_runtime::v1::StopAllRequest;
 use api::proto::pod_runtime::v1::pod_runtime_service_client::PodRuntimeServiceClient;
 use domain::Profile;
+use service_kit::access::Caller;
 use service_kit::{Channel, Target};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, mpsc};
@@ -55,7 +56,8 @@ impl SystemService for System {
     type BackupStream = ReceiverStream<Result<BackupResponse, Status>>;
     type DrainStream = ReceiverStream<Result<DrainResponse, Status>>;
 
-    async fn get_system(&self, _: Request<GetSystemRequest>) -> Result<Response<GetSystemResponse>, Status> {
+    async fn get_system(&self, request: Request<GetSystemRequest>) -> Result<Response<GetSystemResponse>, Status> {
+        Caller::of(&request)?.may_everywhere()?;
         let states = self.services.iter().map(|(name, target, channel)| state(name, target, channel.clone()));
         let world = &self.front.world;
         Ok(Response::new(GetSystemResponse {
@@ -71,11 +73,19 @@ impl SystemService for System {
         }))
     }
 
-    async fn backup(&self, _: Request<BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
-        super::backup::backup(&self.front, self.backups.clone()).await.map(Response::new)
+    async fn backup(&self, request: Request<BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
+        let caller = Caller::of(&request)?;
+        // It holds every object, and the ones that must not be shown are what counts.
+        caller.may(Kind::Secret, "")?;
+        let backup = super::backup::backup(&self.front, self.backups.clone()).await;
+        caller.record(&[], &backup);
+        backup.map(Response::new)
     }
 
-    async fn drain(&self, _: Request<DrainRequest>) -> Result<Response<Self::DrainStream>, Status> {
+    async fn drain(&self, request: Request<DrainRequest>) -> Result<Response<Self::DrainStream>, Status> {
+        let caller = Caller::of(&request)?;
+        caller.may_everywhere()?;
+        caller.record(&[], &Ok(()));
         let (feed, receiver) = mpsc::channel(DRAIN_BUFFERED_MAX);
         let this = self.clone();
         self.sets.drain();

@@ -20,6 +20,7 @@ use crate::limits::{
     STREAM_WINDOW_BYTES, STREAMS_PER_CONNECTION_MAX,
 };
 use crate::network::Connection;
+use crate::role::Holder;
 
 /// Spawns the calls of a connection where they can be counted and waited for.
 #[derive(Clone)]
@@ -42,30 +43,49 @@ pub(super) async fn serve_tcp(
     shell: Shell,
     draining: CancellationToken,
 ) {
-    let Some(identity) = tls else { return serve_connection(stream, Some(peer), shell, draining).await };
+    let Some(identity) = tls else { return serve_connection(stream, Door::Plain(peer), shell, draining).await };
     let accepted = tokio::select! {
         accepted = identity.accept(stream) => accepted,
         () = draining.cancelled() => return,
     };
     match accepted {
-        Ok((stream, _holder)) => serve_connection(stream, Some(peer), shell, draining).await,
-        Err(error) => tracing::debug!(service = shell.service, %peer, %error, "a caller did not prove who they are"),
+        Ok((stream, holder)) => serve_connection(stream, Door::Tls(peer, holder), shell, draining).await,
+        Err(error) => shell.access.audit.stranger(shell.service, &peer.ip().to_string(), &error.to_string()),
     }
 }
 
-/// Serves one connection until its peer leaves, or until its calls have ended after `draining`. `peer` is none for a
-/// Unix socket.
-pub(super) async fn serve_connection<IO>(io: IO, peer: Option<SocketAddr>, shell: Shell, draining: CancellationToken)
+/// How a connection came in.
+#[derive(Debug, Clone)]
+pub(super) enum Door {
+    /// By the Unix socket, which only the owner of the process can open.
+    Socket,
+    /// Over TCP: who calls is said by each call, if at all.
+    Plain(SocketAddr),
+    /// Over TLS, with a certificate.
+    Tls(SocketAddr, Holder),
+}
+
+impl Door {
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Socket => None,
+            Self::Plain(peer) | Self::Tls(peer, _) => Some(*peer),
+        }
+    }
+}
+
+/// Serves one connection until its peer leaves, or until its calls have ended after `draining`.
+pub(super) async fn serve_connection<IO>(io: IO, door: Door, shell: Shell, draining: CancellationToken)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let calls = TaskTracker::new();
     let service = service_fn(move |mut request: http::Request<Incoming>| {
-        if peer.is_some() {
-            request.extensions_mut().insert(TcpConnectInfo { local_addr: None, remote_addr: peer });
+        if let Some(peer) = door.peer() {
+            request.extensions_mut().insert(TcpConnectInfo { local_addr: None, remote_addr: Some(peer) });
         }
-        let shell = shell.clone();
-        async move { Ok::<_, Infallible>(shell.answer(request, peer.is_some()).await) }
+        let (shell, door) = (shell.clone(), door.clone());
+        async move { Ok::<_, Infallible>(shell.answer(request, &door).await) }
     });
     let mut connection = pin!(
         http2::Builder::new(Calls(calls.clone()))

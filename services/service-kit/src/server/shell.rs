@@ -16,7 +16,9 @@ use tonic::service::Routes;
 use tonic::{Code, Status};
 use tracing::{Instrument as _, Span};
 
+use super::connection::Door;
 use super::health::HEALTH_SERVICE;
+use crate::access::{Access, Caller, Principal};
 use crate::limits::SERVER_DEADLINE;
 use crate::methods::{Shape, shape};
 use crate::status::{RETRY_DELAY, StatusBuilder, panic_text};
@@ -34,17 +36,21 @@ pub(super) struct Shell {
     pub(super) service: &'static str,
     pub(super) routes: Routes,
     pub(super) token: Option<Token>,
+    pub(super) access: Access,
     pub(super) calls: Arc<Semaphore>,
 }
 
 impl Shell {
     /// Answers a call. Whatever happens inside, there is an answer.
-    pub(super) async fn answer(mut self, request: Request<Incoming>, over_tcp: bool) -> Response<Body> {
-        let path = request.uri().path();
-        let open = OPEN_PREFIXES.iter().any(|prefix| path.starts_with(prefix));
-        if over_tcp && !open && !self.admits(request.headers()) {
-            return refuse(unauthenticated(self.service));
+    pub(super) async fn answer(mut self, mut request: Request<Incoming>, door: &Door) -> Response<Body> {
+        let open = OPEN_PREFIXES.iter().any(|prefix| request.uri().path().starts_with(prefix));
+        if !open {
+            match self.admit(&request, door) {
+                Ok(caller) => drop(request.extensions_mut().insert(caller)),
+                Err(status) => return refuse(status),
+            }
         }
+        let path = request.uri().path();
         let Ok(_in_flight) = Arc::clone(&self.calls).try_acquire_owned() else {
             return refuse(overloaded(self.service));
         };
@@ -72,9 +78,25 @@ impl Shell {
         response
     }
 
-    fn admits(&self, headers: &HeaderMap) -> bool {
-        let Some(token) = &self.token else { return true };
-        headers.get(header::AUTHORIZATION).is_some_and(|value| token.is_in(value))
+    fn admit(&self, request: &Request<Incoming>, door: &Door) -> Result<Caller, Status> {
+        let principal = match door {
+            Door::Socket => Principal::Owner,
+            Door::Tls(_, holder) => Principal::Holder(holder.clone()),
+            Door::Plain(peer) => self.principal(request.headers()).ok_or_else(|| {
+                self.access.audit.stranger(self.service, &peer.ip().to_string(), "no token, or another one");
+                unauthenticated(self.service)
+            })?,
+        };
+        self.access.admit(self.service, request.uri().path(), principal)
+    }
+
+    /// Whom a token stands for; where none is asked for, everyone is the owner.
+    fn principal(&self, headers: &HeaderMap) -> Option<Principal> {
+        let Some(token) = &self.token else { return Some(Principal::Owner) };
+        match headers.get(header::AUTHORIZATION).is_some_and(|value| token.is_in(value)) {
+            true => Some(Principal::Owner),
+            false => self.access.user_of(headers),
+        }
     }
 }
 

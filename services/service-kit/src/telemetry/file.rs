@@ -10,7 +10,7 @@ const FILE_BYTES_MAX: u64 = 8 << 20;
 
 /// A file that is written at its end, and put aside when it is full.
 #[derive(Debug)]
-pub(super) struct LogFile {
+pub(crate) struct LogFile {
     path: PathBuf,
     file: File,
     size: u64,
@@ -26,7 +26,11 @@ impl LogFile {
         Self::bounded(path, FILE_BYTES_MAX)
     }
 
-    fn bounded(path: &Path, size_max: u64) -> io::Result<Self> {
+    /// The same with another bound, in bytes.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub(crate) fn bounded(path: &Path, size_max: u64) -> io::Result<Self> {
         let file = appending(path)?;
         let size = file.metadata()?.len();
         Ok(Self { path: path.to_owned(), file, size, size_max })

@@ -15,6 +15,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig, client::Resumption};
 
 use super::TlsError;
 use super::verify::{Callers, TheServer, identifier};
+use crate::reloaded::Source;
 use crate::role::{Holder, Identifier, Role};
 
 /// Largest file, in bytes: some hundred certificates.
@@ -36,14 +37,14 @@ pub struct TlsFiles {
 
 /// What is in the files. Has no `Debug`: one of them is a secret.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Content {
+pub(crate) struct Content {
     certificate: Vec<u8>,
     key: Vec<u8>,
     authority: Vec<u8>,
 }
 
 /// An identity, ready to be used.
-pub(super) struct Material {
+pub(crate) struct Material {
     pub(super) identifier: Identifier,
     pub(super) server: Arc<ServerConfig>,
     provider: Arc<CryptoProvider>,
@@ -51,14 +52,23 @@ pub(super) struct Material {
     roots: Arc<RootCertStore>,
 }
 
-impl TlsFiles {
-    pub(super) fn read(&self) -> Result<Content, TlsError> {
+impl Source for TlsFiles {
+    type Content = Content;
+    type Meaning = Material;
+    type Error = TlsError;
+    const WHAT: &'static str = "certificate";
+
+    fn read(&self) -> Result<Content, TlsError> {
         Ok(Content { certificate: read(&self.certificate)?, key: read(&self.key)?, authority: read(&self.authority)? })
+    }
+
+    fn understand(&self, content: &Content) -> Result<Material, TlsError> {
+        Material::new(self, content)
     }
 }
 
 impl Material {
-    pub(super) fn new(files: &TlsFiles, content: &Content) -> Result<Self, TlsError> {
+    fn new(files: &TlsFiles, content: &Content) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let chain = certificates(&files.certificate, &content.certificate)?;
         let key = PrivateKeyDer::from_pem_slice(&content.key)

@@ -168,7 +168,7 @@ async fn new_files_hold_without_a_restart_and_bad_ones_are_said_once() {
         identity.forget_last_look();
         lists(channel_of(&of_old, Role::PodRuntime, &served)).await.expect("the certificate before it holds on");
     }
-    assert_eq!(said("the new certificate cannot be used"), 1);
+    assert_eq!(said("a new file cannot be used"), 1);
 
     let standing = channel_of(&of_old, Role::PodRuntime, &served);
     lists(standing.clone()).await.expect("gets in");
@@ -180,7 +180,7 @@ async fn new_files_hold_without_a_restart_and_bad_ones_are_said_once() {
     }
     identity.forget_last_look();
     lists(channel_of(&of_new, Role::PodRuntime, &served)).await.expect("the new authority is believed");
-    assert_eq!(said("the certificate was renewed"), 1);
+    assert_eq!(said("a file was renewed"), 1);
     lists(standing).await.expect("a connection that stands is left alone");
     lists(channel_of(&of_old, Role::PodRuntime, &served)).await.expect_err("the old authority is not");
     served.stop().await;

@@ -25,6 +25,12 @@ pub(crate) struct ServeArgs {
     /// [default: without certificates, only on loopback addresses and Unix sockets]
     #[arg(long, env = "SETKEEPER_PLAINTEXT")]
     pub(crate) plaintext: bool,
+    /// File that says what users may do, for the coordinator; read again when it changes [default: users may do nothing]
+    #[arg(long, env = "SETKEEPER_POLICY", value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// File that records who changed what, for the coordinator [default: `audit.log` in the data directory]
+    #[arg(long, env = "SETKEEPER_AUDIT_LOG", value_name = "FILE")]
+    pub(crate) audit_log: Option<PathBuf>,
     /// Address under which the coordinator reaches this pod-runtime [default: where it listens]
     #[arg(long, env = "SETKEEPER_ADVERTISE", value_name = "ADDRESS")]
     pub(crate) advertise: Option<Target>,

@@ -13,6 +13,7 @@ mod keeping;
 mod names;
 mod once;
 mod redis;
+mod secured;
 mod tiers;
 mod traces;
 mod undo;
@@ -34,6 +35,12 @@ async fn product() -> Product {
 /// Each service as its own process.
 async fn separate() -> Product {
     Product::start(Options { layout: Layout::Separate, ..Options::new(BINARY) }).await
+}
+
+/// Each service as its own process, over TCP with mutual TLS.
+async fn secured(arguments: &[&str]) -> Product {
+    let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+    Product::start(Options { layout: Layout::Secured, arguments, ..Options::new(BINARY) }).await
 }
 
 /// As an ordinary user: where root runs the tests another one, else whoever runs them.

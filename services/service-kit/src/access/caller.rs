@@ -1,0 +1,103 @@
+//! Who calls, as a handler sees them.
+
+use api::manifest::Kind;
+use tonic::{Code, Request, Status};
+
+use super::audit::{Audit, Subject};
+use super::policy::Grant;
+use super::rules::{Rule, Verb};
+use super::{Principal, WHOM_TO_ASK};
+use crate::status::StatusBuilder;
+
+/// Who makes a call, what they may do in it, and where it is recorded.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    service: &'static str,
+    principal: Principal,
+    rule: Option<Rule>,
+    /// None: everything.
+    grants: Option<Vec<Grant>>,
+    audit: Audit,
+}
+
+impl Caller {
+    pub(super) fn new(
+        service: &'static str,
+        principal: Principal,
+        rule: Option<Rule>,
+        grants: Option<Vec<Grant>>,
+        audit: Audit,
+    ) -> Self {
+        Self { service, principal, rule, grants, audit }
+    }
+
+    /// The caller of a request that came through a [`Server`](crate::Server).
+    ///
+    /// # Errors
+    /// It came another way: nobody knows whose it is, so nothing is allowed.
+    pub fn of<T>(request: &Request<T>) -> Result<Self, Status> {
+        let caller = request.extensions().get::<Self>().cloned();
+        caller.ok_or_else(|| Status::permission_denied("this call came without a caller"))
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// Whether the caller may do this to objects of a kind in a namespace. An empty namespace means all of them, or
+    /// objects that are in none.
+    ///
+    /// # Errors
+    /// `PERMISSION_DENIED` (`FORBIDDEN`), which says who the caller is, what is missing, and whom to ask.
+    pub fn may(&self, kind: Kind, namespace: &str) -> Result<(), Status> {
+        let namespace = if kind.namespaced() { namespace } else { "" };
+        self.allowed(Some(kind), namespace).map_err(|()| {
+            let what = if namespace.is_empty() {
+                "in every namespace".to_owned()
+            } else {
+                format!("in namespace {namespace:?}")
+            };
+            let subject = Subject { kind: kind.to_string(), namespace: namespace.to_owned(), ..Subject::default() };
+            self.refused(&[subject], &format!("{} objects {what}", kind.name()))
+        })
+    }
+
+    /// Whether the caller may do what is about no object, but about everything.
+    ///
+    /// # Errors
+    /// As [`Caller::may`].
+    pub fn may_everywhere(&self) -> Result<(), Status> {
+        self.allowed(None, "").map_err(|()| self.refused(&[], "in every namespace"))
+    }
+
+    /// Records a change that the caller asked for, and what became of it. A refusal is recorded where it is made.
+    pub fn record<T>(&self, subjects: &[Subject], outcome: &Result<T, Status>) {
+        if outcome.as_ref().is_err_and(|status| status.code() == Code::PermissionDenied) {
+            return;
+        }
+        let outcome = outcome.as_ref().map(|_| ());
+        self.audit.changed(self.service, &self.principal, self.verb(), subjects, outcome);
+    }
+
+    fn allowed(&self, kind: Option<Kind>, namespace: &str) -> Result<(), ()> {
+        let Some(grants) = &self.grants else { return Ok(()) };
+        let Some(Rule::Users(verb)) = self.rule else { return Err(()) };
+        if grants.iter().any(|grant| grant.covers(verb, kind, namespace)) { Ok(()) } else { Err(()) }
+    }
+
+    fn verb(&self) -> &'static str {
+        match self.rule {
+            Some(Rule::Users(verb)) => Verb::name(verb),
+            Some(Rule::Services(_)) | None => "call",
+        }
+    }
+
+    fn refused(&self, subjects: &[Subject], what: &str) -> Status {
+        self.audit.refused(self.service, &self.principal, self.verb(), subjects);
+        let (principal, verb) = (&self.principal, self.verb());
+        let message = format!("you are {principal} and the policy does not give you {verb:?} of {what}{WHOM_TO_ASK}");
+        StatusBuilder::new(self.service, Code::PermissionDenied, "FORBIDDEN", message).build()
+    }
+}
