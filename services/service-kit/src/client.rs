@@ -32,7 +32,7 @@ use crate::limits::{
     RESPONSE_BYTES_MAX, RESPONSE_HEADER_BYTES_MAX, STREAM_WINDOW_BYTES,
 };
 use crate::methods::{Shape, shape};
-use crate::network::Network;
+use crate::network::{Call, Network};
 use crate::status::{RETRY_DELAY, StatusBuilder, chain};
 use crate::telemetry::propagation;
 use crate::{Identity, Role, Target, Token, deadline};
@@ -48,6 +48,8 @@ pub struct Channel {
     /// Service whose spans calls are, where no span around them says so.
     caller: Option<&'static str>,
     authorization: Option<HeaderValue>,
+    /// The network that it goes over, where that is not the machine's.
+    network: Option<Arc<dyn Network>>,
 }
 
 /// A channel to `target`. It connects when it is first used and again whenever the connection is lost, so this never
@@ -75,7 +77,7 @@ pub fn connect(target: &Target, token: Option<&Token>) -> Channel {
             }))
         }
     };
-    Channel { inner, target: target.to_string().into(), caller: None, authorization: token.map(Token::header) }
+    Channel::new(inner, target, token, None)
 }
 
 /// The same, where a server over TCP has to prove that it is `role`, and is shown who calls. A Unix socket needs no TLS:
@@ -93,18 +95,19 @@ pub(crate) fn connect_tls(identity: &Identity, role: Role, target: &Target, toke
         Err(_) => unreachable_endpoint(),
     };
     let inner = endpoint.connect_with_connector_lazy(connector);
-    Channel { inner, target: target.to_string().into(), caller: None, authorization: token.map(Token::header) }
+    Channel::new(inner, target, token, None)
 }
 
 /// The same over another network.
 pub(crate) fn connect_over(network: Arc<dyn Network>, target: &Target, token: Option<&Token>) -> Channel {
     let address = target.to_string();
+    let over = network.clone();
     let connector = tower::service_fn(move |_: Uri| {
-        let connecting = network.connect(address.clone());
+        let connecting = over.connect(address.clone());
         async move { connecting.await.map(TokioIo::new) }
     });
     let inner = unreachable_endpoint().connect_with_connector_lazy(connector);
-    Channel { inner, target: target.to_string().into(), caller: None, authorization: token.map(Token::header) }
+    Channel::new(inner, target, token, Some(network))
 }
 
 /// Whether the server at the other end says that it can do its work.
@@ -136,6 +139,16 @@ fn unreachable_endpoint() -> Endpoint {
 }
 
 impl Channel {
+    fn new(
+        inner: tonic::transport::Channel,
+        target: &Target,
+        token: Option<&Token>,
+        network: Option<Arc<dyn Network>>,
+    ) -> Self {
+        let authorization = token.map(Token::header);
+        Self { inner, target: target.to_string().into(), caller: None, authorization, network }
+    }
+
     /// Where it leads.
     #[must_use]
     pub fn target(&self) -> &str {
@@ -172,11 +185,7 @@ impl Service<Request<Body>> for Channel {
         let shape = shape(&path);
         let time = granted(&mut request, shape);
         let call = async move {
-            let answer = async {
-                let response = channel.send(request).await?;
-                if shape == Shape::Unary { whole(response).await } else { Ok(response) }
-            };
-            let result = match tokio::time::timeout(time, answer).await {
+            let result = match tokio::time::timeout(time, channel.send_over(request, shape)).await {
                 Ok(Ok(response)) => Ok(with_honest_deadline(response)),
                 Ok(Err(status)) => Err(status),
                 Err(_) => Err(late(&channel.target, time)),
@@ -189,6 +198,23 @@ impl Service<Request<Body>> for Channel {
 }
 
 impl Channel {
+    /// Sends over the network of this channel, which may stand around the call.
+    fn send_over(&self, request: Request<Body>, shape: Shape) -> Call {
+        let channel = self.clone();
+        let send = move |request| {
+            let channel = channel.clone();
+            let answer = async move {
+                let response = channel.send(request).await?;
+                if shape == Shape::Unary { whole(response).await } else { Ok(response) }
+            };
+            Box::pin(answer) as Call
+        };
+        match &self.network {
+            Some(network) => network.call(request, Arc::new(send)),
+            None => send(request),
+        }
+    }
+
     async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let mut inner = self.inner.clone();
         let answered = match inner.ready().await {

@@ -1,16 +1,31 @@
 //! The network, as a seam.
 //!
 //! Services use the network of the machine. A simulation gives them another one in [`Context::network`](crate::Context),
-//! with its own idea of addresses, delays and losses; everything above connections stays as it is.
+//! with its own idea of addresses, delays and losses; everything above connections stays as it is. It also sees where a call
+//! begins and ends, at both of its sides: what may go wrong exactly there cannot be told from bytes.
 
+use std::convert::Infallible;
 use std::fmt::Debug;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use http::{HeaderMap, Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UdpSocket};
+use tonic::Status;
+use tonic::body::Body;
+
+/// A call that has been sent, until its answer is there: all of it, or the head of a stream.
+pub type Call = BoxFuture<'static, Result<Response<Body>, Status>>;
+
+/// Sends a request. A second time it is a second call.
+pub type Sender = Arc<dyn Fn(Request<Body>) -> Call + Send + Sync>;
+
+/// A handler at work on a call.
+pub type Handler = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
 /// A network that is not the machine's.
 pub trait Network: Debug + Send + Sync + 'static {
@@ -22,6 +37,16 @@ pub trait Network: Debug + Send + Sync + 'static {
 
     /// Binds a socket for packets.
     fn packets(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Packets>>>;
+
+    /// Stands around a call that goes out, inside of its deadline.
+    fn call(&self, request: Request<Body>, send: Sender) -> Call {
+        send(request)
+    }
+
+    /// Stands around the handler of a call that came in to `path`, inside of its deadline.
+    fn handle(&self, _path: &str, _headers: &HeaderMap, handler: Handler) -> Handler {
+        handler
+    }
 }
 
 /// Accepts connections.

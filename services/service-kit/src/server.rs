@@ -184,6 +184,7 @@ impl BoundServer {
             token,
             access,
             calls: Arc::new(Semaphore::new(CALLS_IN_FLIGHT_MAX)),
+            network: context.network.clone(),
         };
         let draining = CancellationToken::new();
         let mut connections = JoinSet::new();

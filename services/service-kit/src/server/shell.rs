@@ -21,6 +21,7 @@ use super::health::HEALTH_SERVICE;
 use crate::access::{Access, Caller, Principal};
 use crate::limits::SERVER_DEADLINE;
 use crate::methods::{Shape, shape};
+use crate::network::{Handler, Network};
 use crate::status::{RETRY_DELAY, StatusBuilder, panic_text};
 use crate::telemetry::propagation;
 use crate::{Token, deadline};
@@ -38,6 +39,7 @@ pub(super) struct Shell {
     pub(super) token: Option<Token>,
     pub(super) access: Access,
     pub(super) calls: Arc<Semaphore>,
+    pub(super) network: Option<Arc<dyn Network>>,
 }
 
 impl Shell {
@@ -61,7 +63,7 @@ impl Shell {
             Shape::Streaming => granted,
         };
         let until = time.map(|time| Instant::now() + time);
-        let handler = self.routes.call(request.map(Body::new));
+        let handler = self.handler(request);
         let guarded = AssertUnwindSafe(deadline::within(until, handler)).catch_unwind();
         let answered = async move {
             match until {
@@ -76,6 +78,13 @@ impl Shell {
         };
         record(&span, response.headers());
         response
+    }
+
+    /// The handler that routing finds, with what the network puts around it.
+    fn handler(&mut self, request: Request<Incoming>) -> Handler {
+        let Some(network) = self.network.clone() else { return self.routes.call(request.map(Body::new)).boxed() };
+        let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
+        network.handle(&path, &headers, self.routes.call(request.map(Body::new)).boxed())
     }
 
     fn admit(&self, request: &Request<Incoming>, door: &Door) -> Result<Caller, Status> {
