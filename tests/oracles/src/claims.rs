@@ -104,8 +104,9 @@ pub(crate) fn scaled_away(commit: &Commit<'_>, sets: &BTreeMap<String, Value>) -
     away
 }
 
-/// Claims that should have gone after a scale-down: those that were given to a pod to go with. As in Kubernetes, others stay:
-/// those that an earlier set of this name left, and those whose pod was not there when the set was scaled.
+/// Claims that should have gone after a scale-down: those that were given to a pod to go with. As in Kubernetes, and as the
+/// README says, others stay: those that an earlier set of this name left, and those whose pod happened to be absent when the
+/// set was scaled, so that nothing could take them along (seed 136).
 pub(crate) fn leftovers<'a>(state: &'a State, set: &'a Value) -> impl Iterator<Item = &'a str> {
     let set_name = text(set, "/metadata/name");
     let spec = api::manifest::set_spec(set).unwrap_or_default();

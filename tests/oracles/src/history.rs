@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::objects::{Change, Commit, State, Stored, is, kind_and_name, uid};
 use crate::store::{Expectation, epoch, s12_versions, s13_compare_and_set};
+use crate::tallies::Tallies;
 use crate::{Violation, claims, hold};
 
 /// A batch.
@@ -29,6 +30,7 @@ pub struct History {
     uids: BTreeSet<String>,
     sets: BTreeMap<String, Value>,
     scaled_away: BTreeSet<String>,
+    tallies: Tallies,
     epoch: u64,
     /// Incarnations that somebody outside asked to delete.
     pub deleted_by_people: BTreeSet<String>,
@@ -84,8 +86,9 @@ impl History {
         crate::s9_claim_is_deleted_for_a_reason(&commit, &self.sets, &self.scaled_away)?;
         crate::s20_revisions(&commit)?;
         crate::s21_status(&commit)?;
+        self.tallies.check(&commit)?;
         crate::s22_one_set_at_a_time(&commit)?;
-        self.checks += 11;
+        self.checks += 12;
         if let Some(epoch) = epoch(&commit) {
             hold("S18", epoch > self.epoch, || format!("epoch {epoch} follows {}", self.epoch))?;
             self.epoch = epoch;
@@ -93,9 +96,12 @@ impl History {
         self.scaled_away.extend(claims::scaled_away(&commit, &self.sets));
         let lines = changes.iter().map(describe).collect();
         self.keys.insert(revision, changes.iter().map(|change| change.key.clone()).collect());
+        let wrote = commit.of("statefulsets").filter_map(|change| Some(uid(&change.new.as_ref()?.value).to_owned()));
+        let (wrote, pods_changed): (Vec<_>, _) = (wrote.collect(), commit.of("pods").next().is_some());
         for change in changes {
             self.remember(change);
         }
+        self.tallies.note(&self.state, &wrote, pods_changed);
         self.revision = revision;
         Ok(lines)
     }

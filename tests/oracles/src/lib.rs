@@ -16,6 +16,7 @@ mod order;
 mod processes;
 mod revisions;
 mod store;
+mod tallies;
 
 pub use claims::s9_claim_is_deleted_for_a_reason;
 pub use effects::{Effect, s17_effect_once, s18_fences_never_fall};
@@ -26,9 +27,13 @@ pub use model::checks::Violation;
 pub use names::{Answer, s23_dns_truth};
 pub use objects::{Change, Commit, State, Stored, kind_and_name, text};
 pub use order::{s2_canonical_identity, s3_ordered_creation, s4_to_s8_ordered_deletion, s6_partition, s7_on_delete};
-pub use processes::{Process, s1_at_most_one, s10_claims_are_bound, s11_claims_are_exclusive};
+pub use processes::{
+    Process, s1_at_most_one, s1_ends_only_on_evidence, s10_claims_are_bound, s11_claims_are_exclusive,
+    s11_paths_stay_beneath,
+};
 pub use revisions::{s20_revisions, s21_status};
 pub use store::{Expectation, s12_versions, s13_compare_and_set, s14_s15_recovered_is_a_prefix, s16_watch_is_gapless};
+pub use tallies::{Counted, s21_counts_are_of_one_moment};
 
 /// Holds the rule, or says how it is broken.
 pub(crate) fn hold(rule: &'static str, holds: bool, how: impl FnOnce() -> String) -> Result<(), Violation> {

@@ -33,6 +33,17 @@ pub fn s1_at_most_one<'a>(live: impl Iterator<Item = &'a Process>) -> Result<(),
     Ok(())
 }
 
+/// S1: a machine ends what runs only because its pod is going or gone, never because it could not learn what should run:
+/// whoever takes not knowing for an end starts a second one somewhere, or none. `uid` is the incarnation that is ended.
+///
+/// # Errors
+/// Where its pod is stored, and stays.
+pub fn s1_ends_only_on_evidence(identity: &str, uid: &str, state: &State) -> Result<(), Violation> {
+    let stored = state.get(&format!("/objects/pods/{identity}"));
+    let stays = stored.is_some_and(|stored| crate::objects::uid(&stored.value) == uid && !deleting(&stored.value));
+    hold("S1", !stays, || format!("{identity} with uid {uid} is ended, and its pod is stored and not going"))
+}
+
 /// S10: a pod starts only when each of its claims exists, is bound, and is not going. A machine that has not heard yet that
 /// the pod itself is to go may start it with claims that go with it: nothing is lost that anybody wanted.
 ///
@@ -73,6 +84,24 @@ pub fn s11_claims_are_exclusive<'a>(live: impl Iterator<Item = &'a Process>) -> 
                 format!("claim {claim} is held by {} and {}", other.unwrap_or_default(), process.uid)
             })?;
         }
+    }
+    Ok(())
+}
+
+/// S11: every path that a pod gets for a claim is a directory of its own beneath the volumes of this machine.
+///
+/// # Errors
+/// Where one leads elsewhere, or nowhere.
+pub fn s11_paths_stay_beneath(pod: &Value, state: &State, root: &str) -> Result<(), Violation> {
+    let namespace = text(pod, "/metadata/namespace");
+    for name in claim_names(pod) {
+        let Some(claim) = state.get(&format!("/objects/persistentvolumeclaims/{namespace}/{name}")) else { continue };
+        let volume = text(&claim.value, "/spec/volumeName");
+        let Some(stored) = state.get(&format!("/objects/persistentvolumes/-/{volume}")) else { continue };
+        let path = text(&stored.value, "/spec/hostPath/path");
+        let below = path.strip_prefix(root).and_then(|rest| rest.strip_prefix('/')).unwrap_or_default();
+        let own = !below.is_empty() && !below.split('/').any(|part| part == "..");
+        hold("S11", own, || format!("volume {volume} of claim {name} is at {path:?}, which is not beneath {root}"))?;
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Simulated time: turmoil's for durations, and a wall clock per host that may jump.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use domain::Timestamp;
@@ -17,6 +19,8 @@ pub struct SimulatedClock {
     error_ms: AtomicI64,
     /// A planted bug: timers follow the wall clock.
     confused: AtomicBool,
+    /// The host stands still until then, in simulated milliseconds.
+    stands_until_ms: Arc<AtomicU64>,
 }
 
 impl SimulatedClock {
@@ -28,6 +32,27 @@ impl SimulatedClock {
     /// Plants a bug: timers follow the wall clock.
     pub fn confuse(&self) {
         self.confused.store(true, Ordering::SeqCst);
+    }
+
+    /// F12: the host stands still until then, and goes on with what it had in hand.
+    pub fn stand_still(&self, until: Duration) {
+        self.stands_until_ms.store(until.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    /// Whether the host stands still.
+    #[must_use]
+    pub fn stands_still(&self) -> bool {
+        stands_for(&self.stands_until_ms).is_some()
+    }
+
+    /// Returns when the host does not stand still: at once, but for a pause.
+    pub fn goes_on(&self) -> impl Future<Output = ()> + Send + use<> {
+        let until = self.stands_until_ms.clone();
+        async move {
+            while let Some(rest) = stands_for(&until) {
+                tokio::time::sleep(rest).await;
+            }
+        }
     }
 
     /// What the clock shows when so much time has passed since the beginning.
@@ -54,6 +79,42 @@ impl Clock for SimulatedClock {
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        tokio::time::sleep(duration).boxed()
+        let goes_on = self.goes_on();
+        async move {
+            tokio::time::sleep(duration).await;
+            goes_on.await;
+        }
+        .boxed()
+    }
+}
+
+/// For how long a host that stands still until then stands still yet.
+fn stands_for(until_ms: &AtomicU64) -> Option<Duration> {
+    let until = Duration::from_millis(until_ms.load(Ordering::SeqCst));
+    until.checked_sub(turmoil::sim_elapsed().unwrap_or_default()).filter(|rest| !rest.is_zero())
+}
+
+/// Waits, where something is polled, for its host to go on.
+#[derive(Default)]
+pub struct Standstill(Option<BoxFuture<'static, ()>>);
+
+impl Standstill {
+    /// Ready unless the host stands still.
+    pub fn poll(&mut self, clock: &SimulatedClock, context: &mut Context<'_>) -> Poll<()> {
+        if self.0.is_none() && clock.stands_still() {
+            self.0 = Some(clock.goes_on().boxed());
+        }
+        let Some(wait) = &mut self.0 else { return Poll::Ready(()) };
+        let polled = wait.poll_unpin(context);
+        if polled.is_ready() {
+            self.0 = None;
+        }
+        polled
+    }
+}
+
+impl std::fmt::Debug for Standstill {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Standstill").field(&self.0.is_some()).finish()
     }
 }

@@ -1,9 +1,11 @@
 //! What the hosts of a run share with whoever drives it: what was seen, and what is to go wrong.
 
+mod calls;
 mod machine;
 mod names;
 mod people;
 mod store;
+mod withdrawal;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -21,6 +23,10 @@ use crate::place::Place;
 use crate::store::AtCommit;
 use crate::trace::Trace;
 use crate::user::Edit;
+
+use withdrawal::Withdrawal;
+
+pub use calls::CallFaults;
 
 /// What of an un-synced write survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +63,8 @@ struct Inner {
     disk_before: Option<SimulatedDisk>,
     loss: Loss,
     commits: u64,
+    /// What each commit does to which kinds of objects.
+    commit_kinds: Vec<String>,
     plan: Plan,
     slow_disk: Option<Duration>,
     underway: BTreeMap<u64, Written>,
@@ -71,11 +79,15 @@ struct Inner {
     remembered: Vec<(Value, Vec<String>)>,
     /// Names of pods that were reported stopped.
     stopped: BTreeSet<String>,
+    calls: calls::Calls,
     edits: VecDeque<Edit>,
-    edits_underway: u32,
+    edit_at_hand: Option<Edit>,
+    /// Generation of a set before the counted call that is at hand.
+    counted_from: Option<u64>,
     answers: BTreeMap<String, BTreeSet<String>>,
     asked_last: BTreeMap<String, Answer>,
     serial: Option<u32>,
+    withdrawal: Withdrawal,
     zone: (u64, u64),
     mutant: Option<Mutant>,
     violations: Vec<Violation>,
@@ -116,6 +128,7 @@ impl Lab {
             disk_before: None,
             loss: Loss::Nothing,
             commits: 0,
+            commit_kinds: Vec::new(),
             plan: Plan::new(),
             slow_disk: None,
             underway: BTreeMap::new(),
@@ -129,10 +142,13 @@ impl Lab {
             remembered: Vec::new(),
             stopped: BTreeSet::new(),
             edits: VecDeque::new(),
-            edits_underway: 0,
+            edit_at_hand: None,
+            counted_from: None,
+            calls: calls::Calls::new(seed),
             answers: BTreeMap::new(),
             asked_last: BTreeMap::new(),
             serial: None,
+            withdrawal: Withdrawal::default(),
             zone: (0, 0),
             mutant,
             violations: Vec::new(),
@@ -203,6 +219,7 @@ impl Lab {
         let live: Vec<_> = inner.machine.live().cloned().collect();
         inner.judge(oracles::s1_at_most_one(live.iter()));
         inner.judge(oracles::s11_claims_are_exclusive(live.iter()));
+        inner.judge(inner.calls_end());
         let seen = inner.history.revision();
         let (now, later): (Vec<_>, Vec<_>) =
             std::mem::take(&mut inner.to_compare).into_iter().partition(|(_, revision, _)| *revision <= seen);
@@ -317,7 +334,8 @@ impl Inner {
     fn take(&mut self, taken: Result<Vec<String>, Violation>) {
         match taken {
             Ok(lines) => {
-                let revision = self.history.revision();
+                let (revision, now) = (self.history.revision(), self.now());
+                self.withdrawal.look(self.history.state(), now);
                 lines.iter().for_each(|line| self.note(&format!("commit {revision} {line}")));
             }
             Err(violation) => self.judge(Err(violation)),

@@ -8,12 +8,11 @@ use mad_turmoil::rand::set_rng;
 use mad_turmoil::time::SimClocksGuard;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use simulation::lab::Plan;
+use simulation::campaign::{self, Point};
 use simulation::many::{self, Job};
 use simulation::mutant::Mutant;
 use simulation::run::{Course, run};
 use simulation::scenario::Scenario;
-use simulation::{campaign, store::AtCommit};
 
 /// Seconds of processor time that one run may take. The longest take a few.
 const PROCESSOR_SECONDS_MAX: u64 = 120;
@@ -40,10 +39,13 @@ enum Command {
         /// Plants a bug.
         #[arg(long)]
         mutant: Option<Mutant>,
+        /// Nothing goes wrong.
+        #[arg(long)]
+        calm: bool,
         /// Runs this scenario instead of what the seed draws.
         #[arg(long)]
         scenario: Option<Scenario>,
-        /// What goes wrong in it: `<fault>@<commit>`.
+        /// What goes wrong in it: `<fault>@<number of a commit or call>`, or `<fault>@<method>` for its first call.
         #[arg(long)]
         at: Option<String>,
     },
@@ -59,7 +61,7 @@ enum Command {
         #[arg(long, default_value_t = 2)]
         at_once: usize,
     },
-    /// Perturbs every commit of every scenario in every way.
+    /// Perturbs every commit and every call of every scenario in every way.
     Perturb {
         /// How many runs at a time.
         #[arg(long, default_value_t = 2)]
@@ -73,6 +75,9 @@ enum Command {
         /// Seeds within which each must be caught.
         #[arg(long, default_value_t = 200)]
         seeds: u64,
+        /// Seeds without any fault, in which each is looked for too.
+        #[arg(long, default_value_t = 5)]
+        calm_seeds: u64,
         /// How many runs at a time.
         #[arg(long, default_value_t = 2)]
         at_once: usize,
@@ -82,12 +87,11 @@ enum Command {
 fn main() -> anyhow::Result<ExitCode> {
     let program: PathBuf = std::env::current_exe()?;
     match Arguments::parse().command {
-        Command::One { seed, json, mutant, scenario, at } => {
-            let at: Option<(AtCommit, u64)> = at.map(|at| campaign::parse(&at)).transpose()?;
+        Command::One { seed, json, mutant, calm, scenario, at } => {
+            let at: Option<Point> = at.map(|at| campaign::parse(&at)).transpose()?;
             let course = match scenario {
-                Some(scenario) => {
-                    Course::Perturbed(scenario, at.into_iter().map(|(what, at)| (at, what)).collect::<Plan>())
-                }
+                Some(scenario) => Course::Perturbed(scenario, at),
+                None if calm => Course::Calm,
                 None => Course::Swarm,
             };
             one(seed, course, mutant, json)
@@ -103,14 +107,19 @@ fn main() -> anyhow::Result<ExitCode> {
             print!("{summary}");
             Ok(if summary.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        Command::Mutants { only, seeds, at_once } => {
+        Command::Mutants { only, seeds, calm_seeds, at_once } => {
             let mut survived = 0;
             for mutant in Mutant::ALL.into_iter().filter(|mutant| only.is_none_or(|only| only == *mutant)) {
-                let caught = campaign::hunt(&program, mutant, seeds, at_once)?;
+                let caught = campaign::hunt(&program, mutant, seeds, false, at_once)?;
+                let calm = campaign::hunt(&program, mutant, calm_seeds, true, at_once)?;
                 survived += u32::from(caught.is_none());
                 match caught {
                     Some((runs, name, how)) => println!("{mutant:<26} caught after {runs} runs by {name}: {how}"),
                     None => println!("{mutant:<26} SURVIVED {seeds} seeds"),
+                }
+                match calm {
+                    Some((runs, ..)) => println!("{:<26} without faults caught too, after {runs} runs", ""),
+                    None => println!("{:<26} without faults not caught in {calm_seeds} seeds", ""),
                 }
             }
             Ok(if survived == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -31,6 +31,13 @@ impl Job {
         }
         Self { name: format!("seed {seed}"), arguments }
     }
+
+    /// The same with or without faults.
+    #[must_use]
+    pub fn calm(mut self, calm: bool) -> Self {
+        self.arguments.extend(calm.then(|| "--calm".to_owned()));
+        self
+    }
 }
 
 /// What several runs add up to.
@@ -48,6 +55,8 @@ pub struct Summary {
     pub checks: u64,
     /// Commits of all coordinators.
     pub commits: u64,
+    /// The longest for which DNS answered an address after its pod was asked to go.
+    pub withdrawal: Duration,
     /// Runs in which a rule was broken: what they are called, and how.
     pub broken: Vec<(String, String)>,
 }
@@ -58,6 +67,7 @@ impl Summary {
         self.simulated += Duration::from_millis(outcome.simulated_ms);
         self.checks += outcome.checks;
         self.commits += outcome.commits;
+        self.withdrawal = self.withdrawal.max(Duration::from_millis(outcome.withdrawal_ms));
         for (kind, count) in &outcome.faults {
             *self.faults.entry(kind.clone()).or_default() += count;
         }
@@ -74,6 +84,7 @@ impl std::fmt::Display for Summary {
         writeln!(f, "simulated         {hours:.2} h")?;
         writeln!(f, "commits           {}", self.commits)?;
         writeln!(f, "oracle checks     {}", self.checks)?;
+        writeln!(f, "names withdrawn   within {:.1} s", self.withdrawal.as_secs_f64())?;
         writeln!(f, "faults            {}", self.faults.values().sum::<u64>())?;
         for (kind, count) in &self.faults {
             writeln!(f, "  {kind:<38}{count:>8}")?;

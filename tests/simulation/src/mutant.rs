@@ -44,11 +44,13 @@ pub enum Mutant {
     WatchOnce,
     /// The machine does not repeat a report that failed.
     ReportOnce,
+    /// The machine takes an empty answer for: nothing is assigned to me.
+    EmptyIsGone,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::UnguardedWrite,
         Self::NoCompareAndSet,
         Self::TornBatch,
@@ -68,6 +70,7 @@ impl Mutant {
         Self::MachineTrustsCache,
         Self::WatchOnce,
         Self::ReportOnce,
+        Self::EmptyIsGone,
     ];
 }
 

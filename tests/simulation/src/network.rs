@@ -13,11 +13,15 @@ use std::task::{Context, Poll};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use http::{HeaderMap, Request};
 use service_kit::CancellationToken;
-use service_kit::network::{Connection, Listener, Network, Packets};
+use service_kit::network::{Call, Connection, Handler, Listener, Network, Packets, Sender};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tonic::body::Body;
 use turmoil::net::{TcpListener, TcpStream, UdpSocket};
 
+use crate::calls;
+use crate::clock::Standstill;
 use crate::place::Place;
 
 /// The network as one host sees it.
@@ -53,7 +57,20 @@ impl Network for SimulatedNetwork {
     }
 
     fn packets(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Packets>>> {
-        async move { Ok(Box::new(SimulatedPackets(UdpSocket::bind(address).await?)) as Box<dyn Packets>) }.boxed()
+        let place = self.place.clone();
+        async move {
+            let socket = UdpSocket::bind(address).await?;
+            Ok(Box::new(SimulatedPackets { socket, place }) as Box<dyn Packets>)
+        }
+        .boxed()
+    }
+
+    fn call(&self, request: Request<Body>, send: Sender) -> Call {
+        calls::outgoing(self.place.clone(), request, send).boxed()
+    }
+
+    fn handle(&self, path: &str, headers: &HeaderMap, handler: Handler) -> Handler {
+        calls::incoming(self.place.clone(), path, headers, handler)
     }
 }
 
@@ -76,27 +93,35 @@ impl Listener for SimulatedListener {
     }
 }
 
-struct SimulatedPackets(UdpSocket);
+struct SimulatedPackets {
+    socket: UdpSocket,
+    place: Arc<Place>,
+}
 
 impl Packets for SimulatedPackets {
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.socket.local_addr()
     }
 
     fn readable(&self) -> BoxFuture<'_, io::Result<()>> {
-        self.0.readable().boxed()
+        async {
+            self.socket.readable().await?;
+            self.place.clock.goes_on().await;
+            Ok(())
+        }
+        .boxed()
     }
 
     fn try_recv_from(&self, packet: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.0.try_recv_from(packet)
+        self.socket.try_recv_from(packet)
     }
 
     fn try_send_to(&self, packet: &[u8], peer: SocketAddr) -> io::Result<usize> {
-        self.0.try_send_to(packet, peer)
+        self.socket.try_send_to(packet, peer)
     }
 
     fn send_to<'a>(&'a self, packet: &'a [u8], peer: SocketAddr) -> BoxFuture<'a, io::Result<usize>> {
-        self.0.send_to(packet, peer).boxed()
+        self.socket.send_to(packet, peer).boxed()
     }
 }
 
@@ -138,17 +163,18 @@ struct SimulatedStream {
     place: Arc<Place>,
     cut: BoxFuture<'static, ()>,
     broken: bool,
+    standstill: Standstill,
 }
 
 impl SimulatedStream {
     fn new(inner: TcpStream, place: Arc<Place>) -> Self {
         let cut = place.wires.token().cancelled_owned().boxed();
-        Self { inner, place, cut, broken: false }
+        Self { inner, place, cut, broken: false, standstill: Standstill::default() }
     }
 
-    /// An error once the connection is cut; pending for ever once the host is silent.
+    /// An error once the connection is cut; pending while the host stands still, for ever once it is silent.
     fn check(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.place.wires.is_silent() {
+        if self.place.wires.is_silent() || self.standstill.poll(&self.place.clock, context).is_pending() {
             return Poll::Pending;
         }
         if self.broken || self.cut.poll_unpin(context).is_ready() {

@@ -167,6 +167,9 @@ impl People {
                     manifest.partition = 0;
                 }
                 lab.edit(Edit::Apply(manifest.objects()));
+            } else {
+                // An earlier request of theirs that came late may have brought it back.
+                lab.edit(Edit::DeleteSet { set: manifest.name.clone(), cascade: String::new() });
             }
         }
     }

@@ -38,6 +38,8 @@ impl Place {
         lab: Arc<Lab>,
         crash: Option<(u64, Moment)>,
     ) -> Arc<Self> {
+        // Whatever stood still before has died of it.
+        clock.stand_still(std::time::Duration::ZERO);
         Arc::new(Self { name, wires: Wires::default(), clock, lab, crash: Mutex::new(crash) })
     }
 

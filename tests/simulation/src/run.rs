@@ -9,6 +9,8 @@ use oracles::{Effect, Violation};
 use serde::{Deserialize, Serialize};
 use turmoil::{Builder, Sim};
 
+use crate::calls::Made;
+use crate::campaign::{Fault, Point, Which};
 use crate::directory::RunDirectory;
 use crate::hosts::{Hosts, randomness};
 use crate::lab::{Lab, Plan};
@@ -41,8 +43,10 @@ const LOOK_EVERY: u32 = 40;
 pub enum Course {
     /// Everything is drawn from the seed.
     Swarm,
-    /// A scenario with at most one fault, at one commit.
-    Perturbed(Scenario, Plan),
+    /// People and pods as the seed draws them, and nothing else goes wrong.
+    Calm,
+    /// A scenario with at most one fault, at one commit or at one call.
+    Perturbed(Scenario, Option<Point>),
 }
 
 /// What came of a run.
@@ -64,6 +68,15 @@ pub struct Outcome {
     pub checks: u64,
     /// Commits of the coordinator.
     pub commits: u64,
+    /// The longest for which DNS answered an address after its pod was asked to go, in milliseconds.
+    #[serde(default)]
+    pub withdrawal_ms: u64,
+    /// What each commit did to which kinds of objects, of a scenario.
+    #[serde(default)]
+    pub kinds: Vec<String>,
+    /// Calls that were made, of a scenario.
+    #[serde(default)]
+    pub calls: Vec<Made>,
 }
 
 /// Runs a seed.
@@ -86,6 +99,9 @@ pub fn run(seed: u64, course: &Course, mutant: Option<Mutant>, loud: bool) -> Ou
         faults: faults.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect(),
         checks,
         commits: lab.commits(),
+        withdrawal_ms: lab.longest_withdrawal().as_millis() as u64,
+        kinds: lab.commit_kinds(),
+        calls: lab.calls_made(),
     }
 }
 
@@ -101,6 +117,8 @@ struct Driver {
     trouble: Duration,
     /// What is planned for commits ends with the other faults; a perturbed scenario keeps it.
     ends_plans: bool,
+    /// Something goes wrong.
+    faults: bool,
 }
 
 impl Driver {
@@ -117,20 +135,37 @@ impl Driver {
             .build();
         let (swarm, people, trouble) = match course {
             Course::Swarm => (Swarm::draw(seed, lab), People::draw(seed, lab), TROUBLE),
-            Course::Perturbed(scenario, plan) => {
-                lab.plan(plan.clone());
+            Course::Calm => {
+                lab.calm();
+                (Swarm::none(), People::draw(seed, lab), TROUBLE)
+            }
+            Course::Perturbed(scenario, point) => {
+                if point.is_none() {
+                    lab.calm();
+                }
+                lab.record_calls();
+                match point {
+                    Some(Point { fault: Fault::Commit(at), which: Which::Number(number) }) => {
+                        lab.plan(Plan::from([(*number, *at)]));
+                    }
+                    Some(Point { fault: Fault::Call(at), which }) => lab.plan_call(which.clone(), *at),
+                    // Commits have no other names.
+                    Some(Point { fault: Fault::Commit(_), which: Which::First(_) }) | None => {}
+                }
                 (Swarm::none(), scenario.people(), Duration::ZERO)
             }
         };
         let hosts = Hosts::build(&mut sim, lab);
         let operations = lab.directory.join("volumes/.operations");
         let ends_plans = matches!(course, Course::Swarm);
+        let faults = !matches!(course, Course::Calm | Course::Perturbed(_, None));
         let lab = lab.clone();
-        Self { sim, hosts, lab, swarm, people, operations, operations_bytes: 0, steps: 0, trouble, ends_plans }
+        Self { sim, hosts, lab, swarm, people, operations, operations_bytes: 0, steps: 0, trouble, ends_plans, faults }
     }
 
     fn drive(&mut self) -> Result<(), Violation> {
-        while self.sim.elapsed() < self.trouble || self.people.has_plans() {
+        while self.sim.elapsed() < self.trouble || self.people.has_plans() || self.swarm.is_pausing(self.sim.elapsed())
+        {
             let now = self.sim.elapsed();
             self.people.step(&self.lab, now);
             self.swarm.step(&mut self.sim, &self.hosts, &self.lab, now);
@@ -140,10 +175,24 @@ impl Driver {
         self.swarm.heal(&mut self.sim, &self.lab, now);
         if self.ends_plans {
             self.lab.plan(Plan::new());
+            self.lab.calls_heal();
+        }
+        // What is repeated yet would take back what people say now.
+        while self.lab.is_repeating() {
+            self.step()?;
+        }
+        if self.faults {
+            self.lab.calm();
         }
         self.people.settle(&self.lab);
         self.converge()?;
-        self.be_quiet()
+        self.be_quiet()?;
+        // A campaign counts its points: each must have been one.
+        let struck = !self.faults || self.ends_plans || !self.lab.figures().0.is_empty();
+        if struck {
+            return Ok(());
+        }
+        Err(Violation { rule: "point", how: "there is no such commit or call: nothing went wrong".to_owned() })
     }
 
     /// One step of everything, and the rules after it.

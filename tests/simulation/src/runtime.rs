@@ -11,7 +11,8 @@ use std::time::Duration;
 use api::proto::coordinator::v1::node_service_client::NodeServiceClient;
 use api::proto::coordinator::v1::watch_assignments_response::Message;
 use api::proto::coordinator::v1::{
-    Assignment, RegisterNodeRequest, ReportPodStatusRequest, WatchAssignmentsRequest, WatchAssignmentsResponse,
+    Assignment, RegisterNodeRequest, ReportEventRequest, ReportPodStatusRequest, Synced, WatchAssignmentsRequest,
+    WatchAssignmentsResponse,
 };
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
@@ -32,6 +33,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Pause after a failed call.
 const RETRY: Duration = Duration::from_millis(200);
+
+/// Tries to tell an event: nothing depends on it.
+const EVENT_TRIES_MAX: u32 = 5;
 
 type Reported = (String, Value, Result<(), Status>);
 
@@ -77,6 +81,7 @@ impl Runtime {
             }
         }
         loop {
+            self.place.clock.goes_on().await;
             let comes_back = self.follows == 0 || self.place.lab.mutant() != Some(Mutant::WatchOnce);
             if comes_back && self.register().await.is_ok() {
                 let request = WatchAssignmentsRequest { node: NODE.to_owned() };
@@ -119,9 +124,13 @@ impl Runtime {
                     continue;
                 }
             };
+            self.place.clock.goes_on().await;
             match message {
                 Some(Ok(WatchAssignmentsResponse { message: Some(message) })) => self.take(message),
                 Some(Ok(WatchAssignmentsResponse { message: None })) => {}
+                None if self.place.lab.mutant() == Some(Mutant::EmptyIsGone) && !self.synced => {
+                    return self.take(Message::Synced(Synced::default()));
+                }
                 Some(Err(_)) | None => return,
             }
             self.look();
@@ -151,6 +160,7 @@ impl Runtime {
                 self.place.lab.kill_process(&gone.uid, "the pod is gone");
             }
             Message::Synced(_) => {
+                self.synced = true;
                 for uid in self.place.lab.process_uids() {
                     if !self.assigned.contains_key(&uid) {
                         self.place.lab.kill_process(&uid, "nobody knows its pod");
@@ -168,7 +178,10 @@ impl Runtime {
             let going = !text(pod, "/metadata/deletionTimestamp").is_empty();
             let running = lab.process(uid);
             match (&running, going) {
-                (None, false) if *complete => lab.start_process(pod, claims.clone()),
+                (None, false) if *complete => {
+                    lab.start_process(pod, claims.clone());
+                    self.tell(pod);
+                }
                 (Some(running), true) if running.life != Life::Ended => lab.stop_process(uid),
                 (Some(running), false) if running.life == Life::Ended => lab.restart_process(uid),
                 _ => {}
@@ -179,6 +192,29 @@ impl Runtime {
             self.assigned.values().for_each(|(pod, claims, _)| lab.remember(pod, claims));
         }
         self.report();
+    }
+
+    /// Tells what a person might want to know, until it is heard: as an event that equal ones are counted with.
+    fn tell(&self, pod: &Value) {
+        let request = ReportEventRequest {
+            node: NODE.to_owned(),
+            namespace: text(pod, "/metadata/namespace").to_owned(),
+            name: text(pod, "/metadata/name").to_owned(),
+            uid: text(pod, "/metadata/uid").to_owned(),
+            r#type: "Normal".to_owned(),
+            reason: "Started".to_owned(),
+            message: "its processes have started".to_owned(),
+        };
+        let mut client = self.client.clone();
+        // Nobody waits for it; it ends with its host, or after its tries.
+        tokio::spawn(async move {
+            for _ in 0..EVENT_TRIES_MAX {
+                match client.report_event(request.clone()).await {
+                    Err(status) if crate::user::indeterminate(status.code()) => tokio::time::sleep(RETRY).await,
+                    _ => return,
+                }
+            }
+        });
     }
 
     fn report(&mut self) {

@@ -1,14 +1,15 @@
-//! Scenarios whose every commit is perturbed: what people do, without any other fault.
+//! Scenarios whose every commit and call is perturbed: what people do, without any other fault.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::once::Counted;
 use crate::people::People;
 use crate::user::{Edit, Manifest};
 
 /// Long enough for what was asked before to be done.
-const AFTERWARDS: Duration = Duration::from_secs(8);
+const AFTERWARDS: Duration = Duration::from_secs(4);
 
 /// A scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,10 +20,12 @@ pub enum Scenario {
     UpdateWithPartition,
     /// A set of three is scaled to one, and its claims go.
     ScaleDownWithRetention,
+    /// Every method with an effect that people can call, one after the other: for handlers to be dropped.
+    EveryMethod,
 }
 
 impl Scenario {
-    /// All of them.
+    /// Those whose every commit and call is perturbed.
     pub const ALL: [Self; 3] = [Self::CreateThree, Self::UpdateWithPartition, Self::ScaleDownWithRetention];
 
     /// Who does it.
@@ -44,9 +47,27 @@ impl Scenario {
             Self::CreateThree => return People::scripted(vec![begin], vec![first]),
             Self::UpdateWithPartition => Manifest { image: "v1".to_owned(), partition: 1, ..first },
             Self::ScaleDownWithRetention => Manifest { replicas: 1, ..first },
+            Self::EveryMethod => return every_method(begin, first),
         };
         People::scripted(vec![begin, (AFTERWARDS, vec![Edit::Apply(then.objects())])], vec![then])
     }
+}
+
+fn every_method(begin: (Duration, Vec<Edit>), first: Manifest) -> People {
+    let calls = [
+        Counted::Apply(Manifest { image: "v1".to_owned(), ..first.clone() }.set()),
+        Counted::Scale(2),
+        Counted::MarkPod(0),
+        Counted::Pause,
+        Counted::Undo(1),
+        Counted::Resume,
+        Counted::Restart,
+        Counted::DeletePod(0),
+        Counted::Delete,
+    ];
+    let edits = calls.into_iter().map(|call| Edit::Counted { set: first.name.clone(), call });
+    let again = Edit::Apply(first.objects());
+    People::scripted(vec![begin, (AFTERWARDS, edits.chain([again]).collect())], vec![first])
 }
 
 impl fmt::Display for Scenario {
@@ -55,6 +76,7 @@ impl fmt::Display for Scenario {
             Self::CreateThree => "create-three",
             Self::UpdateWithPartition => "update-with-partition",
             Self::ScaleDownWithRetention => "scale-down-with-retention",
+            Self::EveryMethod => "every-method",
         })
     }
 }
@@ -63,7 +85,7 @@ impl FromStr for Scenario {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|scenario| scenario.to_string() == text);
+        let found = Self::ALL.into_iter().chain([Self::EveryMethod]).find(|scenario| scenario.to_string() == text);
         found.ok_or_else(|| format!("there is no scenario {text}"))
     }
 }

@@ -65,6 +65,7 @@ impl StateStore for WatchedStore {
             let told = watch.then(move |item| {
                 let place = place.clone();
                 async move {
+                    place.clock.goes_on().await;
                     let Ok(changes) = item else { return item };
                     let silent = place.lab.mutant() == Some(Mutant::SilentCompaction);
                     match place.lab.delivery(changes.revision.0) {
@@ -118,6 +119,7 @@ impl StateStore for WatchedStore {
                 Some(AtCommit::Slow(time)) => tokio::time::sleep(time).await,
                 _ => {}
             }
+            self.place.clock.goes_on().await;
             if self.place.wires.is_silent() {
                 return std::future::pending().await;
             }

@@ -8,13 +8,17 @@ use std::time::Duration;
 use coordinator::store::simulated_disk::Random;
 use turmoil::Sim;
 
+use crate::calls::AtCall;
 use crate::hosts::{ALL, Hosts, MORTAL, SERVICES};
-use crate::lab::{Lab, Loss};
+use crate::lab::{CallFaults, Lab, Loss};
 use crate::place::Moment;
 use crate::store::AtCommit;
 
 /// How wrong a clock may be, in milliseconds: more than any time-out of the product, less than the progress deadline.
 const CLOCK_ERROR_MS_MAX: u64 = 400_000;
+
+/// How long a host stands still at least: longer than any deadline of a call, and than the notice of a dead connection.
+const PAUSE_MIN: Duration = Duration::from_millis(11_000);
 
 /// A kind of fault that a seed may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +55,16 @@ pub enum Kind {
     Storm,
     /// F11: coordinators of earlier epochs go on speaking.
     Ghost,
+    /// F12: a host stands still for longer than any deadline, and then goes on.
+    Pause,
+    /// F15: answers say nothing.
+    Unread,
+    /// F23: deadlines make no sense, or run out on the way.
+    Deadline,
+    /// F8: calls are repeated, at once and late.
+    RepeatedCall,
+    /// F1: whoever calls or is called dies at either end of a call.
+    CallCrash,
 }
 
 impl Kind {
@@ -73,9 +87,13 @@ impl Kind {
         Self::Ghost,
     ];
 
+    /// Those that came later: they are drawn apart, so that a seed keeps the others it has.
+    const LATER: [Self; 5] = [Self::Pause, Self::Unread, Self::Deadline, Self::RepeatedCall, Self::CallCrash];
+
     /// Whether it strikes now and then. The others are how things are throughout a run, or have times of their own.
     fn strikes(self) -> bool {
-        !matches!(self, Self::Flaky | Self::Stubborn | Self::Repeat | Self::Storm | Self::PowerLoss | Self::Ghost)
+        use Kind::{Deadline, Flaky, Ghost, PowerLoss, Repeat, RepeatedCall, Storm, Stubborn, Unread};
+        !matches!(self, Flaky | Stubborn | Repeat | Storm | PowerLoss | Ghost | Unread | Deadline | RepeatedCall)
     }
 }
 
@@ -88,6 +106,7 @@ pub struct Swarm {
     down: Vec<(&'static str, Duration)>,
     broken: Vec<(&'static str, &'static str, Duration, Break)>,
     storm: Option<Duration>,
+    paused_until: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +122,14 @@ impl Swarm {
     #[must_use]
     pub fn draw(seed: u64, lab: &Lab) -> Self {
         let mut random = Random::new(seed ^ 0xfa17);
-        let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|_| random.below(3) == 0).collect();
+        let mut later = Random::new(seed ^ 0x1a7e);
+        let mut kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|_| random.below(3) == 0).collect();
+        kinds.extend(Kind::LATER.into_iter().filter(|_| later.below(4) == 0));
+        lab.call_faults(CallFaults {
+            deadlines: kinds.contains(&Kind::Deadline),
+            unread: kinds.contains(&Kind::Unread),
+            repeats: kinds.contains(&Kind::RepeatedCall),
+        });
         let every = Duration::from_millis(300 + random.below(3_000));
         lab.processes(kinds.contains(&Kind::Flaky), kinds.contains(&Kind::Stubborn), kinds.contains(&Kind::Repeat));
         for (kind, name) in [
@@ -118,7 +144,7 @@ impl Swarm {
         lab.ghosts(kinds.contains(&Kind::Ghost));
         let storm = kinds.contains(&Kind::Storm).then(|| Duration::from_millis(2_000 + random.below(6_000)));
         lab.note(&format!("faults: {kinds:?} every {every:?}"));
-        Self { kinds, random, next: every, every, down: Vec::new(), broken: Vec::new(), storm }
+        Self { kinds, random, next: every, every, down: Vec::new(), broken: Vec::new(), storm, paused_until: None }
     }
 
     /// No faults at all.
@@ -126,13 +152,28 @@ impl Swarm {
     pub fn none() -> Self {
         let random = Random::new(0);
         let (next, every) = (Duration::MAX, Duration::MAX);
-        Self { kinds: Vec::new(), random, next, every, down: Vec::new(), broken: Vec::new(), storm: None }
+        Self {
+            kinds: Vec::new(),
+            random,
+            next,
+            every,
+            down: Vec::new(),
+            broken: Vec::new(),
+            storm: None,
+            paused_until: None,
+        }
     }
 
     /// Kinds that are on.
     #[must_use]
     pub fn kinds(&self) -> BTreeSet<Kind> {
         self.kinds.iter().copied().collect()
+    }
+
+    /// Whether a host stands still: a pause lasts as long as it lasts, also beyond the other faults.
+    #[must_use]
+    pub fn is_pausing(&self, now: Duration) -> bool {
+        self.paused_until.is_some_and(|until| now < until)
     }
 
     /// Goes on: what is due happens, what was broken long enough is mended, what died comes back.
@@ -252,7 +293,24 @@ impl Swarm {
                 lab.fault("F19 runtime crash");
                 self.kill(sim, hosts, lab, "node", now);
             }
-            Kind::Flaky | Kind::Stubborn | Kind::Repeat | Kind::Storm | Kind::PowerLoss | Kind::Ghost => {}
+            Kind::Pause if self.paused_until.is_none() => {
+                let name = MORTAL[self.random.below(MORTAL.len() as u64) as usize];
+                lab.fault("F12 process stands still");
+                let until = now + PAUSE_MIN + Duration::from_millis(self.random.below(6_000));
+                hosts.clock(name).stand_still(until);
+                self.paused_until = Some(until);
+            }
+            Kind::CallCrash => {
+                let at = [
+                    AtCall::CrashBeforeSending,
+                    AtCall::CrashBeforeWork,
+                    AtCall::CrashBeforeAnswer,
+                    AtCall::CrashAfterAnswer,
+                ];
+                lab.plan_call_in(1 + self.random.below(40), at[self.random.below(4) as usize]);
+            }
+            // How things are throughout, or once, or at times of their own.
+            _ => {}
         }
     }
 

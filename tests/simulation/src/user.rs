@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 use service_kit::{Channel, Context, Role, Target};
 use tonic::{Code, Request, Status};
 
+use crate::once::{Counted, Counter};
 use crate::place::Place;
 
 /// Pause after a failed call.
-const RETRY: Duration = Duration::from_millis(200);
+pub(crate) const RETRY: Duration = Duration::from_millis(200);
 
 /// Namespace of everything.
 pub const NAMESPACE: &str = "default";
@@ -42,6 +43,13 @@ pub enum Edit {
         /// Which.
         pod: String,
     },
+    /// A call whose effect on a set is counted.
+    Counted {
+        /// Which set.
+        set: String,
+        /// The call.
+        call: Counted,
+    },
     /// A call with a deadline that it cannot keep, and one without sense.
     Impatient {
         /// What is applied.
@@ -54,6 +62,7 @@ pub enum Edit {
 /// People, at their terminal.
 pub struct User {
     place: Arc<Place>,
+    channel: Channel,
     objects: ObjectServiceClient<Channel>,
     sets: StatefulSetServiceClient<Channel>,
 }
@@ -64,7 +73,7 @@ impl User {
     pub fn new(place: Arc<Place>, context: &Context) -> Self {
         let channel = context.connect(Role::Coordinator, &Target::Tcp("coordinator:7700".to_owned()), None);
         let objects = service_kit::sized_client!(ObjectServiceClient::new(channel.clone()));
-        Self { place, objects, sets: StatefulSetServiceClient::new(channel) }
+        Self { place, objects, sets: StatefulSetServiceClient::new(channel.clone()), channel }
     }
 
     /// Does what there is to do, for ever.
@@ -92,6 +101,9 @@ impl User {
                 Edit::Impatient { objects, deadline } => {
                     let _whatever = self.apply(objects, Some(*deadline)).await;
                     return what;
+                }
+                Edit::Counted { set, call } => {
+                    Counter::new(self.place.clone(), self.channel.clone(), set).make(call).await
                 }
                 Edit::Scale { set, replicas } => self.scale(set, *replicas).await,
                 Edit::DeleteSet { set, cascade } => self.delete_set(set, cascade).await,
@@ -157,7 +169,7 @@ impl User {
     }
 }
 
-fn indeterminate(code: Code) -> bool {
+pub(crate) fn indeterminate(code: Code) -> bool {
     matches!(
         code,
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::Aborted | Code::Internal

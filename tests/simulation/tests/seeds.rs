@@ -42,7 +42,7 @@ const PLANTED: [Mutant; 3] = [Mutant::NoCompareAndSet, Mutant::StoppedTooEarly, 
 #[test]
 fn planted_bugs_are_caught() {
     for mutant in PLANTED {
-        let caught = campaign::hunt(program(), mutant, SEEDS, AT_ONCE).expect("the command runs");
+        let caught = campaign::hunt(program(), mutant, SEEDS, false, AT_ONCE).expect("the command runs");
         assert!(caught.is_some(), "{mutant} survives {SEEDS} seeds");
     }
 }

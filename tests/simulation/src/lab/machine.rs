@@ -40,6 +40,9 @@ impl Lab {
         let gone = pod["metadata"]["uid"].as_str().is_some_and(|uid| !inner.stored_uid(uid));
         if !gone {
             inner.judge(bound);
+            let root = self.directory.join("volumes");
+            let judged = oracles::s11_paths_stay_beneath(pod, inner.history.state(), &root.to_string_lossy());
+            inner.judge(judged);
         }
         let live: Vec<_> = inner.machine.live().cloned().collect();
         inner.judge(oracles::s1_at_most_one(live.iter()));
@@ -68,6 +71,9 @@ impl Lab {
         let now = inner.now();
         if inner.machine.running.get(uid).is_some_and(|running| !running.stopping && running.life != Life::Ended) {
             inner.note(&format!("runtime kills uid {uid}: {why}"));
+            let identity = inner.machine.running[uid].process.identity.clone();
+            let judged = oracles::s1_ends_only_on_evidence(&identity, uid, inner.history.state());
+            inner.judge(judged);
             inner.machine.stop(uid, now, &mut inner.random);
         }
     }

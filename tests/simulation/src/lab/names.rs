@@ -27,6 +27,11 @@ impl Lab {
         let inner = &mut *self.inner();
         let judged = oracles::s23_dns_truth(&answer, &inner.machine.addresses, inner.serial);
         inner.judge(judged);
+        let now = inner.now();
+        for address in &answer.addresses {
+            let judged = inner.withdrawal.answered(address, now);
+            inner.judge(judged);
+        }
         inner.serial = answer.serial.or(inner.serial);
         inner.answers.insert(answer.identity.clone(), answer.addresses.iter().cloned().collect());
         if inner.asked_last.get(&answer.identity).is_none_or(|last| last.addresses != answer.addresses) {

@@ -10,25 +10,36 @@ impl Lab {
         inner.edits.push_back(edit);
     }
 
-    /// The next thing to do.
+    /// The next thing to do. Whoever was interrupted begins again with what was at hand.
     pub fn next_edit(&self) -> Option<Edit> {
         let inner = &mut *self.inner();
-        let edit = inner.edits.pop_front()?;
-        inner.edits_underway += 1;
-        Some(edit)
+        if inner.edit_at_hand.is_none() {
+            inner.edit_at_hand = inner.edits.pop_front();
+        }
+        inner.edit_at_hand.clone()
     }
 
     /// It is done, or given up.
     pub fn edited(&self, what: &str) {
         let inner = &mut *self.inner();
-        inner.edits_underway -= 1;
+        inner.edit_at_hand = None;
         inner.note(what);
+    }
+
+    /// The generation from which people count, if they do.
+    pub fn counted_from(&self) -> Option<u64> {
+        self.inner().counted_from
+    }
+
+    /// People count from this generation on.
+    pub fn count_from(&self, generation: Option<u64>) {
+        self.inner().counted_from = generation;
     }
 
     /// Whether people have nothing more to do.
     pub fn edits_done(&self) -> bool {
         let inner = self.inner();
-        inner.edits.is_empty() && inner.edits_underway == 0
+        inner.edits.is_empty() && inner.edit_at_hand.is_none()
     }
 
     /// People ask to delete an incarnation.

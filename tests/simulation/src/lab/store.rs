@@ -1,6 +1,6 @@
 //! What is stored: each commit written down, each recovery held against it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use coordinator::store::simulated_disk::SimulatedDisk;
 use coordinator::store::{Batch, Changes, CommitError, Listing, Precondition, StoreRevision, Write};
@@ -62,6 +62,8 @@ impl Lab {
         }
         inner.commits += 1;
         let number = inner.commits;
+        let kinds = kinds(batch, inner.history.state());
+        inner.commit_kinds.push(kinds);
         let at = inner.plan.remove(&number).or(inner.slow_disk.map(AtCommit::Slow));
         if let Some(at) = at {
             let kind = match at {
@@ -143,6 +145,21 @@ impl Lab {
         }
         (changed, true)
     }
+}
+
+/// What a batch does to which kinds of objects, but for what is only written for people to read.
+fn kinds(batch: &Batch, state: &State) -> String {
+    let one = |write: &Write| {
+        let (kind, ..) = oracles::kind_and_name(write.key())?;
+        let what = match write {
+            Write::Delete { .. } => "removes",
+            Write::Put { key, .. } if state.contains_key(key) => "changes",
+            Write::Put { .. } => "creates",
+        };
+        (!["events", "decisions"].contains(&kind)).then(|| format!("{what} {kind}"))
+    };
+    let kinds: BTreeSet<String> = batch.writes.iter().filter_map(one).collect();
+    kinds.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 fn changes_something(written: &Written) -> bool {
