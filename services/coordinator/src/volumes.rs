@@ -167,7 +167,12 @@ impl Volumes {
             claim_uid: claim.object.uid.0.clone(),
             capacity_bytes,
         };
-        Ok(client.provision(request).await?.into_inner().path)
+        let path = client.provision(request).await?.into_inner().path;
+        if path.is_empty() {
+            // Not knowing where is not a place: the same operation says it again.
+            return Err(PassError::Answer(format!("the directory of {volume} has no path")));
+        }
+        Ok(path)
     }
 
     /// Removes the directory of a volume, or a good part of it. False if something is left.
