@@ -40,8 +40,7 @@ def main(kustomize, models):
         text = subprocess.run([kustomize, "build", directory], check=True, capture_output=True, text=True).stdout
         built[str(directory.relative_to(KUBERNETES))] = list(yaml.safe_load_all(text))
     refuses_what_is_wrong(built["base"])
-    # Whoever refuses to listen in plaintext reads this one; others need not be told.
-    known = variables() | {"SETKEEPER_PLAINTEXT"}
+    known = variables()
     compose(known)
     unknown = set()
     for name, objects in built.items():
