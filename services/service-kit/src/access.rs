@@ -11,16 +11,20 @@
 mod audit;
 mod caller;
 mod policy;
+mod rate;
 mod rules;
 
 use std::fmt;
+use std::time::Duration;
 
 use http::{HeaderMap, header};
+use tokio::time::Instant;
 use tonic::{Code, Status};
 
 pub use self::audit::{Audit, AuditError, Subject};
 pub use self::caller::Caller;
 pub use self::policy::{Policy, PolicyError};
+use self::rate::Rates;
 pub use self::rules::{Rule, Verb, rule};
 use crate::role::{Holder, Role};
 use crate::status::StatusBuilder;
@@ -33,6 +37,15 @@ pub struct Access {
     pub policy: Option<Policy>,
     /// Where changes and refusals are recorded.
     pub audit: Audit,
+    rates: Rates,
+}
+
+impl Access {
+    /// Users who may do what `policy` says, and the record of it.
+    #[must_use]
+    pub fn new(policy: Option<Policy>, audit: Audit) -> Self {
+        Self { policy, audit, rates: Rates::default() }
+    }
 }
 
 /// Who calls.
@@ -61,8 +74,15 @@ impl Access {
         Some(Principal::Holder(Holder::User(name)))
     }
 
-    /// Whether `principal` may call the method at `path` at all. What is asked about objects comes later.
-    pub(crate) fn admit(&self, service: &'static str, path: &str, principal: Principal) -> Result<Caller, Status> {
+    /// Whether `principal` may call the method at `path` at all, and, if a user, now. What is asked about objects comes
+    /// later.
+    pub(crate) fn admit(
+        &self,
+        service: &'static str,
+        path: &str,
+        principal: Principal,
+        user_calls_per_second: u32,
+    ) -> Result<Caller, Status> {
         let rule = rule(path);
         let grants = match &principal {
             Principal::Owner => return Ok(Caller::new(service, principal, rule, None, self.audit.clone())),
@@ -71,6 +91,9 @@ impl Access {
                 _ => return self.refuse(service, &principal, path, &may_call(rule)),
             },
             Principal::Holder(Holder::User(name)) => {
+                self.rates
+                    .take(name, user_calls_per_second, Instant::now())
+                    .map_err(|wait| too_often(service, name, wait))?;
                 let Some(Rule::Users(verb)) = rule else {
                     return self.refuse(service, &principal, path, &may_call(rule));
                 };
@@ -94,6 +117,14 @@ impl Access {
         let message = format!("you are {principal} and may not call {method}: {why}{}", WHOM_TO_ASK);
         Err(StatusBuilder::new(service, Code::PermissionDenied, "FORBIDDEN", message).build())
     }
+}
+
+fn too_often(service: &str, user: &str, wait: Duration) -> Status {
+    let message = format!("user {user:?} calls too often; try again");
+    StatusBuilder::new(service, Code::ResourceExhausted, "TOO_MANY_CALLS", message)
+        .quota("calls of a user per second", "see --limit user-calls-per-second")
+        .retry_after(wait)
+        .build()
 }
 
 /// End of every refusal.

@@ -8,7 +8,11 @@
 //! let client = service_kit::sized_client!(OrdinalSchedulerServiceClient::new(channel));
 //! ```
 
+mod tunable;
+
 use std::time::Duration;
+
+pub use self::tunable::{InvalidLimit, Limit, Limits};
 
 /// Largest request, in bytes. A manifest may have 16 MiB, and as a message it may be twice that.
 pub const REQUEST_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -19,6 +23,13 @@ pub const RESPONSE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Connections of one server. A coordinator has a handful of services, some machines, and people.
 pub const CONNECTIONS_MAX: usize = 1024;
+
+/// Connections of one server on which nobody has been let in yet, at the same time. The one that has waited longest makes
+/// room for the next, so that a stranger who holds them open keeps out nobody.
+pub const STRANGERS_MAX: usize = 256;
+
+/// Calls of one user per second, and four times that at once. Far above what a person or a busy script makes.
+pub const USER_CALLS_PER_SECOND_MAX: u32 = 100;
 
 /// Calls of one connection at the same time, streams included: every watch of a busy client.
 pub const STREAMS_PER_CONNECTION_MAX: u32 = 1024;

@@ -15,6 +15,7 @@
 mod connection;
 mod health;
 mod listen;
+mod lobby;
 mod shell;
 
 use std::collections::BTreeSet;
@@ -37,9 +38,10 @@ pub use health::HealthHandle;
 use self::connection::{Door, serve_connection, serve_tcp};
 use self::health::{HEALTH_SERVICE, HealthService};
 use self::listen::{Accepted, Listeners};
+use self::lobby::Lobby;
 use self::shell::Shell;
 use crate::access::Access;
-use crate::limits::{CALLS_IN_FLIGHT_MAX, CONNECTIONS_MAX, DRAIN_GRACE};
+use crate::limits::{DRAIN_GRACE, Limits};
 use crate::network::Network;
 use crate::{Context, Error, Identity, Running, Token};
 
@@ -63,6 +65,8 @@ pub struct ServerConfig {
     pub plaintext: bool,
     /// What users may do, and where it is recorded.
     pub access: Access,
+    /// How much it takes at the same time.
+    pub limits: Limits,
 }
 
 /// Collects the services of a server.
@@ -81,6 +85,7 @@ pub struct BoundServer {
     token: Option<Token>,
     tls: Option<Identity>,
     access: Access,
+    limits: Limits,
     health: HealthHandle,
 }
 
@@ -140,6 +145,7 @@ impl Server {
             token: config.token.clone(),
             tls: config.tls.clone(),
             access: config.access.clone(),
+            limits: config.limits,
             health,
         })
     }
@@ -173,7 +179,7 @@ impl BoundServer {
     /// # Cancel safety
     /// Dropping the future drops every connection at once.
     pub async fn serve(self, context: Context) -> Result<(), Error> {
-        let Self { name, mut listeners, routes, services, token, tls, access, health } = self;
+        let Self { name, mut listeners, routes, services, token, tls, access, limits, health } = self;
         let routes = with_reflection(name, routes, &services)?;
         let health_service = HealthService::new(health.clone(), services, context.shutdown.clone());
         let routes = routes
@@ -183,19 +189,22 @@ impl BoundServer {
             routes: routes.prepare(),
             token,
             access,
-            calls: Arc::new(Semaphore::new(CALLS_IN_FLIGHT_MAX)),
+            calls: Arc::new(Semaphore::new(limits.calls_in_flight as usize)),
+            limits,
             network: context.network.clone(),
         };
         let draining = CancellationToken::new();
         let mut connections = JoinSet::new();
+        let lobby = Lobby::default();
         loop {
             tokio::select! {
                 biased;
                 () = context.shutdown.cancelled() => break,
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
-                accepted = listeners.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
+                accepted = listeners.accept(), if connections.len() < limits.connections as usize => match accepted {
                     Ok(Accepted::Tcp(stream, peer)) => {
-                        connections.spawn(serve_tcp(stream, peer, tls.clone(), shell.clone(), draining.clone()));
+                        let place = lobby.enter(limits.strangers as usize);
+                        connections.spawn(serve_tcp(stream, peer, place, tls.clone(), shell.clone(), draining.clone()));
                     }
                     Ok(Accepted::Unix(stream)) => {
                         connections.spawn(serve_connection(stream, Door::Socket, shell.clone(), draining.clone()));

@@ -3,6 +3,7 @@
 use api::proto::identity_dns::v1::GetZoneRequest;
 use api::proto::identity_dns::v1::identity_dns_service_client::IdentityDnsServiceClient;
 use service_kit::access::{Access, Audit, Policy};
+use service_kit::limits::Limits;
 use service_kit::{Context, Role, ServerConfig, Target, signals};
 
 use crate::args::{Global, ServeArgs, Service};
@@ -45,7 +46,8 @@ pub(crate) async fn serve(global: &Global, args: &ServeArgs) -> Outcome {
         setup.dns_address = dns_address(&setup, &context).await;
     }
     let access = access(args, &setup.data).map_err(failed)?;
-    let server = ServerConfig { token, tls, plaintext: args.plaintext, access, ..listen(args).await? };
+    let limits = Limits::with(&args.limits);
+    let server = ServerConfig { token, tls, plaintext: args.plaintext, access, limits, ..listen(args).await? };
     let running = setup.start(service, server, context.clone()).await.map_err(failed)?;
     if let Some(address) = running.address {
         tracing::info!(service = service.name(), %address, "serving");
@@ -70,7 +72,7 @@ fn access(args: &ServeArgs, data: &DataDir) -> Result<Access, service_kit::Error
     let policy = args.policy.as_deref().filter(|path| !path.as_os_str().is_empty());
     let policy = policy.map(Policy::load).transpose()?;
     let audit = Audit::to_file(&args.audit_log.clone().unwrap_or_else(|| data.audit_log()))?;
-    Ok(Access { policy, audit })
+    Ok(Access::new(policy, audit))
 }
 
 /// Where DNS is really served: identity-dns knows, and where it does not answer, what it was told.

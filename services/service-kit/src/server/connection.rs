@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
@@ -13,12 +14,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::server::TcpConnectInfo;
 
+use super::lobby::Place;
 use super::shell::Shell;
 use crate::Identity;
-use crate::limits::{
-    CONNECTION_WINDOW_BYTES, KEEPALIVE_TIMEOUT, REQUEST_HEADER_BYTES_MAX, SERVER_KEEPALIVE_INTERVAL,
-    STREAM_WINDOW_BYTES, STREAMS_PER_CONNECTION_MAX,
-};
+use crate::limits::{CONNECTION_WINDOW_BYTES, KEEPALIVE_TIMEOUT, SERVER_KEEPALIVE_INTERVAL, STREAM_WINDOW_BYTES};
 use crate::network::Connection;
 use crate::role::Holder;
 
@@ -35,21 +34,41 @@ where
     }
 }
 
-/// Serves one connection over TCP, where there is an identity only once its caller has proved who they are.
+/// Serves one connection over TCP: where there is an identity only once its caller has proved who they are, and until it
+/// has to make room where nobody on it was let in.
 pub(super) async fn serve_tcp(
     stream: Connection,
     peer: SocketAddr,
+    place: Place,
     tls: Option<Identity>,
     shell: Shell,
     draining: CancellationToken,
 ) {
-    let Some(identity) = tls else { return serve_connection(stream, Door::Plain(peer), shell, draining).await };
+    let place = Arc::new(place);
+    tokio::select! {
+        () = serve_by_proof(stream, peer, place.clone(), tls, shell, draining) => {}
+        () = place.taken() => {}
+    }
+}
+
+async fn serve_by_proof(
+    stream: Connection,
+    peer: SocketAddr,
+    place: Arc<Place>,
+    tls: Option<Identity>,
+    shell: Shell,
+    draining: CancellationToken,
+) {
+    let Some(identity) = tls else { return serve_connection(stream, Door::Plain(peer, place), shell, draining).await };
     let accepted = tokio::select! {
         accepted = identity.accept(stream) => accepted,
         () = draining.cancelled() => return,
     };
     match accepted {
-        Ok((stream, holder)) => serve_connection(stream, Door::Tls(peer, holder), shell, draining).await,
+        Ok((stream, holder)) => {
+            place.admitted();
+            serve_connection(stream, Door::Tls(peer, holder), shell, draining).await;
+        }
         Err(error) => shell.access.audit.stranger(shell.service, &peer.ip().to_string(), &error.to_string()),
     }
 }
@@ -60,7 +79,7 @@ pub(super) enum Door {
     /// By the Unix socket, which only the owner of the process can open.
     Socket,
     /// Over TCP: who calls is said by each call, if at all.
-    Plain(SocketAddr),
+    Plain(SocketAddr, Arc<Place>),
     /// Over TLS, with a certificate.
     Tls(SocketAddr, Holder),
 }
@@ -69,7 +88,7 @@ impl Door {
     pub(super) fn peer(&self) -> Option<SocketAddr> {
         match self {
             Self::Socket => None,
-            Self::Plain(peer) | Self::Tls(peer, _) => Some(*peer),
+            Self::Plain(peer, _) | Self::Tls(peer, _) => Some(*peer),
         }
     }
 }
@@ -80,6 +99,7 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let calls = TaskTracker::new();
+    let limits = shell.limits;
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         if let Some(peer) = door.peer() {
             request.extensions_mut().insert(TcpConnectInfo { local_addr: None, remote_addr: Some(peer) });
@@ -90,12 +110,12 @@ where
     let mut connection = pin!(
         http2::Builder::new(Calls(calls.clone()))
             .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+            .max_concurrent_streams(limits.streams_per_connection)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .keep_alive_interval(SERVER_KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .max_header_list_size(REQUEST_HEADER_BYTES_MAX)
+            .max_header_list_size(limits.request_header_bytes)
             .serve_connection(TokioIo::new(io), service)
     );
     let ended = tokio::select! {

@@ -19,7 +19,7 @@ use tracing::{Instrument as _, Span};
 use super::connection::Door;
 use super::health::HEALTH_SERVICE;
 use crate::access::{Access, Caller, Principal};
-use crate::limits::SERVER_DEADLINE;
+use crate::limits::{Limits, SERVER_DEADLINE};
 use crate::methods::{Shape, shape};
 use crate::network::{Handler, Network};
 use crate::status::{RETRY_DELAY, StatusBuilder, panic_text};
@@ -39,6 +39,7 @@ pub(super) struct Shell {
     pub(super) token: Option<Token>,
     pub(super) access: Access,
     pub(super) calls: Arc<Semaphore>,
+    pub(super) limits: Limits,
     pub(super) network: Option<Arc<dyn Network>>,
 }
 
@@ -54,7 +55,7 @@ impl Shell {
         }
         let path = request.uri().path();
         let Ok(_in_flight) = Arc::clone(&self.calls).try_acquire_owned() else {
-            return refuse(overloaded(self.service));
+            return refuse(overloaded(self.service, self.limits.calls_in_flight));
         };
         let span = if open { Span::none() } else { server_span(self.service, &request) };
         let granted = deadline::from_headers(request.headers()).map(|granted| granted.saturating_sub(DEADLINE_MARGIN));
@@ -91,12 +92,16 @@ impl Shell {
         let principal = match door {
             Door::Socket => Principal::Owner,
             Door::Tls(_, holder) => Principal::Holder(holder.clone()),
-            Door::Plain(peer) => self.principal(request.headers()).ok_or_else(|| {
-                self.access.audit.stranger(self.service, &peer.ip().to_string(), "no token, or another one");
-                unauthenticated(self.service)
-            })?,
+            Door::Plain(peer, place) => {
+                let principal = self.principal(request.headers()).ok_or_else(|| {
+                    self.access.audit.stranger(self.service, &peer.ip().to_string(), "no token, or another one");
+                    unauthenticated(self.service)
+                })?;
+                place.admitted();
+                principal
+            }
         };
-        self.access.admit(self.service, request.uri().path(), principal)
+        self.access.admit(self.service, request.uri().path(), principal, self.limits.user_calls_per_second)
     }
 
     /// Whom a token stands for; where none is asked for, everyone is the owner.
@@ -156,10 +161,10 @@ fn unauthenticated(service: &str) -> Status {
     StatusBuilder::new(service, Code::Unauthenticated, "TOKEN_REQUIRED", message).build()
 }
 
-fn overloaded(service: &str) -> Status {
+fn overloaded(service: &str, calls_max: u32) -> Status {
     let message = "too many calls at the same time; try again";
     StatusBuilder::new(service, Code::ResourceExhausted, "TOO_MANY_CALLS", message)
-        .quota("calls in flight", format!("at most {}", crate::limits::CALLS_IN_FLIGHT_MAX))
+        .quota("calls in flight", format!("at most {calls_max}"))
         .retry_after(RETRY_DELAY)
         .build()
 }

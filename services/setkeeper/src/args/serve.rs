@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use domain::Profile;
 use service_kit::Target;
+use service_kit::limits::Limit;
 use service_kit::telemetry::LogFormat;
 
 /// One service in a process of its own.
@@ -25,6 +26,10 @@ pub(crate) struct ServeArgs {
     /// [default: without certificates, only on loopback addresses and Unix sockets]
     #[arg(long, env = "SETKEEPER_PLAINTEXT")]
     pub(crate) plaintext: bool,
+    /// How much is taken at the same time, where the default does not do: NAME=NUMBER, several with commas;
+    /// deploy/README.md says which there are
+    #[arg(long = "limit", env = "SETKEEPER_LIMITS", value_name = "LIMIT", value_delimiter = ',')]
+    pub(crate) limits: Vec<Limit>,
     /// File that says what users may do, for the coordinator; read again when it changes [default: users may do nothing]
     #[arg(long, env = "SETKEEPER_POLICY", value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,

@@ -14,6 +14,7 @@ mod names;
 mod once;
 mod redis;
 mod secured;
+mod strangers;
 mod tiers;
 mod traces;
 mod undo;
