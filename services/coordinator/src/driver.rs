@@ -19,9 +19,11 @@ use tokio::task::JoinSet;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
+use self::passes::Passes;
 use crate::store::StoreRevision;
 use crate::world::{Change, World};
 
+mod passes;
 #[cfg(test)]
 mod storm;
 
@@ -116,6 +118,8 @@ struct KeyState {
     stale: u32,
     /// Monotonic time of the next pass, if one is due by time.
     due: Option<Duration>,
+    /// Monotonic time since which only a place is missing.
+    queued: Option<Duration>,
 }
 
 /// Runs `controller` until shutdown; waits for the passes under way.
@@ -123,6 +127,7 @@ pub(crate) async fn run<C: Controller>(controller: Arc<C>, world: Arc<World>, co
     let mut commits = world.subscribe();
     let mut keys: BTreeMap<C::Key, KeyState> = BTreeMap::new();
     let mut passes = JoinSet::new();
+    let measured = Passes::of(C::NAME, &context.metrics);
     wake(&mut keys, controller.keys(&world), None);
     let mut resync_at = context.clock.monotonic() + RESYNC;
     let mut last_started = None;
@@ -132,7 +137,7 @@ pub(crate) async fn run<C: Controller>(controller: Arc<C>, world: Arc<World>, co
             wake(&mut keys, controller.keys(&world), None);
             resync_at = now + RESYNC;
         }
-        start_due(&controller, &mut keys, &mut passes, (now, &mut last_started));
+        start_due(&controller, &mut keys, &mut passes, (now, &mut last_started), (&context, &measured));
         // When every place is taken, only the end of a pass makes room for one that is due.
         let full = passes.len() >= PASSES_AT_ONCE_MAX;
         let next = keys.values().filter(|state| !state.running && !full).filter_map(|state| state.due).min();
@@ -140,7 +145,7 @@ pub(crate) async fn run<C: Controller>(controller: Arc<C>, world: Arc<World>, co
         tokio::select! {
             biased;
             () = context.shutdown.cancelled() => break,
-            Some(done) = passes.join_next() => finish::<C>(&context, &mut keys, done),
+            Some(done) = passes.join_next() => finish::<C>(&context, &measured, &mut keys, done),
             () = controller.shaken() => wake(&mut keys, controller.keys(&world), None),
             commit = commits.recv() => match commit {
                 Ok(commit) => {
@@ -176,6 +181,7 @@ fn start_due<C: Controller>(
     keys: &mut BTreeMap<C::Key, KeyState>,
     passes: &mut JoinSet<(C::Key, Outcome)>,
     (now, last_started): (Duration, &mut Option<C::Key>),
+    (context, measured): (&Context, &Arc<Passes>),
 ) {
     let ready = |state: &KeyState| {
         // After a failure the delay holds, whatever wakes: else a storm of changes would defeat the back-off.
@@ -193,15 +199,22 @@ fn start_due<C: Controller>(
         }
         None => keys.iter().filter(|(_, state)| ready(state)).map(|(key, _)| key.clone()).collect(),
     };
+    measured.queued.set(later.len().saturating_sub(room) as u64);
+    for key in later.iter().skip(room) {
+        keys.entry(key.clone()).and_modify(|state| _ = state.queued.get_or_insert(now));
+    }
     for key in later.into_iter().take(room) {
         let Some(state) = keys.get_mut(&key) else { continue };
+        measured.wait.observe(state.queued.take().map_or(Duration::ZERO, |since| now.saturating_sub(since)));
         (state.running, state.dirty, state.due) = (true, false, None);
         (state.dirty_at, state.own) = (None, None);
         *last_started = Some(key.clone());
         let controller = controller.clone();
         let span = controller.span(&key);
+        let (clock, measured) = (context.clock.clone(), measured.clone());
         let pass = async move {
             let outcome = controller.pass(key.clone()).await;
+            measured.ended(&outcome, clock.monotonic().saturating_sub(now));
             outcome.record(&Span::current());
             (key, outcome)
         };
@@ -211,6 +224,7 @@ fn start_due<C: Controller>(
 
 fn finish<C: Controller>(
     context: &Context,
+    measured: &Passes,
     keys: &mut BTreeMap<C::Key, KeyState>,
     done: Result<(C::Key, Outcome), tokio::task::JoinError>,
 ) {
@@ -240,13 +254,16 @@ fn finish<C: Controller>(
             state.stale = state.stale.saturating_add(1);
             (state.dirty, state.dirty_at) = (true, None);
             if let Some(delayed) = state.stale.checked_sub(STALE_AT_ONCE_MAX).filter(|delayed| *delayed > 0) {
-                state.due = Some(now + backoff(&key, delayed));
+                let delay = backoff(&key, delayed);
+                measured.backed_off(delay);
+                state.due = Some(now + delay);
             }
         }
         Outcome::Failed(error) => {
             state.failures = state.failures.saturating_add(1);
             state.stale = 0;
             let delay = backoff(&key, state.failures);
+            measured.backed_off(delay);
             state.due = Some(now + delay);
             tracing::warn!(
                 controller = C::NAME,
@@ -287,7 +304,7 @@ mod tests {
             let (before, after) = revisions.split_at(revisions.len() / 2);
             before.iter().for_each(|revision| wake(&mut keys, vec!["web"], Some(*revision)));
             let outcome = Outcome::After(own, Some(context.clock.now().plus(Duration::from_secs(60))));
-            finish::<Nobody>(&context, &mut keys, Ok(("web", outcome)));
+            finish::<Nobody>(&context, &Passes::of("nobody", &context.metrics), &mut keys, Ok(("web", outcome)));
             after.iter().for_each(|revision| wake(&mut keys, vec!["web"], Some(*revision)));
             assert!(keys["web"].due.is_some(), "it is looked at in any case");
             keys["web"].dirty

@@ -10,7 +10,7 @@ use ::api::proto::coordinator::v1::stateful_set_service_server::StatefulSetServi
 use ::api::proto::coordinator::v1::system_service_server::SystemServiceServer;
 use serde_json::json;
 use service_kit::{
-    BoundServer, CancellationToken, Channel, Context, Error, Role, Running, Server, Target, process, sized_server,
+    BoundServer, CancellationToken, Channel, Context, Error, Retry, Role, Running, Server, Target, process, sized_server,
 };
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
@@ -48,6 +48,7 @@ pub async fn start(config: Config, context: Context) -> Result<Running, Error> {
     let store = process::blocking(move || EmbeddedStore::open(&directory)).await;
     let store = store.map_err(|error| failed("opening the state store", &error))?;
     let store = store.map_err(|error| failed("opening the state store", &error))?;
+    store.measure(&context.metrics);
     start_on(Arc::new(store), config, context).await
 }
 
@@ -100,6 +101,7 @@ pub async fn start_on(store: Arc<dyn StateStore>, config: Config, context: Conte
         dns_address: config.dns_address.clone(),
         former_stores,
     };
+    let dependencies = services.clone();
     let system = System {
         front: front.clone(),
         sets,
@@ -117,6 +119,7 @@ pub async fn start_on(store: Arc<dyn StateStore>, config: Config, context: Conte
         .add(sized_server!(PodServiceServer::new(crate::api::Pods { front, machines })))
         .add(sized_server!(NodeServiceServer::new(nodes)))
         .add(sized_server!(SystemServiceServer::new(system)));
+    let server = dependencies.into_iter().fold(server, |server, (name, _, channel)| server.depends_on(name, channel));
     let bound = server.bind_in(&context, &config.server).await?;
     let address = bound.tcp_address();
     let task = tokio::spawn(serve(bound, tasks, following, supervised, context));
@@ -183,7 +186,9 @@ fn services(config: &Config, context: &Context) -> Vec<(&'static str, Target, Ch
         (Role::VolumeClaim, &config.volume_claim),
         (Role::IdentityDns, &config.identity_dns),
     ];
-    let channel = |role, target| context.connect(role, target, config.token.as_ref()).called_by(NAME);
+    let channel = |role, target| {
+        context.connect(role, target, config.token.as_ref()).called_by(NAME).retrying(Retry::QUICK)
+    };
     all.map(|(role, target)| (role.name(), target.clone(), channel(role, target))).to_vec()
 }
 

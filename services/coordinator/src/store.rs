@@ -14,6 +14,7 @@ pub mod backup;
 mod disk;
 mod embedded;
 mod error;
+mod measured;
 mod medium;
 mod memory;
 pub mod offline;

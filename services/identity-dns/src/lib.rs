@@ -21,6 +21,7 @@ mod error;
 mod forward;
 mod grpc;
 mod journal;
+mod metrics;
 mod publisher;
 pub mod reply;
 mod server;

@@ -5,8 +5,6 @@ mod listeners;
 mod tcp;
 mod udp;
 
-#[cfg(test)]
-pub(crate) use handler::Handled;
-pub(crate) use handler::{Access, Handler};
+pub(crate) use handler::{Access, Handled, Handler};
 pub(crate) use listeners::Endpoint;
 pub use listeners::{Listeners, Sockets};

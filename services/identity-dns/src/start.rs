@@ -12,6 +12,7 @@ use crate::config::{Config, NEGATIVE_TTL_SECONDS_MAX, TTL_SECONDS_MAX};
 use crate::error::StartError;
 use crate::forward::Forwarder;
 use crate::grpc::Service;
+use crate::metrics::Queries;
 use crate::publisher::Publisher;
 use crate::server::{Access, Endpoint, Handler, Listeners, Sockets};
 use crate::wire::Name;
@@ -45,7 +46,8 @@ pub async fn start(config: Config, context: Context) -> Result<Started, Error> {
     let publisher = Arc::new(publisher);
     let forwarder = Forwarder::new(config.resolvers, context.clock.clone());
     let access = Access { clients: config.clients, transfers: config.transfer_clients, outside: config.outside };
-    let handler = Arc::new(Handler::new(publisher.clone(), forwarder, access));
+    let queries = Queries::register(publisher.clone(), &context.metrics);
+    let handler = Arc::new(Handler::new(publisher.clone(), forwarder, access, queries));
     let listeners = Listeners::new(handler, context.clock.clone(), context.shutdown.clone());
     let server = Server::new(NAME).add(sized_server!(IdentityDnsServiceServer::new(Service {
         publisher,

@@ -13,6 +13,7 @@ pub mod environment;
 pub mod launch;
 pub mod link;
 pub mod logs;
+pub mod metrics;
 pub mod names;
 pub mod prober;
 pub mod probing;
@@ -123,6 +124,11 @@ impl Pods {
             containers: containers.collect(),
             summary: handle.summary.clone(),
         })
+    }
+
+    /// The phase of each pod, as it was last told.
+    pub(crate) fn phases(&self) -> Vec<String> {
+        self.lock().handles.values().map(|handle| handle.summary.borrow().phase.clone()).collect()
     }
 
     /// Stops every pod and keeps its object; new ones wait for the next start. Returns when all are proven dead, with

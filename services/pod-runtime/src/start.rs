@@ -18,6 +18,7 @@ use crate::error::SERVICE;
 use crate::kubelet::catalogue::Catalogue;
 use crate::kubelet::environment::Machine;
 use crate::kubelet::link::GrpcLink;
+use crate::kubelet::metrics::Metrics;
 use crate::kubelet::worker::{Shared, SteadyClock};
 use crate::kubelet::{Kubelet, Pods};
 use crate::sandbox::{self, PodNetwork, Sandboxes};
@@ -129,7 +130,9 @@ async fn start_over(
     let effects = effects.map_err(|error| service_kit::Error::start(SERVICE, error))?;
     let runtime = PodRuntime::new(backend.clone(), pods.clone(), effects, context.shutdown.clone());
     let service = service_kit::sized_server!(PodRuntimeServiceServer::new(runtime));
-    let bound = Server::new(SERVICE).add(service).bind_in(&context, &config.listen).await?;
+    let channel = context.connect(Role::Coordinator, &config.coordinator, config.token.as_ref()).called_by(SERVICE);
+    let server = Server::new(SERVICE).add(service).depends_on("coordinator", channel.clone());
+    let bound = server.bind_in(&context, &config.listen).await?;
 
     let (events, event_receiver) = mpsc::channel(EVENTS_MAX);
     let capabilities = backend.capabilities();
@@ -140,7 +143,6 @@ async fn start_over(
         tier: capabilities.tier.to_owned(),
         degraded: capabilities.degraded.clone(),
     };
-    let channel = context.connect(Role::Coordinator, &config.coordinator, config.token.as_ref()).called_by(SERVICE);
     let kubelet = Kubelet::new(
         Arc::new(Shared {
             backend,
@@ -157,6 +159,7 @@ async fn start_over(
             host_resolv_conf: std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
             others: watch::Sender::new(Arc::default()),
             events,
+            metrics: Metrics::register(pods.clone(), &context.metrics),
             shutdown: context.shutdown.clone(),
         }),
         pods,

@@ -1,6 +1,6 @@
 //! Who may call what, and the record of it.
 //!
-//! Nobody may call anything that no rule allows ([`rules`]). Services are let in by method; users by method, namespace
+//! Nobody may call anything that no rule allows (`rules`). Services are let in by method; users by method, namespace
 //! and kind, as the [`Policy`] says. Whoever holds the token of the data directory, opens the Unix socket, or reaches a
 //! port that something else guards is the owner of it all: one machine, one person.
 //!

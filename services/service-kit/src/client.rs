@@ -5,8 +5,16 @@
 //! byte: a server that begins one and falls silent holds nobody. A streaming call has to *begin* to be answered
 //! within the same time; a stream that has begun goes on as long as both sides want, unless its caller set a timeout,
 //! which then bounds its beginning. Every call that runs out of time ends with `DEADLINE_EXCEEDED`.
+//!
+//! **Several servers.** A target that stands for several addresses is balanced (`replicas`). **Again.** A channel that is
+//! told to ([`Channel::retrying`]) repeats idempotent calls whose server cannot be reached (`retry`). A unary call that was
+//! never sent, because its connection ended in that moment, is sent over the next one whatever it is (`send`).
 
-use std::future;
+mod replicas;
+mod retry;
+mod send;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
@@ -14,7 +22,6 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response, Uri};
-use http_body_util::{BodyExt as _, Limited};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::body::Body;
@@ -24,32 +31,44 @@ use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
-use tower::ServiceExt as _;
 use tracing::{Instrument as _, Span};
 
+use self::replicas::Replicas;
+pub use self::retry::Retry;
 use crate::limits::{
     CALL_DEADLINE, CLIENT_KEEPALIVE_INTERVAL, CONNECT_DEADLINE, CONNECTION_WINDOW_BYTES, KEEPALIVE_TIMEOUT,
-    RESPONSE_BYTES_MAX, RESPONSE_HEADER_BYTES_MAX, STREAM_WINDOW_BYTES,
+    RESPONSE_HEADER_BYTES_MAX, STREAM_WINDOW_BYTES,
 };
-use crate::methods::{Shape, shape};
+use crate::methods::{Shape, idempotent, shape};
+use crate::metrics::{Counted, Registry, Rpc};
 use crate::network::{Call, Network};
-use crate::status::{RETRY_DELAY, StatusBuilder, chain};
+use crate::status::StatusBuilder;
 use crate::telemetry::propagation;
 use crate::{Identity, Role, Target, Token, deadline};
 
-/// What a message costs beside its bytes: flag and length.
-const FRAMING_BYTES: usize = 5;
+/// How long a server may take to say how it is.
+const HEALTH_DEADLINE: Duration = Duration::from_secs(2);
 
 /// A connection to one server, that comes back by itself. Cheap to clone; usable by every generated client.
 #[derive(Debug, Clone)]
 pub struct Channel {
-    inner: tonic::transport::Channel,
+    inner: Inner,
     target: Arc<str>,
     /// Service whose spans calls are, where no span around them says so.
     caller: Option<&'static str>,
     authorization: Option<HeaderValue>,
     /// The network that it goes over, where that is not the machine's.
     network: Option<Arc<dyn Network>>,
+    retry: Option<Retry>,
+    registry: Option<Registry>,
+    /// Where calls are counted, once it is known whose they are.
+    counts: Option<Arc<Rpc>>,
+}
+
+#[derive(Debug, Clone)]
+enum Inner {
+    One(tonic::transport::Channel),
+    Several(Arc<Replicas>),
 }
 
 /// A channel to `target`. It connects when it is first used and again whenever the connection is lost, so this never
@@ -60,21 +79,13 @@ pub struct Channel {
 #[must_use]
 pub fn connect(target: &Target, token: Option<&Token>) -> Channel {
     let inner = match target {
-        Target::Tcp(address) => match format!("http://{address}").parse::<Uri>() {
-            Ok(uri) => endpoint(uri).connect_lazy(),
-            Err(error) => {
-                let text = error.to_string();
-                unreachable_endpoint().connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
-                    future::ready(Err::<TokioIo<UnixStream>, _>(std::io::Error::other(text.clone())))
-                }))
-            }
-        },
+        Target::Tcp(address) => reached(address, channel_to),
         Target::Unix(path) => {
             let path = path.clone();
-            unreachable_endpoint().connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
+            Inner::One(unreachable_endpoint().connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
                 let path = path.clone();
                 async move { UnixStream::connect(path).await.map(TokioIo::new) }
-            }))
+            })))
         }
     };
     Channel::new(inner, target, token, None)
@@ -84,18 +95,38 @@ pub fn connect(target: &Target, token: Option<&Token>) -> Channel {
 /// only its owner can open it.
 pub(crate) fn connect_tls(identity: &Identity, role: Role, target: &Target, token: Option<&Token>) -> Channel {
     let Target::Tcp(address) = target else { return connect(target, token) };
-    let (identity, own_address) = (identity.clone(), address.clone());
-    let connector = tower::service_fn(move |_: Uri| {
-        let (identity, address) = (identity.clone(), own_address.clone());
-        async move { identity.connect(role, &address).await.map(TokioIo::new) }
-    });
-    // Proxies route by the name that was called.
-    let endpoint = match format!("https://{address}").parse::<Uri>() {
-        Ok(origin) => unreachable_endpoint().origin(origin),
-        Err(_) => unreachable_endpoint(),
+    let identity = identity.clone();
+    let name = (!address.contains(',')).then(|| address.clone());
+    let channel_to = move |replica: SocketAddr| {
+        // Proxies route by the name that was called.
+        let called = name.clone().unwrap_or_else(|| replica.to_string());
+        let endpoint = match format!("https://{called}").parse::<Uri>() {
+            Ok(origin) => unreachable_endpoint().origin(origin),
+            Err(_) => unreachable_endpoint(),
+        };
+        let identity = identity.clone();
+        endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
+            let (identity, called) = (identity.clone(), called.clone());
+            async move { identity.connect(role, replica, &called).await.map(TokioIo::new) }
+        }))
     };
-    let inner = endpoint.connect_with_connector_lazy(connector);
-    Channel::new(inner, target, token, None)
+    Channel::new(reached(address, channel_to), target, token, None)
+}
+
+/// One address needs no look-up and has no other to turn to.
+fn reached(
+    address: &str,
+    channel_to: impl Fn(SocketAddr) -> tonic::transport::Channel + Send + Sync + 'static,
+) -> Inner {
+    match address.parse::<SocketAddr>() {
+        Ok(address) => Inner::One(channel_to(address)),
+        Err(_) => Inner::Several(Replicas::new(address.split(',').map(str::to_owned).collect(), channel_to)),
+    }
+}
+
+fn channel_to(address: SocketAddr) -> tonic::transport::Channel {
+    let uri = format!("http://{address}").parse().expect("an address with a port is an authority");
+    endpoint(uri).connect_lazy()
 }
 
 /// The same over another network.
@@ -106,11 +137,22 @@ pub(crate) fn connect_over(network: Arc<dyn Network>, target: &Target, token: Op
         let connecting = over.connect(address.clone());
         async move { connecting.await.map(TokioIo::new) }
     });
-    let inner = unreachable_endpoint().connect_with_connector_lazy(connector);
+    let inner = Inner::One(unreachable_endpoint().connect_with_connector_lazy(connector));
     Channel::new(inner, target, token, Some(network))
 }
 
-/// Whether the server at the other end says that it can do its work.
+/// Whether the server of this name at the other end says that it takes calls.
+///
+/// # Errors
+/// It cannot be reached in time, or is another server.
+pub async fn readiness(channel: Channel, name: &str) -> Result<bool, Status> {
+    let mut request = tonic::Request::new(HealthCheckRequest { service: name.to_owned() });
+    request.set_timeout(HEALTH_DEADLINE);
+    let answer = HealthClient::new(channel).check(request).await?.into_inner();
+    Ok(answer.status() == ServingStatus::Serving)
+}
+
+/// Whether the server at the other end says that it lives.
 ///
 /// # Errors
 /// It cannot be reached, or has no health service.
@@ -139,14 +181,23 @@ fn unreachable_endpoint() -> Endpoint {
 }
 
 impl Channel {
-    fn new(
-        inner: tonic::transport::Channel,
-        target: &Target,
-        token: Option<&Token>,
-        network: Option<Arc<dyn Network>>,
-    ) -> Self {
-        let authorization = token.map(Token::header);
-        Self { inner, target: target.to_string().into(), caller: None, authorization, network }
+    fn new(inner: Inner, target: &Target, token: Option<&Token>, network: Option<Arc<dyn Network>>) -> Self {
+        let (target, authorization) = (target.to_string().into(), token.map(Token::header));
+        Self { inner, target, caller: None, authorization, network, retry: None, registry: None, counts: None }
+    }
+
+    /// The same channel, whose calls are counted there once it is known who makes them ([`Channel::called_by`]).
+    #[must_use]
+    pub(crate) fn measured(mut self, registry: Registry) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
+    /// The same channel, that repeats idempotent calls; not where another network stands around them.
+    #[must_use]
+    pub fn retrying(mut self, retry: Retry) -> Self {
+        self.retry = Some(retry);
+        self
     }
 
     /// Where it leads.
@@ -160,6 +211,7 @@ impl Channel {
     #[must_use]
     pub fn called_by(mut self, service: &'static str) -> Self {
         self.caller = Some(service);
+        self.counts = self.registry.as_ref().map(|registry| registry.client(service));
         self
     }
 }
@@ -184,61 +236,45 @@ impl Service<Request<Body>> for Channel {
         }
         let shape = shape(&path);
         let time = granted(&mut request, shape);
+        let mut counted = channel.counts.as_ref().map(|counts| counts.begin(&path));
         let call = async move {
-            let result = match tokio::time::timeout(time, channel.send_over(request, shape)).await {
+            let sent = channel.send_over(request, path, shape, time);
+            let result = match tokio::time::timeout(time, sent).await {
                 Ok(Ok(response)) => Ok(with_honest_deadline(response)),
                 Ok(Err(status)) => Err(status),
                 Err(_) => Err(late(&channel.target, time)),
             };
-            record(&Span::current(), &result);
-            result
+            let code = code(&result);
+            record(&Span::current(), code);
+            match (result, counted.take()) {
+                (Ok(response), Some(call)) if shape == Shape::Streaming && code == Code::Ok => {
+                    Ok(response.map(|body| Counted::wrap(body, call)))
+                }
+                (result, counted) => {
+                    counted.into_iter().for_each(|call| call.end(code));
+                    result
+                }
+            }
         };
         Box::pin(call.instrument(span))
     }
 }
 
 impl Channel {
-    /// Sends over the network of this channel, which may stand around the call.
-    fn send_over(&self, request: Request<Body>, shape: Shape) -> Call {
+    /// Sends over the network of this channel. One that is not the machine's stands around the call, and sees each call as
+    /// it is: nothing is repeated there.
+    fn send_over(&self, request: Request<Body>, path: String, shape: Shape, time: Duration) -> Call {
         let channel = self.clone();
-        let send = move |request| {
-            let channel = channel.clone();
-            let answer = async move {
-                let response = channel.send(request).await?;
-                if shape == Shape::Unary { whole(response).await } else { Ok(response) }
-            };
-            Box::pin(answer) as Call
-        };
-        match &self.network {
-            Some(network) => network.call(request, Arc::new(send)),
-            None => send(request),
-        }
-    }
-
-    async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
-        let mut inner = self.inner.clone();
-        let answered = match inner.ready().await {
-            Ok(ready) => ready.call(request).await,
-            Err(error) => Err(error),
-        };
-        answered.map_err(|error| unreachable(&self.target, error))
-    }
-}
-
-/// The response once all of it is there.
-async fn whole(response: Response<Body>) -> Result<Response<Body>, Status> {
-    let (parts, body) = response.into_parts();
-    let body = Limited::new(body, RESPONSE_BYTES_MAX + FRAMING_BYTES).collect().await.map_err(unfinished)?;
-    Ok(Response::from_parts(parts, Body::new(body.map_err(|never| match never {}))))
-}
-
-/// A response that broke off, or is larger than any may be.
-fn unfinished(error: Box<dyn std::error::Error + Send + Sync>) -> Status {
-    match error.downcast::<Status>() {
-        Ok(status) => *status,
-        Err(error) => {
-            let message = format!("the answer has more than {RESPONSE_BYTES_MAX} bytes: {error}");
-            StatusBuilder::new("client", Code::OutOfRange, "TOO_LARGE", message).build()
+        match (&self.network, shape) {
+            (Some(network), _) => {
+                let send = move |request| Box::pin(channel.clone().send_once(request, shape)) as Call;
+                network.call(request, Arc::new(send))
+            }
+            (None, Shape::Unary) => {
+                let retry = self.retry.filter(|_| idempotent(&path));
+                Box::pin(async move { channel.send_unary(retry, request, time).await })
+            }
+            (None, Shape::Streaming) => Box::pin(channel.send_once(request, shape)),
         }
     }
 }
@@ -270,11 +306,14 @@ fn client_span(path: &str, channel: &Channel) -> Span {
     )
 }
 
-fn record(span: &Span, result: &Result<Response<Body>, Status>) {
-    let code = match result {
+fn code(result: &Result<Response<Body>, Status>) -> Code {
+    match result {
         Ok(response) => Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code()),
         Err(status) => status.code(),
-    };
+    }
+}
+
+fn record(span: &Span, code: Code) {
     span.record("rpc.grpc.status_code", i32::from(code));
     if code != Code::Ok {
         span.record("otel.status_code", "error");
@@ -291,24 +330,6 @@ fn with_honest_deadline(mut response: Response<Body>) -> Response<Body> {
         response.headers_mut().insert(Status::GRPC_STATUS, code);
     }
     response
-}
-
-/// No answer came. Whether the server did what it was asked is unknown, as always with UNAVAILABLE.
-fn unreachable(target: &str, error: tonic::transport::Error) -> Status {
-    let why = chain(&error);
-    let status = Status::from_error(Box::new(error));
-    if status.code() == Code::Cancelled && status.message() == deadline::TONIC_TIMEOUT_MESSAGE {
-        return StatusBuilder::new(
-            "client",
-            Code::DeadlineExceeded,
-            "DEADLINE_EXCEEDED",
-            format!("{target} did not answer in time"),
-        )
-        .build();
-    }
-    let why = why.strip_prefix("transport error: ").unwrap_or(&why);
-    let message = format!("cannot reach {target}: {why}");
-    StatusBuilder::new("client", Code::Unavailable, "UNREACHABLE", message).retry_after(RETRY_DELAY).build()
 }
 
 fn late(target: &str, time: Duration) -> Status {

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, SystemClock};
+use crate::metrics::Registry;
 use crate::network::Network;
 use crate::{Channel, Error, Identity, Role, Target, Token, client};
 
@@ -20,6 +21,10 @@ pub struct Context {
     pub network: Option<Arc<dyn Network>>,
     /// Who this process is to the servers it calls over TCP; none: it calls in plaintext.
     pub tls: Option<Identity>,
+    /// What the service measures goes here.
+    pub metrics: Registry,
+    /// Cancelled when the service is about to end, so that balancers send calls elsewhere. It works as before.
+    pub draining: CancellationToken,
     /// Cancelled when the service is to end. Every stream and loop of the service ends on it.
     pub shutdown: CancellationToken,
 }
@@ -28,7 +33,7 @@ impl Context {
     /// A context with its own end: cancelled with this one, or alone.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self { shutdown: self.shutdown.child_token(), ..self.clone() }
+        Self { draining: self.draining.child_token(), shutdown: self.shutdown.child_token(), ..self.clone() }
     }
 
     /// A channel to the service `role` at `target`, over the network of this context. Over TLS the server has to prove
@@ -38,19 +43,27 @@ impl Context {
     /// Outside a tokio runtime.
     #[must_use]
     pub fn connect(&self, role: Role, target: &Target, token: Option<&Token>) -> Channel {
-        match (&self.network, &self.tls) {
+        let channel = match (&self.network, &self.tls) {
             // A network of its own is a simulation: nobody listens in.
             (Some(network), _) => client::connect_over(network.clone(), target, token),
             (None, Some(identity)) => client::connect_tls(identity, role, target, token),
             (None, None) => client::connect(target, token),
-        }
+        };
+        channel.measured(self.metrics.clone())
     }
 }
 
 impl Default for Context {
     /// The clock and the network of the machine, no certificate, and a token that nobody else holds.
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), network: None, tls: None, shutdown: CancellationToken::new() }
+        Self {
+            clock: Arc::new(SystemClock),
+            network: None,
+            tls: None,
+            metrics: Registry::default(),
+            draining: CancellationToken::new(),
+            shutdown: CancellationToken::new(),
+        }
     }
 }
 

@@ -21,6 +21,7 @@ pub mod effects;
 mod error;
 pub mod limits;
 mod methods;
+pub mod metrics;
 pub mod network;
 pub mod process;
 pub mod random;
@@ -34,7 +35,7 @@ pub mod telemetry;
 pub mod tls;
 pub mod token;
 
-pub use client::{Channel, connect, health};
+pub use client::{Channel, Retry, connect, health, readiness};
 pub use context::{Context, Running};
 pub use error::Error;
 pub use role::Role;

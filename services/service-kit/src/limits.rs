@@ -75,6 +75,9 @@ pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long calls in flight may take once a server is to end. Streams end by themselves at once.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(5);
 
+/// How much the age of a connection varies, as a part of it: clients that came together do not leave together.
+pub const CONNECTION_AGE_JITTER: f64 = 0.1;
+
 /// Tells a generated server the sizes of messages.
 #[macro_export]
 macro_rules! sized_server {

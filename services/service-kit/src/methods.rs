@@ -1,4 +1,5 @@
-//! Which methods stream. Deadlines and spans treat them differently.
+//! What is known of every method: whether it streams, which deadlines and spans treat differently, and whether it may be
+//! called twice.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -20,15 +21,51 @@ pub(crate) fn shape(path: &str) -> Shape {
     known().get(path).copied().unwrap_or(Shape::Streaming)
 }
 
-/// Every method of ours.
-#[cfg(test)]
-pub(crate) fn paths() -> impl Iterator<Item = String> {
-    known().keys().cloned()
-}
-
 fn known() -> &'static HashMap<String, Shape> {
     static SHAPES: OnceLock<HashMap<String, Shape>> = OnceLock::new();
     SHAPES.get_or_init(|| shapes(api::proto::DESCRIPTORS))
+}
+
+/// The path of every method there is.
+pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
+    known().keys().map(String::as_str)
+}
+
+/// Unary methods whose repetition changes nothing, so that a call without an answer may be made again: they only read or
+/// plan, or say what is to be and not what is to be done.
+const IDEMPOTENT: [&str; 27] = [
+    "/setkeeper.coordinator.v1.NodeService/RegisterNode",
+    "/setkeeper.coordinator.v1.NodeService/ReportPodStatus",
+    "/setkeeper.coordinator.v1.ObjectService/Apply",
+    "/setkeeper.coordinator.v1.ObjectService/Get",
+    "/setkeeper.coordinator.v1.ObjectService/List",
+    "/setkeeper.coordinator.v1.PodService/Apply",
+    "/setkeeper.coordinator.v1.PodService/Get",
+    "/setkeeper.coordinator.v1.PodService/List",
+    "/setkeeper.coordinator.v1.StatefulSetService/Apply",
+    "/setkeeper.coordinator.v1.StatefulSetService/Get",
+    "/setkeeper.coordinator.v1.StatefulSetService/History",
+    "/setkeeper.coordinator.v1.StatefulSetService/List",
+    "/setkeeper.coordinator.v1.StatefulSetService/Pause",
+    "/setkeeper.coordinator.v1.StatefulSetService/Resume",
+    "/setkeeper.coordinator.v1.StatefulSetService/Scale",
+    "/setkeeper.coordinator.v1.SystemService/GetSystem",
+    "/setkeeper.identity_dns.v1.IdentityDnsService/Assign",
+    "/setkeeper.identity_dns.v1.IdentityDnsService/GetZone",
+    "/setkeeper.identity_dns.v1.IdentityDnsService/Publish",
+    "/setkeeper.ordinal_scheduler.v1.OrdinalSchedulerService/Plan",
+    "/setkeeper.pod_runtime.v1.PodRuntimeService/ListPods",
+    "/setkeeper.pod_runtime.v1.PodRuntimeService/StopAll",
+    "/setkeeper.update_planner.v1.UpdatePlannerService/Plan",
+    "/setkeeper.volume_claim.v1.VolumeClaimService/Deprovision",
+    "/setkeeper.volume_claim.v1.VolumeClaimService/PlanSet",
+    "/setkeeper.volume_claim.v1.VolumeClaimService/PlanVolumes",
+    "/setkeeper.volume_claim.v1.VolumeClaimService/Provision",
+];
+
+/// Whether a call of the method at `path` may be made again where its answer was lost.
+pub(crate) fn idempotent(path: &str) -> bool {
+    IDEMPOTENT.binary_search(&path).is_ok()
 }
 
 fn shapes(descriptors: &[u8]) -> HashMap<String, Shape> {
@@ -49,6 +86,29 @@ fn shapes(descriptors: &[u8]) -> HashMap<String, Shape> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Unary methods that are never repeated. What a second Delete or Undo meets is not what the first met, a Restart is a
+    /// restart each time, and an event would be counted twice.
+    const ONCE: [&str; 6] = [
+        "/setkeeper.coordinator.v1.NodeService/ReportEvent",
+        "/setkeeper.coordinator.v1.ObjectService/Delete",
+        "/setkeeper.coordinator.v1.PodService/Delete",
+        "/setkeeper.coordinator.v1.StatefulSetService/Delete",
+        "/setkeeper.coordinator.v1.StatefulSetService/Restart",
+        "/setkeeper.coordinator.v1.StatefulSetService/Undo",
+    ];
+
+    #[test]
+    fn every_unary_method_is_known_to_be_repeatable_or_not() {
+        assert!(IDEMPOTENT.is_sorted());
+        let mut unary: Vec<_> = paths().filter(|path| shape(path) == Shape::Unary).collect();
+        unary.sort_unstable();
+        let mut known: Vec<_> = IDEMPOTENT.into_iter().chain(ONCE).collect();
+        known.sort_unstable();
+        assert_eq!(unary, known, "a method was added or removed: say whether it may be called twice");
+        assert!(ONCE.iter().all(|path| !idempotent(path)) && IDEMPOTENT.iter().all(|path| idempotent(path)));
+        assert!(!idempotent("/grpc.health.v1.Health/Watch"));
+    }
 
     #[test]
     fn shapes_come_from_the_protocol() {

@@ -9,8 +9,9 @@
 //! [`SERVER_DEADLINE`](crate::limits::SERVER_DEADLINE). A streaming call gets what its caller granted to begin
 //! answering; a stream that has begun is never cut.
 //!
-//! **Shutdown.** When [`Context::shutdown`] is cancelled: health turns to `NOT_SERVING`, listeners close, calls in flight
-//! get [`DRAIN_GRACE`], then connections are dropped. Streams of a service have to end on the same token.
+//! **Shutdown.** When [`Context::draining`] is cancelled, readiness turns to `NOT_SERVING` and everything goes on. When
+//! [`Context::shutdown`] is: listeners close, connections get a GOAWAY, calls in flight get [`DRAIN_GRACE`], then
+//! connections are dropped. Streams of a service have to end on the same token.
 
 mod connection;
 mod health;
@@ -35,7 +36,7 @@ use tonic::service::Routes;
 
 pub use health::HealthHandle;
 
-use self::connection::{Door, serve_connection, serve_tcp};
+use self::connection::{Door, Ends, serve_connection, serve_tcp};
 use self::health::{HEALTH_SERVICE, HealthService};
 use self::listen::{Accepted, Listeners};
 use self::lobby::Lobby;
@@ -43,7 +44,7 @@ use self::shell::Shell;
 use crate::access::Access;
 use crate::limits::{DRAIN_GRACE, Limits};
 use crate::network::Network;
-use crate::{Context, Error, Identity, Running, Token};
+use crate::{Channel, Context, Error, Identity, Running, Token};
 
 /// How long to wait after the machine refused to accept, for instance because files ran out.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -67,6 +68,9 @@ pub struct ServerConfig {
     pub access: Access,
     /// How much it takes at the same time.
     pub limits: Limits,
+    /// How old a connection may get, give or take a tenth; then its client is told to connect anew (GOAWAY), so that
+    /// calls spread over servers that came later. Calls and streams under way go on. None: for ever.
+    pub connection_age: Option<Duration>,
 }
 
 /// Collects the services of a server.
@@ -74,6 +78,7 @@ pub struct Server {
     name: &'static str,
     routes: Routes,
     services: BTreeSet<&'static str>,
+    dependencies: Vec<(&'static str, Channel)>,
 }
 
 /// A server that has its addresses and is about to serve.
@@ -82,10 +87,12 @@ pub struct BoundServer {
     listeners: Listeners,
     routes: Routes,
     services: BTreeSet<&'static str>,
+    dependencies: Vec<(&'static str, Channel)>,
     token: Option<Token>,
     tls: Option<Identity>,
     access: Access,
     limits: Limits,
+    connection_age: Option<Duration>,
     health: HealthHandle,
 }
 
@@ -93,7 +100,7 @@ impl Server {
     /// A server of the service `name`, such as `ordinal-scheduler`. Its spans appear under this name.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
-        Self { name, routes: Routes::default(), services: BTreeSet::new() }
+        Self { name, routes: Routes::default(), services: BTreeSet::new(), dependencies: Vec::new() }
     }
 
     /// Adds a generated server. Wrap it in [`sized_server!`](crate::sized_server) first.
@@ -111,6 +118,13 @@ impl Server {
     {
         self.services.insert(S::NAME);
         self.routes = self.routes.add_service(service);
+        self
+    }
+
+    /// Names a service that this one calls. Health tells how it is.
+    #[must_use]
+    pub fn depends_on(mut self, name: &'static str, channel: Channel) -> Self {
+        self.dependencies.push((name, channel));
         self
     }
 
@@ -142,10 +156,12 @@ impl Server {
             listeners,
             routes: self.routes,
             services: self.services,
+            dependencies: self.dependencies,
             token: config.token.clone(),
             tls: config.tls.clone(),
             access: config.access.clone(),
             limits: config.limits,
+            connection_age: config.connection_age,
             health,
         })
     }
@@ -179,9 +195,12 @@ impl BoundServer {
     /// # Cancel safety
     /// Dropping the future drops every connection at once.
     pub async fn serve(self, context: Context) -> Result<(), Error> {
-        let Self { name, mut listeners, routes, services, token, tls, access, limits, health } = self;
+        let Self { name, mut listeners, routes, services, dependencies, token, tls, access, limits, connection_age, health } =
+            self;
         let routes = with_reflection(name, routes, &services)?;
-        let health_service = HealthService::new(health.clone(), services, context.shutdown.clone());
+        let calls = context.metrics.server(name, services.iter().copied());
+        let health_service =
+            HealthService { name, health: health.clone(), services, dependencies, context: context.clone() };
         let routes = routes
             .add_service(crate::sized_server!(tonic_health::pb::health_server::HealthServer::new(health_service)));
         let shell = Shell {
@@ -190,24 +209,32 @@ impl BoundServer {
             token,
             access,
             calls: Arc::new(Semaphore::new(limits.calls_in_flight as usize)),
+            counts: calls,
             limits,
             network: context.network.clone(),
         };
         let draining = CancellationToken::new();
         let mut connections = JoinSet::new();
         let lobby = Lobby::default();
+        let mut told = false;
         loop {
             tokio::select! {
                 biased;
                 () = context.shutdown.cancelled() => break,
+                () = context.draining.cancelled(), if !told => {
+                    health.set_serving(false);
+                    told = true;
+                }
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
                 accepted = listeners.accept(), if connections.len() < limits.connections as usize => match accepted {
                     Ok(Accepted::Tcp(stream, peer)) => {
                         let place = lobby.enter(limits.strangers as usize);
-                        connections.spawn(serve_tcp(stream, peer, place, tls.clone(), shell.clone(), draining.clone()));
+                        let ends = Ends { draining: draining.clone(), age: connection_age };
+                        connections.spawn(serve_tcp(stream, peer, place, tls.clone(), shell.clone(), ends));
                     }
                     Ok(Accepted::Unix(stream)) => {
-                        connections.spawn(serve_connection(stream, Door::Socket, shell.clone(), draining.clone()));
+                        let ends = Ends { draining: draining.clone(), age: None };
+                        connections.spawn(serve_connection(stream, Door::Socket, shell.clone(), ends));
                     }
                     Err(error) => {
                         tracing::warn!(service = name, %error, "a connection cannot be accepted");

@@ -120,6 +120,13 @@ impl StatusBuilder {
     }
 }
 
+/// How a stream ends whose server ends: it may be begun again at once, where it left off.
+#[must_use]
+pub fn shutting_down(service: &str) -> Status {
+    let message = format!("{service} ends: call again, from where this stream left off");
+    StatusBuilder::new(service, Code::Unavailable, "SHUTTING_DOWN", message).retry_after(RETRY_DELAY).build()
+}
+
 /// The reason a status carries; empty where it has none.
 #[must_use]
 pub fn reason(status: &Status) -> String {

@@ -10,7 +10,7 @@ const UNIX_PREFIX: &str = "unix:";
 /// Where a server is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// `host:port`.
+    /// `host:port`; several of them, with commas between, are replicas of one service.
     Tcp(String),
     /// A socket in the file tree, written `unix:/path`.
     Unix(PathBuf),
@@ -36,10 +36,12 @@ impl FromStr for Target {
         }
         let address = text.strip_prefix("http://").unwrap_or(text);
         let address = address.strip_suffix('/').unwrap_or(address);
-        let (host, port) = address.rsplit_once(':').ok_or_else(invalid)?;
         let known_characters = |byte: u8| byte.is_ascii_alphanumeric() || b".-_[]:%".contains(&byte);
-        if host.is_empty() || !host.bytes().all(known_characters) || port.parse::<u16>().is_err() {
-            return Err(invalid());
+        for one in address.split(',') {
+            let (host, port) = one.rsplit_once(':').ok_or_else(invalid)?;
+            if host.is_empty() || !host.bytes().all(known_characters) || port.parse::<u16>().is_err() {
+                return Err(invalid());
+            }
         }
         Ok(Self::Tcp(address.to_owned()))
     }
@@ -72,7 +74,9 @@ mod tests {
 
     #[test]
     fn targets_read_as_they_are_written() {
-        for text in ["127.0.0.1:7700", "[::1]:7700", "coordinator.setkeeper:7700", "unix:/run/setkeeper.sock"] {
+        for text in
+            ["127.0.0.1:7700", "[::1]:7700", "coordinator.setkeeper:7700", "a:1,[::1]:2", "unix:/run/setkeeper.sock"]
+        {
             assert_eq!(text.parse::<Target>().expect(text).to_string(), text);
         }
         assert_eq!("http://h:1/".parse(), Ok(Target::Tcp("h:1".to_owned())));
@@ -81,7 +85,7 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused_with_an_example() {
-        for text in ["", "localhost", "localhost:", ":7700", "a b:1", "h:70000", "unix:"] {
+        for text in ["", "localhost", "localhost:", ":7700", "a b:1", "h:70000", "h:1,", "h:1,i", "unix:"] {
             let error = text.parse::<Target>().expect_err(text).to_string();
             assert!(error.contains("127.0.0.1:7700"), "{error}");
         }

@@ -7,9 +7,11 @@
 //! its parent's. The name travels in the trace state of the span (`sampler`), where children inherit it, and the exporter
 //! splits each batch by it (`export`), one OTLP resource per service.
 
+mod b3;
 mod export;
 mod fields;
 pub(crate) mod file;
+mod ids;
 mod past;
 pub(crate) mod propagation;
 mod sampler;
@@ -35,6 +37,7 @@ use crate::status::panic_text;
 use self::export::PerService;
 use self::fields::ReadableFields;
 use self::file::LogFile;
+use self::ids::WithIds;
 use self::past::Shared;
 use self::sampler::ByService;
 
@@ -202,6 +205,7 @@ pub fn init(options: &Options) -> Result<Guard, TelemetryError> {
             // A full disk is no reason to write about it.
             let layer = tracing_subscriber::fmt::layer().with_ansi(false).log_internal_errors(false);
             let layer = layer.fmt_fields(ReadableFields).with_writer(Mutex::new(file));
+            let layer = layer.map_event_format(|inner| WithIds { inner, format: LogFormat::Text });
             Some(layer.with_filter(EnvFilter::new(DEFAULT_FILTER)))
         }
         None => None,
@@ -232,9 +236,13 @@ where
     match format {
         LogFormat::Text => {
             let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            layer.with_ansi(colours).fmt_fields(ReadableFields).boxed()
+            let layer = layer.with_ansi(colours).fmt_fields(ReadableFields);
+            layer.map_event_format(|inner| WithIds { inner, format }).boxed()
         }
-        LogFormat::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
+        LogFormat::Json => {
+            let layer = layer.json().flatten_event(true).with_span_list(false);
+            layer.map_event_format(|inner| WithIds { inner, format }).boxed()
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod verify;
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
@@ -70,10 +71,15 @@ impl Identity {
         Ok((stream, holder))
     }
 
-    /// Connects to the server at `address`, which has to prove that it is `role`.
-    pub(crate) async fn connect(&self, role: Role, address: &str) -> io::Result<client::TlsStream<TcpStream>> {
+    /// Connects to the server at `address`, which was called by the name `called` and has to prove that it is `role`.
+    pub(crate) async fn connect(
+        &self,
+        role: Role,
+        address: SocketAddr,
+        called: &str,
+    ) -> io::Result<client::TlsStream<TcpStream>> {
         let config = self.files.now().client(role).map_err(io::Error::other)?;
-        let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
+        let host = called.rsplit_once(':').map_or(called, |(host, _)| host).trim_matches(['[', ']']);
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;

@@ -45,8 +45,12 @@ impl TraceService for Collector {
     }
 }
 
-/// The second hop.
-struct Runtime;
+/// The second hop, and the contexts of the kind B3 that came to it.
+struct Runtime(Arc<Mutex<Vec<String>>>);
+
+/// A trace that began in a mesh which speaks B3, and the span that calls us.
+const FOREIGN_TRACE: &str = "80f198ee56343ba864fe8b2a57d3eff7";
+const FOREIGN_SPAN: &str = "e457b5a2e4d86bd1";
 
 #[tonic::async_trait]
 impl PodRuntimeService for Runtime {
@@ -55,8 +59,10 @@ impl PodRuntimeService for Runtime {
 
     async fn list_pods(
         &self,
-        _: Request<runtime::ListPodsRequest>,
+        request: Request<runtime::ListPodsRequest>,
     ) -> Result<Response<runtime::ListPodsResponse>, Status> {
+        let b3 = request.metadata().get("b3").and_then(|b3| b3.to_str().ok()).map(str::to_owned);
+        self.0.lock().expect("no panic").extend(b3);
         tracing::info_span!("look").in_scope(|| tracing::info!("looked"));
         Ok(Response::new(runtime::ListPodsResponse::default()))
     }
@@ -115,10 +121,14 @@ async fn one_trace_crosses_two_hops_and_each_service_has_its_own_spans() {
     options.services = vec!["ordinal-scheduler", "pod-runtime"];
     options.otlp_endpoint = Some(endpoint);
     options.filter = Some("warn".to_owned());
+    let logs = tempfile::tempdir().expect("a directory");
+    options.log_file = Some(logs.path().join("log"));
     let guard = telemetry::init(&options).expect("sets up");
 
     let context = Context::default();
-    let second = serve("pod-runtime", |server| server.add(PodRuntimeServiceServer::new(Runtime)), &context).await;
+    let b3 = Arc::<Mutex<Vec<String>>>::default();
+    let second =
+        serve("pod-runtime", |server| server.add(PodRuntimeServiceServer::new(Runtime(b3.clone()))), &context).await;
     let client = PodRuntimeServiceClient::new(channel(&second));
     let first = serve(
         "ordinal-scheduler",
@@ -134,6 +144,7 @@ async fn one_trace_crosses_two_hops_and_each_service_has_its_own_spans() {
     let later = tracing::info_span!("resumed");
     telemetry::set_parent(&later, &kept);
     drop(later);
+    call_with_b3(&first).await;
     context.shutdown.cancel();
     for running in [first, second] {
         running.task.await.expect("no panic").expect("no error");
@@ -141,7 +152,14 @@ async fn one_trace_crosses_two_hops_and_each_service_has_its_own_spans() {
     tokio::time::timeout(Duration::from_secs(20), guard.shutdown()).await.expect("bounded");
     collecting.abort();
 
-    let received = received.lock().expect("no panic");
+    let mut received = received.lock().expect("no panic");
+    let foreign = taken(&mut received, FOREIGN_TRACE);
+    let server = foreign.iter().find(|span| span.kind == 2 && span.name.ends_with("/Plan")).expect("its server span");
+    assert_eq!(hex(&server.parent_span_id), FOREIGN_SPAN);
+    assert!(foreign.iter().any(|span| span.name == "look"), "it goes on to the second hop");
+    let b3 = b3.lock().expect("no panic").clone();
+    assert!(b3.len() == 1 && b3[0].starts_with(FOREIGN_TRACE), "B3 goes on where it came from: {b3:?}");
+
     let all: Vec<&Span> = received.values().flatten().collect();
     let tree = |service: &str| {
         let mut lines: Vec<String> = received[service].iter().map(|span| describe(span, &all)).collect();
@@ -149,6 +167,10 @@ async fn one_trace_crosses_two_hops_and_each_service_has_its_own_spans() {
         lines
     };
     assert!(all.iter().all(|span| span.trace_id == all[0].trace_id), "one trace");
+    let log = std::fs::read_to_string(logs.path().join("log")).expect("it is there");
+    let look = all.iter().find(|span| span.name == "look").expect("it was recorded");
+    let ids = format!("trace_id={} span_id={}", hex(&look.trace_id), hex(&look.span_id));
+    assert!(log.lines().any(|line| line.contains("looked") && line.ends_with(&ids)), "{ids} is not in: {log}");
     let plan = "setkeeper.ordinal_scheduler.v1.OrdinalSchedulerService/Plan";
     let list = "setkeeper.pod_runtime.v1.PodRuntimeService/ListPods";
     let stop = "setkeeper.pod_runtime.v1.PodRuntimeService/StopAll";
@@ -173,6 +195,25 @@ async fn one_trace_crosses_two_hops_and_each_service_has_its_own_spans() {
         ]
     );
     assert_eq!(received.len(), 3, "{:?}", received.keys());
+}
+
+/// A call of somebody who knows nothing of W3C.
+async fn call_with_b3(running: &Running) {
+    let uri = format!("http://{}", running.address.expect("listens"));
+    let channel = tonic::transport::Endpoint::try_from(uri).expect("a URI").connect_lazy();
+    let mut request = Request::new(scheduler::PlanRequest::default());
+    let b3 = format!("{FOREIGN_TRACE}-{FOREIGN_SPAN}-1").parse().expect("a header");
+    request.metadata_mut().insert("b3", b3);
+    OrdinalSchedulerServiceClient::new(channel).plan(request).await.expect("two hops");
+}
+
+/// Takes out the spans of a trace.
+fn taken(received: &mut BTreeMap<String, Vec<Span>>, trace: &str) -> Vec<Span> {
+    received.values_mut().flat_map(|spans| spans.extract_if(.., |span| hex(&span.trace_id) == trace)).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Kind, name, whether it failed, and the name of the parent.

@@ -2,6 +2,7 @@
 
 mod certs;
 mod objects;
+mod operate;
 mod port_forward;
 mod rollout;
 mod serve;
@@ -15,6 +16,7 @@ use service_kit::Target;
 
 pub(crate) use self::certs::CertsArgs;
 pub(crate) use self::objects::{ApplyArgs, DeleteArgs, DescribeArgs, DryRun, GetArgs, LogsArgs, Output, ScaleArgs};
+pub(crate) use self::operate::{MetricsListen, OperateArgs};
 pub(crate) use self::port_forward::{LocalPort, PortForwardArgs, PortPair};
 pub(crate) use self::rollout::{
     RolloutArgs, RolloutCommand, RolloutHistoryArgs, RolloutSetsArgs, RolloutStatusArgs, RolloutUndoArgs,
@@ -139,6 +141,9 @@ pub(crate) struct UpArgs {
     /// How sets behave where Kubernetes has defects
     #[arg(long, env = "SETKEEPER_PROFILE", value_enum, default_value_t = ProfileArg::Setkeeper)]
     pub(crate) profile: ProfileArg,
+    /// Where Prometheus finds /metrics of all services, and probes /healthz: host:port, or off
+    #[arg(long, env = "SETKEEPER_METRICS_LISTEN", default_value = "off", value_name = "ADDRESS")]
+    pub(crate) metrics_listen: MetricsListen,
     /// Logs and traces.
     #[command(flatten)]
     pub(crate) telemetry: TelemetryArgs,

@@ -1,5 +1,7 @@
 //! Talking to the coordinator, and to nothing else.
 
+mod watch;
+
 use std::path::PathBuf;
 use std::pin::Pin;
 
@@ -11,9 +13,9 @@ use api::proto::coordinator::v1::pod_service_client::PodServiceClient;
 use api::proto::coordinator::v1::stateful_set_service_client::StatefulSetServiceClient;
 use api::proto::coordinator::v1::system_service_client::SystemServiceClient;
 use api::proto::coordinator::v1::{ApplyRequest, ApplyResponse, GetRequest, ListRequest, WatchRequest};
-use futures::{Stream, TryStreamExt as _};
+use futures::Stream;
 use serde_json::Value;
-use service_kit::{Channel, Context, Role, Target, Token, connect, sized_client, status};
+use service_kit::{Channel, Context, Retry, Role, Target, Token, connect, sized_client, status};
 use tonic::Status;
 
 use crate::args::Global;
@@ -76,8 +78,11 @@ impl Client {
                 DataDir::resolve(global.data_dir.as_deref()).ok().and_then(|data| Token::load(&data.token_file()).ok())
             }
         };
+        // At the usual place nobody answers because nothing runs, far more often than because it starts again.
+        let retry = if is_local { Retry::QUICK } else { Retry::PATIENT };
         let context = Context { tls: global.tls.identity()?, ..Context::default() };
-        Ok(Self { channel: context.connect(Role::Coordinator, &target, token.as_ref()), target, is_local })
+        let channel = context.connect(Role::Coordinator, &target, token.as_ref()).retrying(retry);
+        Ok(Self { channel, target, is_local })
     }
 
     /// A client of a coordinator in this process.
@@ -164,7 +169,8 @@ impl Client {
         Ok(listed)
     }
 
-    /// Changes of a kind after a revision; revision 0 begins with what exists, then a BOOKMARK.
+    /// Changes of a kind after a revision; revision 0 begins with what exists, then a BOOKMARK. Goes on by itself where
+    /// the server ends and comes back.
     ///
     /// # Errors
     /// See `ObjectService.Watch`.
@@ -183,11 +189,7 @@ impl Client {
             name: name.to_owned(),
             from_revision,
         };
-        let stream = self.objects().watch(request).await?.into_inner();
-        Ok(Box::pin(stream.map_ok(|change| Change {
-            kind: change.r#type,
-            object: change.object.map(object::from_struct).unwrap_or_default(),
-        })))
+        self.follow(request).await
     }
 
     /// What to say when a call failed: if nobody answers at the usual place, how to start.

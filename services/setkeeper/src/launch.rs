@@ -6,11 +6,14 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 
 use domain::Profile;
+use service_kit::metrics::Endpoint;
 use service_kit::telemetry::{self, Guard, Options};
-use service_kit::{Context, Error, Running, ServerConfig, Target, Token};
+use service_kit::{CancellationToken, Context, Error, Running, ServerConfig, Target, Token};
+use tokio::task::JoinSet;
 
-use crate::args::{PeerArgs, Service, TelemetryArgs, Tier};
+use crate::args::{MetricsListen, PeerArgs, Service, TelemetryArgs, Tier};
 use crate::data_dir::DataDir;
+use crate::failure::{Failure, Outcome};
 
 /// Longest name of a machine, as of any DNS subdomain.
 const NODE_NAME_LENGTH_MAX: usize = 253;
@@ -31,6 +34,49 @@ pub(crate) struct Setup {
     pub(crate) node_name: String,
     /// Where the coordinator reaches the pod-runtime; none means where it listens.
     pub(crate) advertise: Option<Target>,
+    /// Where metrics are served, for people to be told.
+    pub(crate) metrics_address: Option<SocketAddr>,
+}
+
+/// The port that tells what is measured, while it runs.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    address: Option<SocketAddr>,
+    serving: JoinSet<()>,
+    end: CancellationToken,
+}
+
+impl Metrics {
+    /// Where it listens; none where it does not.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Ends it. Last, so that the end of everything else can be watched.
+    pub(crate) async fn end(mut self) {
+        self.end.cancel();
+        while self.serving.join_next().await.is_some() {}
+    }
+}
+
+/// Serves what the context's services measure. The usual place may be taken, by another replica on this machine; one that
+/// was asked for must be free.
+pub(crate) async fn metrics((listen, asked): (MetricsListen, bool), context: &Context) -> Outcome<Metrics> {
+    let mut metrics = Metrics { address: None, serving: JoinSet::new(), end: CancellationToken::new() };
+    let MetricsListen::At(address) = listen else { return Ok(metrics) };
+    match Endpoint::bind(address, context.metrics.clone()).await {
+        Ok(endpoint) => {
+            metrics.address = endpoint.local_addr().ok();
+            metrics.serving.spawn(endpoint.serve(metrics.end.clone()));
+        }
+        Err(error) if asked => {
+            return Err(Failure::new(format_args!(
+                "metrics cannot be served on {address}: {error}. Choose another address with --metrics-listen, or off"
+            )));
+        }
+        Err(error) => tracing::warn!(%address, %error, "metrics are not served; --metrics-listen chooses where"),
+    }
+    Ok(metrics)
 }
 
 impl Setup {

@@ -6,7 +6,7 @@ use service_kit::access::{Access, Audit, Policy};
 use service_kit::limits::Limits;
 use service_kit::{Context, Role, ServerConfig, Target, signals};
 
-use crate::args::{Global, ServeArgs, Service};
+use crate::args::{Global, MetricsListen, ServeArgs, Service};
 use crate::client::shared_token;
 use crate::data_dir::DataDir;
 use crate::failure::{Failure, Outcome};
@@ -14,6 +14,9 @@ use crate::launch::{self, Setup};
 
 /// First port of the services, where nobody says otherwise.
 const PORT_BASE: u16 = 7700;
+
+/// Above the port of a service: its metrics.
+const METRICS_PORT_OFFSET: u16 = 100;
 
 /// Runs one service until a signal ends it.
 ///
@@ -39,22 +42,33 @@ pub(crate) async fn serve(global: &Global, args: &ServeArgs) -> Outcome {
         tier: args.runtime,
         node_name: args.node_name.clone().unwrap_or_else(launch::node_name),
         advertise: args.advertise.clone(),
+        metrics_address: None,
         data,
     };
-    let context = Context { shutdown: signals::shutdown_token()?, tls: tls.clone(), ..Context::default() };
+    let signal = signals::shutdown_token()?;
+    let context = Context { draining: signal.clone(), tls: tls.clone(), ..Context::default() };
     if service == Service::Coordinator && setup.dns_address.is_empty() {
         setup.dns_address = dns_address(&setup, &context).await;
     }
     let access = access(args, &setup.data).map_err(failed)?;
-    let limits = Limits::with(&args.limits);
-    let server = ServerConfig { token, tls, plaintext: args.plaintext, access, limits, ..listen(args).await? };
+    let (plaintext, limits) = (args.plaintext, Limits::with(&args.limits));
+    let server = ServerConfig { token, tls, plaintext, access, limits, ..listen(args).await? };
+    let metrics = launch::metrics(metrics_listen(args), &context).await?;
     let running = setup.start(service, server, context.clone()).await.map_err(failed)?;
     if let Some(address) = running.address {
         tracing::info!(service = service.name(), %address, "serving");
     } else {
         tracing::info!(service = service.name(), "serving");
     }
+    let (end, delay) = (context.shutdown.clone(), args.operate.drain_delay);
+    // Owned by the process: it lives as long as the signal may come.
+    tokio::spawn(async move {
+        signal.cancelled().await;
+        tokio::time::sleep(delay).await;
+        end.cancel();
+    });
     let ended = running.task.await;
+    metrics.end().await;
     telemetry.shutdown().await;
     match ended {
         Ok(Ok(())) if context.shutdown.is_cancelled() => Ok(()),
@@ -75,6 +89,13 @@ fn access(args: &ServeArgs, data: &DataDir) -> Result<Access, service_kit::Error
     Ok(Access::new(policy, audit))
 }
 
+/// Where metrics are served, and whether somebody asked for that place.
+fn metrics_listen(args: &ServeArgs) -> (MetricsListen, bool) {
+    let default = || MetricsListen::At(args.service.address(PORT_BASE + METRICS_PORT_OFFSET));
+    let asked = args.operate.metrics_listen;
+    (asked.unwrap_or_else(default), asked.is_some())
+}
+
 /// Where DNS is really served: identity-dns knows, and where it does not answer, what it was told.
 async fn dns_address(setup: &Setup, context: &Context) -> String {
     let channel = context.connect(Role::IdentityDns, &setup.peers.identity_dns, setup.token.as_ref());
@@ -87,7 +108,9 @@ async fn dns_address(setup: &Setup, context: &Context) -> String {
 
 async fn listen(args: &ServeArgs) -> Outcome<ServerConfig> {
     let default = Target::from(args.service.address(PORT_BASE));
-    let mut config = ServerConfig::default();
+    let age = args.operate.connection_age;
+    let connection_age = (!age.is_zero()).then_some(age);
+    let mut config = ServerConfig { connection_age, ..ServerConfig::default() };
     match args.listen.clone().unwrap_or(default) {
         Target::Unix(path) => config.unix_socket = Some(path),
         Target::Tcp(address) => {

@@ -21,6 +21,7 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use serde_json::json;
 use service_kit::access::Audit;
+use service_kit::metrics::Registry;
 use service_kit::{Context, Error, Running, ServerConfig, Target, Token, signals, status};
 use tokio_util::sync::CancellationToken;
 
@@ -77,7 +78,10 @@ pub(crate) async fn up(global: &Global, args: &UpArgs) -> Outcome {
     let shutdown = signals::shutdown_token()?;
     let mut setup = setup(args, data, token);
     let mut started = Vec::new();
-    let outcome = match start_all(args, &mut setup, &mut started).await {
+    let all = Context::default();
+    let metrics = launch::metrics((args.metrics_listen, true), &all).await?;
+    setup.metrics_address = metrics.address();
+    let outcome = match start_all(args, &all.metrics, &mut setup, &mut started).await {
         Ok(()) => run(global, args, &setup, manifest, log_file, &mut started, &shutdown).await,
         Err(error) => Err(explain(args, error)),
     };
@@ -91,6 +95,7 @@ pub(crate) async fn up(global: &Global, args: &UpArgs) -> Outcome {
         }
     }
     end_all(started).await;
+    metrics.end().await;
     let _gone = std::fs::remove_file(setup.data.endpoints_file());
     telemetry.shutdown().await;
     outcome
@@ -117,12 +122,18 @@ fn setup(args: &UpArgs, data: DataDir, token: Token) -> Setup {
         tier: args.runtime,
         node_name: launch::node_name(),
         advertise: None,
+        metrics_address: None,
         data,
     }
 }
 
 /// Starts the services one after the other. What each got is told to those that call it.
-async fn start_all(args: &UpArgs, setup: &mut Setup, started: &mut Vec<Started>) -> Result<(), Error> {
+async fn start_all(
+    args: &UpArgs,
+    registry: &Registry,
+    setup: &mut Setup,
+    started: &mut Vec<Started>,
+) -> Result<(), Error> {
     for service in START_ORDER {
         let mut server = ServerConfig {
             listen: Some(service.address(args.port_base)),
@@ -133,7 +144,7 @@ async fn start_all(args: &UpArgs, setup: &mut Setup, started: &mut Vec<Started>)
             server.unix_socket = Some(setup.data.socket());
             server.access.audit = Audit::to_file(&setup.data.audit_log())?;
         }
-        let context = Context::default();
+        let context = Context { metrics: registry.clone(), ..Context::default() };
         let end = context.shutdown.clone();
         let running = setup.start(service, server, context).await?;
         let target = running.address.map(Target::from);
@@ -225,6 +236,10 @@ fn announce(setup: &Setup, started: &[Started], log_file: bool) -> Outcome {
         endpoints.insert(service.name().to_owned(), json!(address));
     }
     say!("  {:<19}{}   ({})", "dns", setup.dns_address, setup.cluster_domain);
+    if let Some(address) = setup.metrics_address {
+        say!("  {:<19}http://{address}/metrics", "metrics");
+        endpoints.insert("metrics".to_owned(), json!(address.to_string()));
+    }
     if log_file {
         say!("  {:<19}{}", "log", setup.data.log_file().display());
     }

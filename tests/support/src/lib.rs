@@ -4,10 +4,12 @@ mod collector;
 mod processes;
 mod product;
 mod program;
+mod scrape;
 mod wait;
 
 pub use collector::{Collector, Exported};
 pub use processes::{Process, in_pod};
-pub use product::{Layout, Options, Output, Product, SERVICES, User};
+pub use product::{Layout, Options, Output, Product, SERVICES, User, end_leftovers};
 pub use program::available;
+pub use scrape::{Scrape, get};
 pub use wait::{WAIT_MAX, until};

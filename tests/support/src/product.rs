@@ -202,6 +202,8 @@ impl Product {
         }
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
         let mut command = self.command(&arguments);
+        // Tests run side by side, and no balancer has to notice that a service ends.
+        command.env("SETKEEPER_METRICS_LISTEN", "off").env("SETKEEPER_DRAIN_DELAY", "0");
         command.args(&self.options.arguments);
         self.spawn(service, command);
     }
@@ -477,7 +479,7 @@ impl Drop for Product {
 }
 
 /// SIGKILL to every process that was started for this data directory: shims and the anchor, whose death ends the rest.
-fn end_leftovers(data: &Path) {
+pub fn end_leftovers(data: &Path) {
     let data = data.display().to_string();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };

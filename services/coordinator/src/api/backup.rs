@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api::proto::coordinator::v1::BackupResponse;
-use service_kit::status::{RETRY_DELAY, StatusBuilder};
+use service_kit::status::{StatusBuilder, shutting_down};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
@@ -42,7 +42,7 @@ pub(super) async fn backup(
         tokio::select! {
             () = shutdown.cancelled() => {
                 // The end of the stream alone would look like the end of the backup. Who left needs not be told.
-                let _ = feed.send(Err(interrupted())).await;
+                let _ = feed.send(Err(shutting_down(SERVICE))).await;
             }
             () = feed.closed() => {}
             () = send(Pieces::new(&header, listing), &feed, permit) => {}
@@ -67,15 +67,4 @@ fn too_many() -> Status {
     let message = format!("{BACKUPS_AT_ONCE_MAX} backups are being made already: wait for one to end");
     let status = StatusBuilder::new(SERVICE, Code::ResourceExhausted, "TOO_MANY_BACKUPS", &message);
     status.quota("backups at once", message).build()
-}
-
-fn interrupted() -> Status {
-    StatusBuilder::new(
-        SERVICE,
-        Code::Unavailable,
-        "SHUTTING_DOWN",
-        "the server ends before the backup did: make it anew",
-    )
-    .retry_after(RETRY_DELAY)
-    .build()
 }

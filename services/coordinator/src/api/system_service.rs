@@ -12,22 +12,16 @@ use api::proto::pod_runtime::v1::StopAllRequest;
 use api::proto::pod_runtime::v1::pod_runtime_service_client::PodRuntimeServiceClient;
 use domain::Profile;
 use service_kit::access::Caller;
-use service_kit::{Channel, Target};
+use service_kit::{Channel, Target, readiness};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
-use tonic_health::pb::HealthCheckRequest;
-use tonic_health::pb::health_check_response::ServingStatus;
-use tonic_health::pb::health_client::HealthClient;
 
 use super::{Front, visible};
 use crate::machines::Machines;
 use crate::sets::Sets;
 use crate::world::Object;
-
-/// How long a service may take to say that it is well.
-const HEALTH_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Longest stop of the pods that no set owns: the longest grace period that makes sense, and a little.
 const STOP_ALL_MAX: Duration = Duration::from_secs(600);
@@ -153,18 +147,11 @@ impl System {
     }
 }
 
-/// Whether a service says that it serves.
-async fn health(channel: Channel) -> Result<bool, Status> {
-    let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await?;
-    Ok(answer.into_inner().status() == ServingStatus::Serving)
-}
-
 async fn state(name: &str, target: &Target, channel: Channel) -> ServiceState {
-    let asked = tokio::time::timeout(HEALTH_WAIT_MAX, health(channel)).await;
-    let state = match asked {
-        Ok(Ok(true)) => "SERVING",
-        Ok(Ok(false)) => "NOT_SERVING",
-        Ok(Err(_)) | Err(_) => "UNREACHABLE",
+    let state = match readiness(channel, name).await {
+        Ok(true) => "SERVING",
+        Ok(false) => "NOT_SERVING",
+        Err(_) => "UNREACHABLE",
     };
     ServiceState { name: name.to_owned(), address: target.to_string(), state: state.to_owned() }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use prost_types::Struct;
 use service_kit::Context;
-use service_kit::status::StatusBuilder;
+use service_kit::status::{StatusBuilder, shutting_down};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
@@ -37,6 +37,7 @@ pub(super) async fn watch<T: Send + 'static>(
     let (start, existing) = if from == 0 { filter.all(&world) } else { (StoreRevision(from), Vec::new()) };
     let mut changes = world.store().watch(PREFIX, start).await.map_err(|error| watch_status(&error))?;
     let (feed, receiver) = mpsc::channel(FEED_BUFFERED_MAX);
+    let ending = feed.clone();
     let shutdown = context.shutdown.clone();
     let mut filter = Following::new(filter, from == 0, &existing);
     let following = async move {
@@ -65,7 +66,10 @@ pub(super) async fn watch<T: Send + 'static>(
     // Owned by its receiver: it ends when the client hangs up, or at shutdown.
     tokio::spawn(async move {
         tokio::select! {
-            () = shutdown.cancelled() => {}
+            () = shutdown.cancelled() => {
+                // Whoever reads goes on elsewhere, or here once this is back; who is gone need not know.
+                let _ = ending.send(Err(shutting_down(SERVICE))).await;
+            }
             _ = following => {}
         }
     });

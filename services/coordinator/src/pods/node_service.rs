@@ -100,7 +100,10 @@ impl NodeService for Nodes {
         tokio::spawn(async move {
             let shutdown = this.context.shutdown.clone();
             tokio::select! {
-                () = shutdown.cancelled() => {}
+                () = shutdown.cancelled() => {
+                    // Who is gone need not know.
+                    let _ = feed.send(Err(service_kit::status::shutting_down(crate::error::SERVICE))).await;
+                }
                 () = feed.closed() => {}
                 _ = this.feed(&node, &feed) => {}
             }

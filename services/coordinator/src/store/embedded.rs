@@ -16,9 +16,12 @@ use std::thread::JoinHandle;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
+use service_kit::metrics::Registry;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::disk::Disk;
+use super::measured::Measured;
 use super::medium::{Directory, Medium, split};
 use super::state::{HistoryLimits, STORE_BYTES_MAX, Staging, State, validate};
 use super::view::View;
@@ -53,6 +56,7 @@ impl Default for Limits {
 pub struct EmbeddedStore {
     id: String,
     view: Arc<View>,
+    measured: Arc<Measured>,
     queue_bytes: Arc<Semaphore>,
     /// `None` only while dropping.
     queue: Option<mpsc::Sender<Request>>,
@@ -100,24 +104,30 @@ impl EmbeddedStore {
     /// Outside a tokio runtime.
     pub fn open_as_task(medium: Box<dyn Medium>, name: &str) -> Result<Self, StoreError> {
         let committer = Committer::open(medium, name, Limits::default())?;
-        let (id, view) = (committer.id.clone(), committer.view.clone());
+        let (id, view, measured) = (committer.id.clone(), committer.view.clone(), committer.measured.clone());
         let (queue, requests) = mpsc::channel(QUEUE_BATCHES_MAX);
         // Ends with its queue, or with the runtime.
         tokio::spawn(committer.run_as_task(requests));
         let queue_bytes = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
-        Ok(Self { id, view, queue_bytes, queue: Some(queue), committer: None })
+        Ok(Self { id, view, measured, queue_bytes, queue: Some(queue), committer: None })
     }
 
     pub(super) fn open_with(medium: Box<dyn Medium>, name: &str, limits: Limits) -> Result<Self, StoreError> {
         let committer = Committer::open(medium, name, limits)?;
-        let (id, view) = (committer.id.clone(), committer.view.clone());
+        let (id, view, measured) = (committer.id.clone(), committer.view.clone(), committer.measured.clone());
         let (queue, requests) = mpsc::channel(QUEUE_BATCHES_MAX);
         let thread = std::thread::Builder::new().name("store-committer".to_owned());
         let committer = thread.spawn(move || committer.run(requests));
         let committer = committer
             .map_err(|source| StoreError::Open { action: "start the committer of", source: Arc::new(source) })?;
         let queue_bytes = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
-        Ok(Self { id, view, queue_bytes, queue: Some(queue), committer: Some(committer) })
+        Ok(Self { id, view, measured, queue_bytes, queue: Some(queue), committer: Some(committer) })
+    }
+
+    /// Tells what the store measures from now on.
+    pub fn measure(&self, registry: &Registry) {
+        let measured = self.measured.clone();
+        registry.add(move |page| measured.write(page));
     }
 
     async fn enqueue(&self, batch: Batch) -> Result<StoreRevision, CommitError> {
@@ -169,6 +179,7 @@ impl StateStore for EmbeddedStore {
 pub(super) struct Committer {
     pub(super) id: String,
     pub(super) view: Arc<View>,
+    measured: Arc<Measured>,
     disk: Disk,
     /// Why no more is written.
     failure: Option<StoreError>,
@@ -179,7 +190,9 @@ impl Committer {
     pub(super) fn open(medium: Box<dyn Medium>, name: &str, limits: Limits) -> Result<Self, StoreError> {
         let (disk, loaded) = Disk::open(medium, name)?;
         let view = Arc::new(View::new(State::new(loaded.summary.revision, loaded.entries, limits.history)));
-        Ok(Self { id: loaded.id, view, disk, failure: None, store_bytes: limits.store_bytes })
+        let measured = Arc::new(Measured::default());
+        measured.now(&view.read());
+        Ok(Self { id: loaded.id, view, measured, disk, failure: None, store_bytes: limits.store_bytes })
     }
 
     fn run(mut self, mut requests: mpsc::Receiver<Request>) {
@@ -217,7 +230,11 @@ impl Committer {
         let mut staging = Staging::new(&state, self.store_bytes);
         let mut outcomes = Vec::with_capacity(group.len());
         for request in group.drain(..) {
-            outcomes.push((staging.stage(request.batch), request.answer, request.queue_bytes));
+            let outcome = staging.stage(request.batch);
+            if matches!(outcome, Err(CommitError::Conflict { .. })) {
+                self.measured.conflicts.increment();
+            }
+            outcomes.push((outcome, request.answer, request.queue_bytes));
         }
         let commits = staging.into_commits();
         drop(state);
@@ -239,9 +256,13 @@ impl Committer {
         if commits.is_empty() {
             return Ok(());
         }
-        match self.disk.write(&commits) {
+        let began = Instant::now();
+        let written = self.disk.write(&commits);
+        self.measured.group(&commits, began.elapsed(), written.is_ok());
+        match written {
             Ok(()) => {
                 self.view.publish(commits);
+                self.measured.now(&self.view.read());
                 Ok(())
             }
             Err(error @ StoreError::NoSpace { .. }) => Err(error),

@@ -67,6 +67,11 @@ impl State {
         self.revision
     }
 
+    /// Bytes of all keys and values, and how many of them there are.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.bytes, self.entries.len())
+    }
+
     pub(super) fn get(&self, key: &str) -> Option<Entry> {
         self.entries.get(key).cloned()
     }
@@ -263,7 +268,7 @@ fn change_bytes_added(change: &Change) -> usize {
     }
 }
 
-fn commit_bytes(commit: &Changes) -> usize {
+pub(super) fn commit_bytes(commit: &Changes) -> usize {
     let bytes = |change: &Change| match change {
         Change::Put(entry) => entry_bytes(entry),
         Change::Delete { last, .. } => entry_bytes(last),

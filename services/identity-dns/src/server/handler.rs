@@ -4,9 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use tokio::time::Instant;
+
 use crate::answer::{Answer, answer};
 use crate::config::Outside;
 use crate::forward::{ForwardError, Forwarder, Outward};
+use crate::metrics::Queries;
 use crate::publisher::Publisher;
 use crate::reply::{self, Delivery, Transport};
 use crate::snapshot::Snapshot;
@@ -31,6 +34,7 @@ pub(crate) struct Handler {
     forwarder: Forwarder,
     access: Access,
     rotation: AtomicU32,
+    queries: Arc<Queries>,
 }
 
 /// What becomes of a message.
@@ -47,8 +51,8 @@ pub(crate) enum Handled {
 }
 
 impl Handler {
-    pub(crate) fn new(publisher: Arc<Publisher>, forwarder: Forwarder, access: Access) -> Self {
-        Self { publisher, forwarder, access, rotation: AtomicU32::new(0) }
+    pub(crate) fn new(publisher: Arc<Publisher>, forwarder: Forwarder, access: Access, queries: Arc<Queries>) -> Self {
+        Self { publisher, forwarder, access, rotation: AtomicU32::new(0), queries }
     }
 
     pub(crate) fn forwarder(&self) -> &Forwarder {
@@ -57,29 +61,50 @@ impl Handler {
 
     /// Handles one message. `buffer` is used for the answer.
     pub(crate) fn handle(&self, message: &[u8], peer: IpAddr, transport: Transport, buffer: Vec<u8>) -> Handled {
+        let began = Instant::now();
+        let (rtype, handled) = self.decide(message, peer, transport, buffer);
+        self.queries.count(rtype, transport, began, &handled);
+        handled
+    }
+
+    /// What becomes of a message, and the type of its question, if it has one.
+    fn decide(&self, message: &[u8], peer: IpAddr, transport: Transport, buffer: Vec<u8>) -> (Option<u16>, Handled) {
         let peer = peer.to_canonical();
         let allowed = |blocks: &[Cidr]| blocks.iter().any(|block| block.contains(peer));
         if !self.access.clients.is_empty() && !allowed(&self.access.clients) {
-            return Handled::Drop;
+            return (None, Handled::Drop);
         }
         let query = match parse(message) {
-            Parsed::Drop => return Handled::Drop,
-            Parsed::Reject(rejected) => return Handled::Reply(reply::reject(&rejected, self.recursion_available())),
+            Parsed::Drop => return (None, Handled::Drop),
+            Parsed::Reject(rejected) => {
+                return (None, Handled::Reply(reply::reject(&rejected, self.recursion_available())));
+            }
             Parsed::Query(query) => query,
         };
+        let rtype = query.rtype;
+        (Some(rtype), self.question(&query, transport, buffer, &allowed))
+    }
+
+    fn question(
+        &self,
+        query: &Query<'_>,
+        transport: Transport,
+        buffer: Vec<u8>,
+        allowed: &dyn Fn(&[Cidr]) -> bool,
+    ) -> Handled {
         let snapshot = self.publisher.snapshot();
         let Some(apex) = snapshot.frame.zone_of(&query.name) else {
-            return self.outside(&query, &snapshot, transport, buffer);
+            return self.outside(query, &snapshot, transport, buffer);
         };
         if matches!(query.rtype, rtype::AXFR | rtype::IXFR) {
             let allowed = allowed(&self.access.transfers);
-            return self.transfer(&query, &snapshot, apex, transport, allowed);
+            return self.transfer(query, &snapshot, apex, transport, allowed);
         }
         let answer = answer(&snapshot, apex, &query.name, query.rtype);
-        if answer.outside.is_some() && self.chases(&query) {
-            return Handled::Outward(message.to_vec());
+        if answer.outside.is_some() && self.chases(query) {
+            return Handled::Outward(query.message.to_vec());
         }
-        Handled::Reply(reply::write(buffer, &query, &snapshot, &answer, self.delivery(transport)))
+        Handled::Reply(reply::write(buffer, query, &snapshot, &answer, self.delivery(transport)))
     }
 
     /// Asks outside and answers. None where the message needs no one else, or no answer.

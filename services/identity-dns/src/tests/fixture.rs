@@ -176,7 +176,7 @@ impl Bench {
         let clock = Arc::new(ManualClock::new(Timestamp(0)));
         let forwarder = Forwarder::new(Resolvers::Fixed(Vec::new()), clock);
         let access = Access { clients: Vec::new(), transfers, outside: Outside::Refuse };
-        let handler = Handler::new(publisher.clone(), forwarder, access);
+        let handler = Handler::new(publisher.clone(), forwarder, access, Arc::default());
         Self { publisher, handler, generation: std::cell::Cell::new(0) }
     }
 

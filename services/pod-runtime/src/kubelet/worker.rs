@@ -27,6 +27,7 @@ use super::decide::{Action, Decision, Intent, Now, Observation, View, decide};
 use super::directory::PodDirectory;
 use super::environment::Machine;
 use super::link::{NodeLink, Refusal};
+use super::metrics::Metrics;
 use super::names::resolv_conf;
 use super::record::{Memory, Record};
 use super::security::not_enforced;
@@ -76,6 +77,8 @@ pub struct Shared {
     pub others: watch::Sender<Arc<Zone>>,
     /// Events on their way.
     pub events: mpsc::Sender<wire::ReportEventRequest>,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
     /// The end of this runtime; pods go on.
     pub shutdown: CancellationToken,
 }
@@ -131,6 +134,8 @@ pub struct Summary {
     pub store_id: String,
     /// Each container with the run that was last begun, and whether it runs.
     pub containers: BTreeMap<String, (Option<u32>, bool)>,
+    /// Phase, as it is told.
+    pub phase: String,
     /// Whether nothing of it is left.
     pub stopped: bool,
 }
@@ -322,12 +327,14 @@ impl Worker {
             };
             self.tasks.spawn(act::act(context, action).instrument(span));
         }
+        let phase = decision.status.get("phase").and_then(Value::as_str).unwrap_or("Unknown").to_owned();
         self.report = Some((decision.status, decision.stopped));
         let containers = self.record.containers.iter();
         let containers = containers.map(|(name, record)| (name.clone(), (record.instance, record.running())));
         let summary = Summary {
             store_id: self.record.store_id.clone(),
             containers: containers.collect(),
+            phase,
             stopped: decision.stopped,
         };
         self.summary.send_if_modified(|old| {

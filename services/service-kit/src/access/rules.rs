@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn every_method_has_one_rule_and_every_rule_a_method() {
-        let methods: BTreeSet<String> = paths().collect();
+        let methods: BTreeSet<String> = paths().map(ToOwned::to_owned).collect();
         let ruled: BTreeSet<String> = RULES.iter().map(|(method, _)| format!("/{method}")).collect();
         let without: Vec<_> = methods.difference(&ruled).collect();
         assert!(without.is_empty(), "methods without a rule in access/rules.rs: {without:?}");
@@ -151,10 +151,10 @@ mod tests {
     #[test]
     fn executors_and_planners_obey_the_coordinator_alone() {
         for path in paths().filter(|path| !path.starts_with("/setkeeper.coordinator.")) {
-            assert_eq!(rule(&path), Some(COORDINATOR), "{path}");
+            assert_eq!(rule(path), Some(COORDINATOR), "{path}");
         }
         for path in paths().filter(|path| path.starts_with("/setkeeper.coordinator.v1.NodeService/")) {
-            assert_eq!(rule(&path), Some(POD_RUNTIME), "{path}");
+            assert_eq!(rule(path), Some(POD_RUNTIME), "{path}");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
@@ -17,8 +18,11 @@ use tonic::transport::server::TcpConnectInfo;
 use super::lobby::Place;
 use super::shell::Shell;
 use crate::Identity;
-use crate::limits::{CONNECTION_WINDOW_BYTES, KEEPALIVE_TIMEOUT, SERVER_KEEPALIVE_INTERVAL, STREAM_WINDOW_BYTES};
+use crate::limits::{
+    CONNECTION_AGE_JITTER, CONNECTION_WINDOW_BYTES, KEEPALIVE_TIMEOUT, SERVER_KEEPALIVE_INTERVAL, STREAM_WINDOW_BYTES,
+};
 use crate::network::Connection;
+use crate::random;
 use crate::role::Holder;
 
 /// Spawns the calls of a connection where they can be counted and waited for.
@@ -42,11 +46,11 @@ pub(super) async fn serve_tcp(
     place: Place,
     tls: Option<Identity>,
     shell: Shell,
-    draining: CancellationToken,
+    ends: Ends,
 ) {
     let place = Arc::new(place);
     tokio::select! {
-        () = serve_by_proof(stream, peer, place.clone(), tls, shell, draining) => {}
+        () = serve_by_proof(stream, peer, place.clone(), tls, shell, ends) => {}
         () = place.taken() => {}
     }
 }
@@ -57,17 +61,17 @@ async fn serve_by_proof(
     place: Arc<Place>,
     tls: Option<Identity>,
     shell: Shell,
-    draining: CancellationToken,
+    ends: Ends,
 ) {
-    let Some(identity) = tls else { return serve_connection(stream, Door::Plain(peer, place), shell, draining).await };
+    let Some(identity) = tls else { return serve_connection(stream, Door::Plain(peer, place), shell, ends).await };
     let accepted = tokio::select! {
         accepted = identity.accept(stream) => accepted,
-        () = draining.cancelled() => return,
+        () = ends.draining.cancelled() => return,
     };
     match accepted {
         Ok((stream, holder)) => {
             place.admitted();
-            serve_connection(stream, Door::Tls(peer, holder), shell, draining).await;
+            serve_connection(stream, Door::Tls(peer, holder), shell, ends).await;
         }
         Err(error) => shell.access.audit.stranger(shell.service, &peer.ip().to_string(), &error.to_string()),
     }
@@ -93,8 +97,26 @@ impl Door {
     }
 }
 
-/// Serves one connection until its peer leaves, or until its calls have ended after `draining`.
-pub(super) async fn serve_connection<IO>(io: IO, door: Door, shell: Shell, draining: CancellationToken)
+/// When a connection takes no more calls.
+pub(super) struct Ends {
+    /// The server ends.
+    pub(super) draining: CancellationToken,
+    /// It is about that old.
+    pub(super) age: Option<Duration>,
+}
+
+impl Ends {
+    async fn reached(&self) {
+        let Some(age) = self.age else { return self.draining.cancelled().await };
+        // From -1 to 1.
+        let spread = f64::from(random::uuid().as_bytes()[0]) / 127.5 - 1.0;
+        let age = age.mul_f64(1.0 + spread * CONNECTION_AGE_JITTER);
+        let _ = tokio::time::timeout(age, self.draining.cancelled()).await;
+    }
+}
+
+/// Serves one connection until its peer leaves, or until its calls have ended after it was told to take no more.
+pub(super) async fn serve_connection<IO>(io: IO, door: Door, shell: Shell, ends: Ends)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -120,7 +142,7 @@ where
     );
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        () = draining.cancelled() => {
+        () = ends.reached() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

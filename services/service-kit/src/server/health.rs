@@ -1,22 +1,38 @@
-//! `grpc.health.v1.Health`: one answer for the whole server, and watches that end when the server ends.
+//! `grpc.health.v1.Health`: what probes, balancers and people ask a server.
+//!
+//! | name that is asked for | what SERVING says |
+//! |---|---|
+//! | empty | the process lives: for liveness probes. True until the very end |
+//! | name of the server (`coordinator`) or of one of its gRPC services | it takes calls: for readiness probes and balancers. Turns before a drain begins |
+//! | `setkeeper.dependency.NAME` | a service that this one calls takes calls, asked there and then |
+//!
+//! A dependency that is away makes nobody unready: what needs it waits, everything else goes on.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
-use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::Health;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
+use crate::client::readiness;
 use crate::status::StatusBuilder;
+use crate::{Channel, Context};
 
 /// Full name of the health service.
 pub(super) const HEALTH_SERVICE: &str = "grpc.health.v1.Health";
+
+/// Begins the names of dependencies.
+const DEPENDENCY_PREFIX: &str = "setkeeper.dependency.";
+
+/// How often a dependency is asked anew for those who watch it.
+const DEPENDENCY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Says whether a server can do its work. Clones speak of the same server.
 #[derive(Debug, Clone)]
@@ -41,20 +57,39 @@ impl HealthHandle {
     }
 }
 
+/// What a name stands for.
+enum Subject {
+    Process,
+    Readiness,
+    Dependency(&'static str, Box<Channel>),
+}
+
 pub(super) struct HealthService {
-    health: HealthHandle,
-    services: BTreeSet<&'static str>,
-    shutdown: CancellationToken,
+    pub(super) name: &'static str,
+    pub(super) health: HealthHandle,
+    pub(super) services: BTreeSet<&'static str>,
+    pub(super) dependencies: Vec<(&'static str, Channel)>,
+    pub(super) context: Context,
 }
 
 impl HealthService {
-    pub(super) fn new(health: HealthHandle, services: BTreeSet<&'static str>, shutdown: CancellationToken) -> Self {
-        Self { health, services, shutdown }
+    fn subject(&self, asked: &str) -> Option<Subject> {
+        if asked.is_empty() {
+            return Some(Subject::Process);
+        }
+        if asked == self.name || self.services.contains(asked) {
+            return Some(Subject::Readiness);
+        }
+        let dependency = asked.strip_prefix(DEPENDENCY_PREFIX)?;
+        let found = self.dependencies.iter().find(|(name, _)| *name == dependency)?;
+        Some(Subject::Dependency(found.0, Box::new(found.1.clone())))
     }
 
-    /// The empty name is the server as a whole.
-    fn knows(&self, service: &str) -> bool {
-        service.is_empty() || self.services.contains(service)
+    fn unknown(&self, asked: String) -> Status {
+        let dependencies = self.dependencies.iter().map(|(name, _)| format!(", {DEPENDENCY_PREFIX}{name}"));
+        let known: String = self.services.iter().map(|service| format!(", {service}")).chain(dependencies).collect();
+        let message = format!("no service {asked:?} here: ask for an empty name, or for {}{known}", self.name);
+        StatusBuilder::new("health", Code::NotFound, "UNKNOWN_SERVICE", message).resource("Service", asked).build()
     }
 }
 
@@ -63,31 +98,59 @@ fn response(serving: bool) -> HealthCheckResponse {
     HealthCheckResponse { status: status.into() }
 }
 
+async fn serves(name: &str, channel: Channel) -> bool {
+    readiness(channel, name).await.unwrap_or(false)
+}
+
 #[tonic::async_trait]
 impl Health for HealthService {
     type WatchStream = BoxStream<'static, Result<HealthCheckResponse, Status>>;
 
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
-        let service = request.into_inner().service;
-        if self.knows(&service) {
-            return Ok(Response::new(response(self.health.is_serving())));
-        }
-        let message = format!("no service {service:?} here; an empty name asks for the server as a whole");
-        Err(StatusBuilder::new("health", Code::NotFound, "UNKNOWN_SERVICE", message)
-            .resource("Service", service)
-            .build())
+        let asked = request.into_inner().service;
+        let serving = match self.subject(&asked) {
+            None => return Err(self.unknown(asked)),
+            Some(Subject::Process) => true,
+            Some(Subject::Readiness) => self.health.is_serving(),
+            Some(Subject::Dependency(name, channel)) => serves(name, *channel).await,
+        };
+        Ok(Response::new(response(serving)))
     }
 
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let shutdown = self.shutdown.clone();
-        if !self.knows(&request.into_inner().service) {
-            // The protocol wants a stream that says so, not an error, because services may come later.
-            let unknown = HealthCheckResponse { status: ServingStatus::ServiceUnknown.into() };
-            let stream = stream::iter([Ok(unknown)]).chain(stream::pending());
-            return Ok(Response::new(stream.take_until(shutdown.cancelled_owned()).boxed()));
-        }
-        let changes = WatchStream::new(self.health.serving.subscribe()).map(|serving| Ok(response(serving)));
+        let shutdown = self.context.shutdown.clone();
+        let changes = match self.subject(&request.into_inner().service) {
+            None => {
+                // The protocol wants a stream that says so, not an error, because services may come later.
+                let unknown = HealthCheckResponse { status: ServingStatus::ServiceUnknown.into() };
+                let stream = stream::iter([Ok(unknown)]).chain(stream::pending());
+                return Ok(Response::new(stream.take_until(shutdown.cancelled_owned()).boxed()));
+            }
+            Some(Subject::Process) => stream::iter([true]).chain(stream::pending()).boxed(),
+            Some(Subject::Readiness) => WatchStream::new(self.health.serving.subscribe()).boxed(),
+            Some(Subject::Dependency(name, channel)) => follow(name, *channel, self.context.clone()),
+        };
         let last = stream::iter([Ok(response(false))]);
-        Ok(Response::new(changes.take_until(shutdown.cancelled_owned()).chain(last).boxed()))
+        let changes = changes.take_until(shutdown.cancelled_owned()).map(|serving| Ok(response(serving)));
+        Ok(Response::new(changes.chain(last).boxed()))
     }
+}
+
+/// How a dependency is, at first and whenever that changes.
+fn follow(name: &'static str, channel: Channel, context: Context) -> BoxStream<'static, bool> {
+    stream::unfold(None, move |before: Option<bool>| {
+        let (channel, context) = (channel.clone(), context.clone());
+        async move {
+            loop {
+                if before.is_some() {
+                    context.clock.sleep(DEPENDENCY_INTERVAL).await;
+                }
+                let now = serves(name, channel.clone()).await;
+                if before != Some(now) {
+                    return Some((now, Some(now)));
+                }
+            }
+        }
+    })
+    .boxed()
 }

@@ -21,6 +21,7 @@ use super::health::HEALTH_SERVICE;
 use crate::access::{Access, Caller, Principal};
 use crate::limits::{Limits, SERVER_DEADLINE};
 use crate::methods::{Shape, shape};
+use crate::metrics::{Call, Counted, Rpc};
 use crate::network::{Handler, Network};
 use crate::status::{RETRY_DELAY, StatusBuilder, panic_text};
 use crate::telemetry::propagation;
@@ -41,31 +42,35 @@ pub(super) struct Shell {
     pub(super) calls: Arc<Semaphore>,
     pub(super) limits: Limits,
     pub(super) network: Option<Arc<dyn Network>>,
+    pub(super) counts: Arc<Rpc>,
 }
 
 impl Shell {
     /// Answers a call. Whatever happens inside, there is an answer.
     pub(super) async fn answer(mut self, mut request: Request<Incoming>, door: &Door) -> Response<Body> {
+        let call = self.counts.begin(request.uri().path());
         let open = OPEN_PREFIXES.iter().any(|prefix| request.uri().path().starts_with(prefix));
         if !open {
             match self.admit(&request, door) {
                 Ok(caller) => drop(request.extensions_mut().insert(caller)),
-                Err(status) => return refuse(status),
+                Err(status) => return ended(call, refuse(status)),
             }
         }
         let path = request.uri().path();
         let Ok(_in_flight) = Arc::clone(&self.calls).try_acquire_owned() else {
-            return refuse(overloaded(self.service, self.limits.calls_in_flight));
+            return ended(call, refuse(overloaded(self.service, self.limits.calls_in_flight)));
         };
         let span = if open { Span::none() } else { server_span(self.service, &request) };
         let granted = deadline::from_headers(request.headers()).map(|granted| granted.saturating_sub(DEADLINE_MARGIN));
-        let time = match shape(path) {
+        let incoming = propagation::incoming(request.headers());
+        let shape = shape(path);
+        let time = match shape {
             Shape::Unary => granted.or(Some(SERVER_DEADLINE)),
             Shape::Streaming => granted,
         };
         let until = time.map(|time| Instant::now() + time);
-        let handler = self.handler(request);
-        let guarded = AssertUnwindSafe(deadline::within(until, handler)).catch_unwind();
+        let handler = propagation::within(incoming, deadline::within(until, self.handler(request)));
+        let guarded = AssertUnwindSafe(handler).catch_unwind();
         let answered = async move {
             match until {
                 Some(until) => tokio::time::timeout_at(until, guarded).await,
@@ -78,7 +83,12 @@ impl Shell {
             Err(_) => refuse(late(self.service, time.unwrap_or_default())),
         };
         record(&span, response.headers());
-        response
+        let begun = Status::from_header_map(response.headers()).is_none();
+        if shape == Shape::Streaming && begun {
+            response.map(|body| Counted::wrap(body, call))
+        } else {
+            ended(call, response)
+        }
     }
 
     /// The handler that routing finds, with what the network puts around it.
@@ -148,6 +158,12 @@ fn record(span: &Span, headers: &HeaderMap) {
     if ours {
         span.record("otel.status_code", "error");
     }
+}
+
+/// Counts a call whose answer is all there: what goes well only has its status behind it.
+fn ended(call: Call, response: Response<Body>) -> Response<Body> {
+    call.end(Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code()));
+    response
 }
 
 fn refuse(status: Status) -> Response<Body> {

@@ -30,7 +30,7 @@ async fn tcp_asks_for_the_token_and_says_how_to_send_it() {
 async fn health_and_reflection_ask_for_no_token() {
     let served = Served::start(&over_tcp(Some(&Token::random()))).await;
     let mut health = HealthClient::new(served.channel(None));
-    for service in ["", SERVICE] {
+    for service in ["", SERVICE, "pod-runtime"] {
         let request = HealthCheckRequest { service: service.to_owned() };
         let answer = health.check(request).await.expect("open").into_inner();
         assert_eq!(answer.status(), ServingStatus::Serving);
@@ -58,7 +58,8 @@ async fn both_reflections_list_what_this_server_serves_and_nothing_else() {
 async fn health_follows_its_handle_and_watchers_learn_of_it() {
     let served = Served::start(&over_tcp(None)).await;
     let mut health = HealthClient::new(served.channel(None));
-    let mut watch = health.watch(HealthCheckRequest::default()).await.expect("watches").into_inner();
+    let ready = HealthCheckRequest { service: "pod-runtime".to_owned() };
+    let mut watch = health.watch(ready).await.expect("watches").into_inner();
     let mut next = async || {
         let message = tokio::time::timeout(PATIENCE, watch.message()).await.expect("in time").expect("no error");
         message.map(|message| message.status())

@@ -4,5 +4,6 @@ mod access;
 mod authority;
 mod calls;
 mod fixture;
+mod operation;
 mod shutdown;
 mod tls;

@@ -9,6 +9,8 @@ use service_kit::Target;
 use service_kit::limits::Limit;
 use service_kit::telemetry::LogFormat;
 
+use super::OperateArgs;
+
 /// One service in a process of its own.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
@@ -64,6 +66,9 @@ pub(crate) struct ServeArgs {
     /// Where the others are.
     #[command(flatten)]
     pub(crate) peers: PeerArgs,
+    /// How it is watched, and how it ends.
+    #[command(flatten)]
+    pub(crate) operate: OperateArgs,
     /// Logs and traces.
     #[command(flatten)]
     pub(crate) telemetry: TelemetryArgs,

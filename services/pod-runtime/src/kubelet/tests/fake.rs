@@ -404,6 +404,7 @@ impl Runtime {
             host_resolv_conf: String::new(),
             others: watch::Sender::new(Arc::default()),
             events,
+            metrics: Arc::default(),
             shutdown: shutdown.clone(),
         });
         let pods = Pods::new(state.to_owned(), None);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use domain::Uid;
 use service_kit::status::chain;
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 
 use super::Shared;
 use crate::backend::{BackendError, ContainerSpec, SandboxSpec};
@@ -38,7 +39,9 @@ pub(super) async fn act(context: Context, action: Action) -> Observation {
         Action::PrepareVolumes => Observation::Volumes(context.prepare_volumes().await.map(|_| ())),
         Action::EnsureSandbox => Observation::Sandbox(context.ensure_sandbox().await),
         Action::Start { container, instance } => {
+            let began = Instant::now();
             let result = context.start(&container, instance).await;
+            context.shared.metrics.started(instance, began, result.is_ok());
             Observation::Started { container, instance, result }
         }
         Action::PostStart { container, instance } => {
@@ -60,6 +63,7 @@ pub(super) async fn act(context: Context, action: Action) -> Observation {
         }
         Action::Probe { container, instance, kind } => {
             let outcome = context.probe(&container, kind).await;
+            context.shared.metrics.probed(kind, &outcome);
             Observation::Probed { container, instance, kind, outcome }
         }
         Action::RemoveSandbox => Observation::Removed(gone_is_fine(context.shared.backend.remove(&context.uid).await)),

@@ -1,0 +1,161 @@
+//! Sending a call: to whose turn it is, again where that is allowed, until the answer is whole.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body as http_body;
+use tokio::time::Instant;
+use tonic::body::Body;
+use tonic::codegen::Service as _;
+use tonic::{Code, Status};
+use tower::ServiceExt as _;
+
+use super::{Channel, Inner, Retry, code};
+use crate::deadline;
+use crate::limits::RESPONSE_BYTES_MAX;
+use crate::methods::Shape;
+use crate::status::{RETRY_DELAY, StatusBuilder, chain};
+
+/// Connections that may end one after the other before a call is sent. Each ends because it is old or its server ends, so
+/// a second one in a row is rare already.
+const RESENDS_MAX: u32 = 3;
+
+/// What a message costs beside its bytes: flag and length.
+const FRAMING_BYTES: usize = 5;
+
+impl Channel {
+    async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Refused> {
+        let (mut inner, replica) = match &self.inner {
+            Inner::One(channel) => (channel.clone(), None),
+            Inner::Several(replicas) => {
+                let picked = replicas.next().await;
+                let picked =
+                    picked.map_err(|why| Refused { status: unreachable(&self.target, &why), unsent: false })?;
+                (picked.channel, Some((replicas, picked.address)))
+            }
+        };
+        let answered = match inner.ready().await {
+            Ok(ready) => ready.call(request).await,
+            Err(error) => Err(error),
+        };
+        answered.map_err(|error| {
+            if let Some((replicas, address)) = replica {
+                replicas.leave_out(address);
+            }
+            Refused { unsent: was_unsent(&error), status: failed(&self.target, error) }
+        })
+    }
+
+    /// Sends a call once; a unary one is answered when all of the answer is there.
+    pub(super) async fn send_once(self, request: Request<Body>, shape: Shape) -> Result<Response<Body>, Status> {
+        let response = self.send(request).await.map_err(|refused| refused.status)?;
+        if shape == Shape::Unary { whole(response).await } else { Ok(response) }
+    }
+
+    /// Sends a unary call until it is answered, as often as the rule allows and within `time`. One that was never sent is
+    /// sent again whatever it is.
+    pub(super) async fn send_unary(
+        &self,
+        retry: Option<Retry>,
+        request: Request<Body>,
+        time: Duration,
+    ) -> Result<Response<Body>, Status> {
+        let until = Instant::now() + time;
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let (mut attempt, mut resent) = (0, 0);
+        loop {
+            let mut request = Request::from_parts(parts.clone(), Body::new(whole_body(body.clone())));
+            let left = until.saturating_duration_since(Instant::now());
+            request.headers_mut().insert(deadline::GRPC_TIMEOUT, deadline::to_header(left));
+            let result = match self.send(request).await {
+                Err(refused) if refused.unsent && resent < RESENDS_MAX => {
+                    resent += 1;
+                    continue;
+                }
+                Err(refused) => Err(refused.status),
+                Ok(response) => whole(response).await,
+            };
+            attempt += 1;
+            let wait = retry.and_then(|retry| retry.wait(code(&result), attempt));
+            let Some(wait) = wait.filter(|wait| Instant::now() + *wait < until) else { return result };
+            tracing::debug!(target = &*self.target, attempt, "a call is made again");
+            // Another replica need not be waited for.
+            if attempt >= self.replicas() {
+                tokio::time::sleep(wait).await;
+            }
+        }
+    }
+
+    fn replicas(&self) -> u32 {
+        match &self.inner {
+            Inner::One(_) => 1,
+            Inner::Several(replicas) => u32::try_from(replicas.count()).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// Why there is no answer.
+struct Refused {
+    status: Status,
+    /// Whether it is certain that the server never saw the call.
+    unsent: bool,
+}
+
+/// Whether the connection ended while the call waited to be sent: its server told it to take no more (GOAWAY) in the very
+/// moment.
+fn was_unsent(error: &tonic::transport::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+fn whole_body(bytes: Bytes) -> impl http_body::Body<Data = Bytes, Error = Status> {
+    Full::new(bytes).map_err(|never| match never {})
+}
+
+/// The response once all of it is there.
+async fn whole(response: Response<Body>) -> Result<Response<Body>, Status> {
+    let (parts, body) = response.into_parts();
+    let body = Limited::new(body, RESPONSE_BYTES_MAX + FRAMING_BYTES).collect().await.map_err(unfinished)?;
+    Ok(Response::from_parts(parts, Body::new(body.map_err(|never| match never {}))))
+}
+
+/// A response that broke off, or is larger than any may be.
+fn unfinished(error: Box<dyn std::error::Error + Send + Sync>) -> Status {
+    match error.downcast::<Status>() {
+        Ok(status) => *status,
+        Err(error) => {
+            let message = format!("the answer has more than {RESPONSE_BYTES_MAX} bytes: {error}");
+            StatusBuilder::new("client", Code::OutOfRange, "TOO_LARGE", message).build()
+        }
+    }
+}
+
+/// No answer came. Whether the server did what it was asked is unknown, as always with UNAVAILABLE.
+fn failed(target: &str, error: tonic::transport::Error) -> Status {
+    let why = chain(&error);
+    let status = Status::from_error(Box::new(error));
+    if status.code() == Code::Cancelled && status.message() == deadline::TONIC_TIMEOUT_MESSAGE {
+        return StatusBuilder::new(
+            "client",
+            Code::DeadlineExceeded,
+            "DEADLINE_EXCEEDED",
+            format!("{target} did not answer in time"),
+        )
+        .build();
+    }
+    unreachable(target, why.strip_prefix("transport error: ").unwrap_or(&why))
+}
+
+fn unreachable(target: &str, why: &str) -> Status {
+    let message = format!("cannot reach {target}: {why}");
+    StatusBuilder::new("client", Code::Unavailable, "UNREACHABLE", message).retry_after(RETRY_DELAY).build()
+}

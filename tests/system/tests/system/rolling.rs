@@ -1,0 +1,310 @@
+//! Each service restarted in turn, as a rolling update does, while calls go on: nobody feels it.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use api::proto::coordinator::v1::object_service_client::ObjectServiceClient;
+use api::proto::coordinator::v1::stateful_set_service_client::StatefulSetServiceClient;
+use api::proto::coordinator::v1::{
+    ApplyRequest, GetRequest, GetStatefulSetRequest, ListRequest, ScaleStatefulSetRequest, WatchRequest,
+};
+use rustix::process::{Pid, Signal, kill_process};
+use service_kit::{Channel, Retry, Target, Token, connect};
+use support::{Scrape, until};
+use tempfile::TempDir;
+use tonic::{Code, Status};
+
+use super::{BINARY, mark, sleepers};
+
+/// Every process, in the order of their restarts: name, and which replica of the service.
+const PROCESSES: [(&str, usize); 8] = [
+    ("ordinal-scheduler", 0),
+    ("ordinal-scheduler", 1),
+    ("update-planner", 0),
+    ("update-planner", 1),
+    ("volume-claim", 0),
+    ("identity-dns", 0),
+    ("pod-runtime", 0),
+    ("coordinator", 0),
+];
+
+/// Longest restart: more than a drain and a start take on a machine that does much else.
+const RESTART_MAX: Duration = Duration::from_secs(60);
+
+/// Calls of each kind that must be answered between two restarts.
+const CALLS_BETWEEN: u64 = 20;
+
+/// The services as processes of their own.
+struct Fleet {
+    data: TempDir,
+    ports: Vec<u16>,
+    metrics: u16,
+    processes: Vec<Child>,
+}
+
+impl Fleet {
+    fn start() -> Self {
+        let data = tempfile::Builder::new().prefix("setkeeper-test-").tempdir().expect("a temporary directory");
+        // Whoever starts first would make it; callers are not to wait for that.
+        Token::load_or_create(&data.path().join("token")).expect("it can be written");
+        // Ports that were free a moment ago: a service that starts again must find its own.
+        let free: Vec<_> =
+            (0..=PROCESSES.len()).map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+        let mut ports: Vec<u16> = free.iter().map(|one| one.local_addr().expect("it is bound").port()).collect();
+        drop(free);
+        let metrics = ports.pop().expect("one more than there are processes");
+        let mut fleet = Self { data, ports, metrics, processes: Vec::new() };
+        for place in 0..PROCESSES.len() {
+            let process = fleet.spawn(place);
+            fleet.processes.push(process);
+        }
+        fleet
+    }
+
+    /// Where a service is: every replica of it.
+    fn target(&self, service: &str) -> String {
+        let replicas = PROCESSES.iter().zip(&self.ports).filter(|((name, _), _)| *name == service);
+        replicas.map(|(_, port)| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",")
+    }
+
+    fn spawn(&self, place: usize) -> Child {
+        let (service, _) = PROCESSES[place];
+        let log = std::fs::File::options().create(true).append(true).open(self.log()).expect("a log file");
+        let mut command = Command::new(BINARY);
+        command.args(["serve", service, "--listen", &format!("127.0.0.1:{}", self.ports[place])]);
+        command.arg("--data-dir").arg(self.data.path()).args(["--dns-listen", "127.0.0.1:0", "--drain-delay", "0"]);
+        let metrics = match service {
+            "coordinator" => format!("127.0.0.1:{}", self.metrics),
+            _ => "off".to_owned(),
+        };
+        command.args(["--metrics-listen", &metrics]);
+        for peer in ["coordinator", "ordinal-scheduler", "update-planner", "volume-claim", "identity-dns"] {
+            command.args([format!("--{peer}"), self.target(peer)]);
+        }
+        command.env("HOME", self.data.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command.spawn().expect("the product's binary can be run")
+    }
+
+    /// SIGTERM, until it has ended well, then the same again.
+    async fn restart(&mut self, place: usize) {
+        let process = &mut self.processes[place];
+        kill_process(Pid::from_child(process), Signal::TERM).expect("own child");
+        let ended = until("a service ends", || {
+            let ended = process.try_wait().expect("own child");
+            async move { ended.ok_or_else(|| "it goes on".to_owned()) }
+        });
+        let status = tokio::time::timeout(RESTART_MAX, ended).await.expect("it ends in time");
+        assert!(status.success(), "{}: {status}", PROCESSES[place].0);
+        self.processes[place] = self.spawn(place);
+        let target: Target = format!("127.0.0.1:{}", self.ports[place]).parse().expect("an address");
+        until("it serves again", || async {
+            let ready = service_kit::readiness(connect(&target, None), PROCESSES[place].0).await;
+            if matches!(ready, Ok(true)) { Ok(()) } else { Err(format!("{ready:?}")) }
+        })
+        .await;
+    }
+
+    fn channel(&self) -> Channel {
+        let token = Token::load(&self.data.path().join("token")).expect("it was made");
+        connect(&self.target("coordinator").parse().expect("an address"), Some(&token)).retrying(Retry::PATIENT)
+    }
+
+    fn log(&self) -> std::path::PathBuf {
+        self.data.path().join("services.log")
+    }
+
+    /// Passes of the coordinator so far, and how many of them failed.
+    async fn passes(&self) -> (f64, f64) {
+        let scrape = Scrape::of(([127, 0, 0, 1], self.metrics).into()).await.expect("it can be scraped");
+        let passes = |labels: &[&str]| scrape.sum("setkeeper_coordinator_reconcile_passes_total", labels);
+        (passes(&["controller=\"sets\""]), passes(&["controller=\"sets\"", "outcome=\"failed\""]))
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("log of the services:\n{}", std::fs::read_to_string(self.log()).unwrap_or_default());
+        }
+        let server = self.target("coordinator");
+        let mut down = Command::new(BINARY);
+        down.args(["down", "--now", "--server", &server, "--data-dir"]).arg(self.data.path());
+        let _ = down.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        for process in &mut self.processes {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        support::end_leftovers(self.data.path());
+    }
+}
+
+/// Calls of one kind, and what became of them.
+#[derive(Default)]
+struct Calls {
+    answered: AtomicU64,
+    failed: Mutex<Vec<String>>,
+}
+
+impl Calls {
+    fn note<T>(&self, result: &Result<T, Status>) {
+        match result {
+            Ok(_) => _ = self.answered.fetch_add(1, Ordering::SeqCst),
+            Err(status) => self.failed.lock().expect("no panic").push(status.to_string()),
+        }
+    }
+}
+
+/// Everybody who calls, by kind of call.
+struct Callers {
+    kinds: [(&'static str, Arc<Calls>); 4],
+    end: Arc<AtomicBool>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Callers {
+    fn start(channel: &Channel) -> Self {
+        let kinds = ["Get", "List", "Scale", "Watch"].map(|kind| (kind, Arc::<Calls>::default()));
+        let end = Arc::<AtomicBool>::default();
+        let mut tasks = Vec::new();
+        for (kind, calls) in kinds.clone() {
+            let (channel, end) = (channel.clone(), end.clone());
+            tasks.push(tokio::spawn(async move {
+                let mut revision = 0;
+                let mut round = 0;
+                while !end.load(Ordering::SeqCst) {
+                    round += 1;
+                    match kind {
+                        "Watch" => calls.note(&watch(&channel, &mut revision, &calls, &end).await),
+                        kind => calls.note(&call(&channel, kind, round).await),
+                    }
+                }
+            }));
+        }
+        Self { kinds, end, tasks }
+    }
+
+    /// Returns when everybody was answered many more times.
+    async fn go_on(&self) {
+        let before: Vec<u64> = self.kinds.iter().map(|(_, calls)| calls.answered.load(Ordering::SeqCst)).collect();
+        until("everybody is answered", || async {
+            let now = self.kinds.iter().map(|(_, calls)| calls.answered.load(Ordering::SeqCst));
+            let behind = now.zip(&before).any(|(now, before)| now < before + CALLS_BETWEEN);
+            if behind { Err("somebody waits".to_owned()) } else { Ok(()) }
+        })
+        .await;
+    }
+
+    /// Ends them all; what failed.
+    async fn end(self) -> Vec<String> {
+        self.end.store(true, Ordering::SeqCst);
+        for task in self.tasks {
+            tokio::time::timeout(RESTART_MAX, task).await.expect("it ends").expect("no panic");
+        }
+        let mut all = Vec::new();
+        for (kind, calls) in &self.kinds {
+            let failed = calls.failed.lock().expect("no panic").clone();
+            println!("{kind}: {} answered, {} failed", calls.answered.load(Ordering::SeqCst), failed.len());
+            all.extend(failed.into_iter().map(|why| format!("{kind}: {why}")));
+        }
+        all
+    }
+}
+
+async fn call(channel: &Channel, kind: &str, round: i32) -> Result<(), Status> {
+    let (namespace, name) = ("default".to_owned(), "sleepers".to_owned());
+    let mut sets = StatefulSetServiceClient::new(channel.clone());
+    match kind {
+        "Get" => sets.get(GetStatefulSetRequest { namespace, name }).await.map(|_| ()),
+        "List" => {
+            let request = ListRequest { kind: "pods".to_owned(), ..ListRequest::default() };
+            ObjectServiceClient::new(channel.clone()).list(request).await.map(|_| ())
+        }
+        // Written to the disk, then a pass of the set by way of its planners. Whoever writes faster than passes can look
+        // only makes them look again, ever later.
+        _ => {
+            let (replicas, more) = (1 + round % 2, ScaleStatefulSetRequest::default());
+            let request =
+                ScaleStatefulSetRequest { namespace: namespace.clone(), name: name.clone(), replicas, ..more };
+            sets.scale(request).await?;
+            until("a pass has seen it", || {
+                let (mut sets, request) =
+                    (sets.clone(), GetStatefulSetRequest { namespace: namespace.clone(), name: name.clone() });
+                async move {
+                    let set = sets.get(request).await.map_err(|status| status.to_string())?.into_inner().stateful_set;
+                    let set = api::object::from_struct(set.unwrap_or_default());
+                    let (wanted, seen) = (&set["metadata"]["generation"], &set["status"]["observedGeneration"]);
+                    if wanted == seen { Ok(()) } else { Err(format!("{seen} of {wanted}")) }
+                }
+            })
+            .await;
+            Ok(())
+        }
+    }
+}
+
+/// Watches the set until the stream ends, which it may only as the server says that it ends; then goes on from there.
+async fn watch(channel: &Channel, revision: &mut u64, calls: &Calls, end: &AtomicBool) -> Result<(), Status> {
+    let request = WatchRequest { kind: "sts".to_owned(), from_revision: *revision, ..WatchRequest::default() };
+    let begun = ObjectServiceClient::new(channel.clone()).watch(request).await;
+    let mut changes = match begun {
+        Ok(changes) => changes.into_inner(),
+        // A server that starts again; a stream is not begun again by the channel.
+        Err(status) if status.code() == Code::Unavailable => {
+            tokio::task::yield_now().await;
+            return Ok(());
+        }
+        // Changes that were made while it ended: they are in what exists.
+        Err(status) if status.code() == Code::OutOfRange => {
+            *revision = 0;
+            return Ok(());
+        }
+        Err(status) => return Err(status),
+    };
+    while !end.load(Ordering::SeqCst) {
+        match changes.message().await {
+            Ok(Some(change)) => {
+                assert!(change.revision >= *revision, "a watch goes back");
+                *revision = change.revision;
+                calls.note(&Ok(()));
+            }
+            Ok(None) => return Err(Status::aborted("the watch ended without a word")),
+            Err(status) if status.code() == Code::Unavailable => return Ok(()),
+            Err(status) => return Err(status),
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_service_restarted_in_turn_fails_no_call() {
+    let mut fleet = Fleet::start();
+    let objects = || ObjectServiceClient::new(fleet.channel());
+    until("the API answers", || async {
+        let request = GetRequest { kind: "Namespace".to_owned(), name: "default".to_owned(), ..GetRequest::default() };
+        objects().get(request).await.map_err(|status| status.to_string())
+    })
+    .await;
+    let manifest = sleepers(&mark("rolling"), 1, "OrderedReady");
+    objects().apply(ApplyRequest { manifest, ..ApplyRequest::default() }).await.expect("it is applied");
+
+    let callers = Callers::start(&fleet.channel());
+    callers.go_on().await;
+    for (place, (service, replica)) in PROCESSES.into_iter().enumerate() {
+        let (passes, failed) = fleet.passes().await;
+        fleet.restart(place).await;
+        callers.go_on().await;
+        if service == "coordinator" {
+            continue; // Its counts began anew.
+        }
+        let (passes_now, failed_now) = fleet.passes().await;
+        let (passes, failed) = (passes_now - passes, failed_now - failed);
+        println!("{service} {replica} was restarted: {passes} passes, {failed} of them failed");
+        // Where there is another replica of a planner, no pass fails either.
+        let others = PROCESSES.iter().filter(|(name, _)| *name == service).count() > 1;
+        assert!(passes > 0.0 && (!others || failed.abs() < f64::EPSILON), "{failed} of {passes} passes failed");
+    }
+    let failed = callers.end().await;
+    assert!(failed.is_empty(), "{} calls failed: {failed:#?}", failed.len());
+}
