@@ -10,7 +10,8 @@ use ::api::proto::coordinator::v1::stateful_set_service_server::StatefulSetServi
 use ::api::proto::coordinator::v1::system_service_server::SystemServiceServer;
 use serde_json::json;
 use service_kit::{
-    BoundServer, CancellationToken, Channel, Context, Error, Retry, Role, Running, Server, Target, process, sized_server,
+    BoundServer, CancellationToken, Channel, Context, Error, Retry, Role, Running, Server, Target, process,
+    sized_server,
 };
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
@@ -186,9 +187,8 @@ fn services(config: &Config, context: &Context) -> Vec<(&'static str, Target, Ch
         (Role::VolumeClaim, &config.volume_claim),
         (Role::IdentityDns, &config.identity_dns),
     ];
-    let channel = |role, target| {
-        context.connect(role, target, config.token.as_ref()).called_by(NAME).retrying(Retry::QUICK)
-    };
+    let channel =
+        |role, target| context.connect(role, target, config.token.as_ref()).called_by(NAME).retrying(Retry::QUICK);
     all.map(|(role, target)| (role.name(), target.clone(), channel(role, target))).to_vec()
 }
 

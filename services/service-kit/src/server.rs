@@ -195,8 +195,19 @@ impl BoundServer {
     /// # Cancel safety
     /// Dropping the future drops every connection at once.
     pub async fn serve(self, context: Context) -> Result<(), Error> {
-        let Self { name, mut listeners, routes, services, dependencies, token, tls, access, limits, connection_age, health } =
-            self;
+        let Self {
+            name,
+            mut listeners,
+            routes,
+            services,
+            dependencies,
+            token,
+            tls,
+            access,
+            limits,
+            connection_age,
+            health,
+        } = self;
         let routes = with_reflection(name, routes, &services)?;
         let calls = context.metrics.server(name, services.iter().copied());
         let health_service =

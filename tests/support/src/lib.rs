@@ -1,6 +1,7 @@
 //! What the tests share: the product started as a user starts it, levels to wait for, processes as they really are.
 
 mod collector;
+mod hosts;
 mod processes;
 mod product;
 mod program;
@@ -8,6 +9,7 @@ mod scrape;
 mod wait;
 
 pub use collector::{Collector, Exported};
+pub use hosts::Hosts;
 pub use processes::{Process, in_pod};
 pub use product::{Layout, Options, Output, Product, SERVICES, User, end_leftovers};
 pub use program::available;

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::{fs, io};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -14,10 +15,17 @@ use serde_json::Value;
 use service_kit::{Channel, Target};
 use tempfile::TempDir;
 
+use crate::hosts::{Hosts, PEOPLE};
 use crate::wait::until;
 
 /// An ordinary user: nobody in particular.
 const ORDINARY_UID: u32 = 61_234;
+
+/// Port of a service that has a host of its own.
+const HOSTS_PORT: u16 = 7700;
+
+/// Port of DNS there.
+const HOSTS_DNS_PORT: u16 = 7753;
 
 /// Who runs the product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,13 +58,16 @@ pub struct Options {
     pub layout: Layout,
     /// Further arguments of `up`, or of every `serve`.
     pub arguments: Vec<String>,
+    /// A host for each service of a secured layout, and one for commands; none: all of them on this one.
+    pub hosts: Option<Arc<Hosts>>,
 }
 
 impl Options {
     /// All in one process, as whoever runs the tests.
     #[must_use]
     pub fn new(binary: impl Into<PathBuf>) -> Self {
-        Self { binary: binary.into(), user: User::Myself, layout: Layout::OneProcess, arguments: Vec::new() }
+        let (user, layout) = (User::Myself, Layout::OneProcess);
+        Self { binary: binary.into(), user, layout, arguments: Vec::new(), hosts: None }
     }
 }
 
@@ -139,6 +150,11 @@ impl Product {
         self.certify(&["--user", "admin", "--user", "ann"]).await;
         self.certify(&[]).await;
         fs::write(self.policy_path(), POLICY).expect("the policy can be written");
+        if let Some(hosts) = &self.options.hosts {
+            let address = |name| SocketAddr::new(hosts.address(name), HOSTS_PORT);
+            self.addresses = SERVICES.into_iter().map(|name| (name, address(name))).collect();
+            return;
+        }
         let listeners = SERVICES.map(|name| (name, TcpListener::bind("127.0.0.1:0").expect("a free port")));
         let address = |listener: &TcpListener| listener.local_addr().expect("bound");
         self.addresses = listeners.iter().map(|(name, listener)| (*name, address(listener))).collect();
@@ -191,8 +207,11 @@ impl Product {
             arguments.extend([format!("--{peer}"), socket(peer)]);
         }
         if service == "identity-dns" {
-            // Tests run side by side; none may have the usual port.
-            arguments.extend(["--dns-listen".to_owned(), "127.0.0.1:0".to_owned()]);
+            // Tests run side by side; none may have the usual port, but on a host of its own.
+            let address =
+                self.options.hosts.as_ref().map(|hosts| SocketAddr::new(hosts.address(service), HOSTS_DNS_PORT));
+            let address = address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
+            arguments.extend(["--dns-listen".to_owned(), address]);
         }
         if self.options.layout == Layout::Secured {
             arguments.extend(self.as_holder(service));
@@ -201,7 +220,7 @@ impl Product {
             }
         }
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-        let mut command = self.command(&arguments);
+        let mut command = self.command_on(service, &arguments);
         // Tests run side by side, and no balancer has to notice that a service ends.
         command.env("SETKEEPER_METRICS_LISTEN", "off").env("SETKEEPER_DRAIN_DELAY", "0");
         command.args(&self.options.arguments);
@@ -418,7 +437,18 @@ impl Product {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.options.binary);
+        self.command_on(PEOPLE, arguments)
+    }
+
+    fn command_on(&self, host: &str, arguments: &[&str]) -> Command {
+        let mut command = match &self.options.hosts {
+            Some(hosts) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", &hosts.namespace(host)]).arg(&self.options.binary);
+                command
+            }
+            None => Command::new(&self.options.binary),
+        };
         command.args(arguments).arg("--data-dir").arg(self.data.path()).env("HOME", self.data.path());
         if let Some(coordinator) = self.addresses.get("coordinator") {
             let file = |name: &str| self.certificates().join("users/admin").join(name);

@@ -7,7 +7,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use domain::{Timestamp, Wait, WaitReason};
@@ -130,6 +130,10 @@ pub(super) struct Timeline {
     sets: BTreeMap<String, Running>,
     pods: HashMap<String, Incarnation>,
     ordinals: HashMap<SpanAddress, Course>,
+    /// Pods that soak, by when they have done so, and those that did not get there.
+    soaking: BTreeSet<(Timestamp, String)>,
+    /// Pods whose names are being withdrawn, and those that are gone meanwhile.
+    draining: BTreeSet<String>,
     /// Ordinals whose span is recorded, of rollouts under way: one that is worked on again has that span already.
     recorded: HashSet<SpanAddress>,
     spans: Vec<PastSpan>,
@@ -143,7 +147,7 @@ impl Timeline {
 
     /// When the mere passing of time ends a span.
     pub(super) fn next(&self) -> Option<Timestamp> {
-        self.pods.values().filter_map(|pod| pod.available_at).min()
+        self.soaking.first().map(|(at, _)| *at)
     }
 
     /// A set was stored, or is gone.
@@ -259,6 +263,7 @@ impl Timeline {
                 }
                 let begun = Course::of(incarnation, now);
                 self.ordinals.entry(incarnation.place).or_insert(begun);
+                self.draining.insert(uid.to_owned());
             }
             return;
         }
@@ -273,7 +278,9 @@ impl Timeline {
             (incarnation.phase, incarnation.since) = (incarnation.phase.next(), now);
         }
         if incarnation.phase == Phase::Soak && incarnation.available_at.is_none() {
-            incarnation.available_at = Some(now.plus(min_ready));
+            let at = now.plus(min_ready);
+            incarnation.available_at = Some(at);
+            self.soaking.insert((at, uid.to_owned()));
         }
         self.passed(now);
     }
@@ -289,29 +296,37 @@ impl Timeline {
 
     /// Names are served as of `revision`.
     pub(super) fn published(&mut self, now: Timestamp, revision: StoreRevision) {
-        for (uid, incarnation) in &mut self.pods {
-            if incarnation.phase == Phase::Drain && incarnation.withdrawn_at.is_some_and(|at| at <= revision) {
+        self.draining.retain(|uid| {
+            let pod = self.pods.get_mut(uid).filter(|pod| pod.phase == Phase::Drain);
+            let Some(incarnation) = pod else { return false };
+            let withdrawn = incarnation.withdrawn_at.is_some_and(|at| at <= revision);
+            if withdrawn {
                 self.spans.extend(incarnation.span(uid, now, None));
                 (incarnation.phase, incarnation.since) = (Phase::Stop, now);
             }
-        }
+            !withdrawn
+        });
     }
 
     /// Time has passed: who was ready for long enough is available, which ends the work on its ordinal.
     pub(super) fn passed(&mut self, now: Timestamp) {
-        let due = |incarnation: &Incarnation| incarnation.available_at.filter(|at| *at <= now);
-        let mut available = Vec::new();
-        for (uid, incarnation) in &mut self.pods {
-            let Some(at) = due(incarnation) else { continue };
+        while let Some((at, uid)) = self.soaking.pop_first() {
+            if at > now {
+                self.soaking.insert((at, uid));
+                return;
+            }
+            let Some(incarnation) = self.pods.get_mut(&uid).filter(|pod| pod.available_at == Some(at)) else {
+                continue;
+            };
             if at > incarnation.since {
-                self.spans.extend(incarnation.span(uid, at, None));
+                self.spans.extend(incarnation.span(&uid, at, None));
             }
             (incarnation.phase, incarnation.since, incarnation.available_at) = (Phase::Available, at, None);
-            available.push((incarnation.set.clone(), incarnation.place, at));
-        }
-        for (set, place, at) in available {
-            let Some(root) = self.sets.get(&set).map(|running| running.rollout.root) else { continue };
-            self.record_ordinal(place, root, Some(at));
+            let (place, root) =
+                (incarnation.place, self.sets.get(&incarnation.set).map(|running| running.rollout.root));
+            if let Some(root) = root {
+                self.record_ordinal(place, root, Some(at));
+            }
         }
     }
 
@@ -422,13 +437,18 @@ impl Timeline {
         };
         if phase == Phase::Soak {
             let min_ready = self.sets.get(set).map(|running| running.min_ready).unwrap_or_default();
-            incarnation.available_at = Some(incarnation.since.plus(min_ready));
+            let at = incarnation.since.plus(min_ready);
+            incarnation.available_at = Some(at);
+            self.soaking.insert((at, pod.uid().0));
             // Those that were told of long ago are not told of again.
             if latest.is_some_and(|latest| incarnation.since.plus(UNSENT_MAX) < latest) {
                 self.recorded.insert(own);
             }
         }
         self.ordinals.insert(own, Course { since: created, ..Course::of(&incarnation, created) });
+        if phase == Phase::Drain {
+            self.draining.insert(pod.uid().0);
+        }
         self.pods.insert(pod.uid().0, incarnation);
         self.passed(now);
     }

@@ -7,6 +7,7 @@ mod etcd;
 mod examples;
 mod forward;
 mod grpcurl;
+mod hosts;
 mod jaeger;
 mod keepalive;
 mod keeping;
