@@ -34,6 +34,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Pause after a failed call.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// What was reported is reported again after this: an earlier report may have come late and be what is stored.
+const REPORT_AGAIN: Duration = Duration::from_secs(60);
+
 /// Tries to tell an event: nothing depends on it.
 const EVENT_TRIES_MAX: u32 = 5;
 
@@ -45,7 +48,7 @@ pub struct Runtime {
     client: NodeServiceClient<Channel>,
     assigned: BTreeMap<String, (Value, Vec<String>, bool)>,
     synced: bool,
-    told: BTreeMap<String, Value>,
+    told: BTreeMap<String, (Value, Duration)>,
     underway: BTreeSet<String>,
     reports: FuturesUnordered<BoxFuture<'static, Reported>>,
     not_before: Duration,
@@ -238,7 +241,9 @@ impl Runtime {
                 None => continue,
             };
             let whole = serde_json::json!({ "status": status, "stopped": stopped });
-            if self.told.get(uid) == Some(&whole) && !lab.repeats_reports() || self.underway.contains(uid) {
+            let now = turmoil::sim_elapsed().unwrap_or_default();
+            let told = self.told.get(uid).is_some_and(|(told, at)| *told == whole && now < *at + REPORT_AGAIN);
+            if told && !lab.repeats_reports() || self.underway.contains(uid) {
                 continue;
             }
             let request = ReportPodStatusRequest {
@@ -250,7 +255,7 @@ impl Runtime {
                 stopped,
             };
             if mutant == Some(Mutant::ReportOnce) {
-                self.told.insert(uid.clone(), whole.clone());
+                self.told.insert(uid.clone(), (whole.clone(), Duration::MAX / 2));
             }
             self.underway.insert(uid.clone());
             let (mut client, uid) = (self.client.clone(), uid.clone());
@@ -263,18 +268,19 @@ impl Runtime {
 
     fn answered(&mut self, (uid, whole, answer): Reported) {
         self.underway.remove(&uid);
+        let now = turmoil::sim_elapsed().unwrap_or_default();
         match answer {
             Ok(()) => {
                 if whole["stopped"] == true {
                     let pod = self.assigned.get(&uid).map(|(pod, ..)| text(pod, "/metadata/name"));
                     self.place.lab.report_taken(&uid, pod.unwrap_or_default());
                 }
-                self.told.insert(uid, whole);
+                self.told.insert(uid, (whole, now));
             }
             Err(status) if status.code() == Code::NotFound => {
-                self.told.insert(uid, whole);
+                self.told.insert(uid, (whole, now));
             }
-            Err(_) => self.not_before = turmoil::sim_elapsed().unwrap_or_default() + RETRY,
+            Err(_) => self.not_before = now + RETRY,
         }
     }
 }

@@ -41,6 +41,9 @@ const RESYNC: Duration = Duration::from_secs(60);
 /// When something of the machine failed (reading a state, keeping a record) it is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// What was reported is reported again after this: a report from before may have come late, and be what is stored.
+const REPORT_AGAIN: Duration = RESYNC;
+
 /// First and longest wait before a report that was not taken is sent again.
 const REPORT_RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
@@ -156,6 +159,7 @@ pub struct Worker {
     version: u64,
     gone: bool,
     told: Option<(Value, bool)>,
+    told_at: Timestamp,
     reporting: Option<BoxFuture<'static, Result<(), Refusal>>>,
     report: Option<(Value, bool)>,
     report_retry: Option<(Timestamp, Duration)>,
@@ -191,6 +195,7 @@ impl Worker {
             version,
             gone: false,
             told: None,
+            told_at: Timestamp::default(),
             reporting: None,
             report: None,
             report_retry: None,
@@ -416,8 +421,10 @@ impl Worker {
 
     /// Sends the latest status if it is news; one report at a time, and the latest wins.
     fn start_report(&mut self) {
-        let waiting = self.report_retry.is_some_and(|(at, _)| at > self.shared.clock.now().steady);
-        if self.reporting.is_some() || waiting || self.report.is_none() || self.report == self.told || self.gone {
+        let now = self.shared.clock.now().steady;
+        let waiting = self.report_retry.is_some_and(|(at, _)| at > now);
+        let told = self.report == self.told && now < self.told_at.plus(REPORT_AGAIN);
+        if self.reporting.is_some() || waiting || self.report.is_none() || told || self.gone {
             return;
         }
         let Some((status, stopped)) = self.report.clone() else { return };
@@ -431,7 +438,7 @@ impl Worker {
             status: status.to_string().into_bytes().into(),
             stopped,
         };
-        self.told = Some((status, stopped));
+        (self.told, self.told_at) = (Some((status, stopped)), now);
         let link = self.shared.link.clone();
         let span = tracing::debug_span!("report", k8s.pod.name = meta.name);
         join_rollout(&span, &assigned);
