@@ -54,7 +54,7 @@ def user(place, objects):
     if any(one["kind"] == "ConfigMap" and "SETKEEPER_TLS_CERT" in one["data"] for one in objects):
         own = place / "user"
         own.mkdir()
-        certificate(place, own, "user/somebody")
+        certificate(place, own, "user/admin")
         files = {"CERT": "tls.crt", "KEY": "tls.key", "CA": "ca.crt"}
         return variables | {f"SETKEEPER_TLS_{name}": str(own / file) for name, file in files.items()}
     (place / "token").write_text(TOKEN)
@@ -93,21 +93,24 @@ class Pod:
         self.log = place / f"{self.name}.log"
         self.variables = self.environment(objects)
         self.image(program, hosts)
-        mounts = self.volumes(place / "volumes", {volume["name"]: volume for volume in spec.get("volumes", [])})
+        sources = {volume["name"]: volume for volume in spec.get("volumes", [])}
+        mounts = self.volumes(place / "volumes", sources, objects)
         self.close(mounts)
 
     def environment(self, objects):
         variables = {"PATH": os.environ["PATH"]}
         service = {"IDENTITY_DNS_SERVICE_HOST": "127.0.0.1", "IDENTITY_DNS_SERVICE_PORT_DNS": "7753"}
         for source in self.container["envFrom"]:
-            wanted = source["configMapRef"]["name"]
-            found = next(one for one in objects if one["kind"] == "ConfigMap" and one["metadata"]["name"] == wanted)
-            variables |= found["data"]
+            variables |= self.config_map(objects, source["configMapRef"]["name"])
         for variable in self.container.get("env", []):
             value = f"{self.name}-0" if "valueFrom" in variable else variable["value"]
             known = variables | service
             variables[variable["name"]] = re.sub(r"\$\((\w+)\)", lambda match: known[match[1]], value)
         return variables
+
+    def config_map(self, objects, name):
+        found = (one for one in objects if one["kind"] == "ConfigMap" and one["metadata"]["name"] == name)
+        return next(found)["data"]
 
     def image(self, program, hosts):
         """What deploy/Dockerfile puts into the image, and what every container gets."""
@@ -120,7 +123,7 @@ class Pod:
         for device in DEVICES:
             (self.root / "dev" / device).touch()
 
-    def volumes(self, place, sources):
+    def volumes(self, place, sources, objects):
         """Makes the volumes and the places for them, and gives where each belongs, outer ones first."""
         mounts = []
         for mount in sorted(self.container.get("volumeMounts", []), key=lambda mount: mount["mountPath"]):
@@ -130,6 +133,9 @@ class Pod:
             directory.mkdir(parents=True, exist_ok=True)
             directory.chmod(0o2775)
             run("chown", f"root:{self.group}", directory)
+            if "configMap" in source:
+                for name, text in self.config_map(objects, source["configMap"]["name"]).items():
+                    (directory / name).write_text(text)
             if "secret" in source:
                 self.secret(place.parent, directory, source["secret"])
             target = pathlib.Path(mount["mountPath"])
