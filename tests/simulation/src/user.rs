@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use api::proto::coordinator::v1::object_service_client::ObjectServiceClient;
 use api::proto::coordinator::v1::stateful_set_service_client::StatefulSetServiceClient;
-use api::proto::coordinator::v1::{ApplyRequest, DeleteRequest, GetRequest, ScaleStatefulSetRequest};
+use api::proto::coordinator::v1::{ApplyRequest, DeleteRequest, GetRequest, GetResponse, ScaleStatefulSetRequest};
 use serde_json::{Value, json};
 use service_kit::{Channel, Context, Role, Target};
 use tonic::{Code, Request, Status};
@@ -136,8 +136,13 @@ impl User {
         self.sets.clone().scale(request).await.map(drop)
     }
 
-    /// Returns when it is gone.
+    /// Returns when it is gone. A request from before that comes late may have made another one: that is to be deleted too.
     async fn delete_set(&self, set: &str, cascade: &str) -> Result<(), Status> {
+        let get = GetRequest { kind: "sts".to_owned(), name: set.to_owned(), ..GetRequest::default() };
+        let before = match self.objects.clone().get(get.clone()).await {
+            Err(status) if status.code() == Code::NotFound => return Ok(()),
+            found => uid_of(found?.get_ref()),
+        };
         let request = DeleteRequest {
             kind: "sts".to_owned(),
             name: set.to_owned(),
@@ -150,10 +155,12 @@ impl User {
             Err(status) => return Err(status),
             Ok(()) => {}
         }
-        let get = GetRequest { kind: "sts".to_owned(), name: set.to_owned(), ..GetRequest::default() };
         loop {
             match self.objects.clone().get(get.clone()).await {
                 Err(status) if status.code() == Code::NotFound => return Ok(()),
+                Ok(found) if uid_of(found.get_ref()) != before => {
+                    return Err(Status::aborted("it was made again"));
+                }
                 _ => tokio::time::sleep(RETRY).await,
             }
         }
@@ -161,12 +168,16 @@ impl User {
 
     async fn delete_pod(&self, pod: &str) -> Result<(), Status> {
         let get = GetRequest { kind: "pod".to_owned(), name: pod.to_owned(), ..GetRequest::default() };
-        let found = self.objects.clone().get(get).await?.into_inner().object.map(api::object::from_struct);
-        let uid = found.as_ref().map(|pod| oracles::text(pod, "/metadata/uid")).unwrap_or_default().to_owned();
+        let uid = uid_of(self.objects.clone().get(get).await?.get_ref());
         self.place.lab.people_delete(&uid);
         let request = DeleteRequest { kind: "pod".to_owned(), name: pod.to_owned(), uid, ..DeleteRequest::default() };
         self.objects.clone().delete(request).await.map(drop)
     }
+}
+
+fn uid_of(answer: &GetResponse) -> String {
+    let object = answer.object.clone().map(api::object::from_struct);
+    object.as_ref().map(|object| oracles::text(object, "/metadata/uid")).unwrap_or_default().to_owned()
 }
 
 pub(crate) fn indeterminate(code: Code) -> bool {

@@ -14,8 +14,9 @@ use crate::campaign::Which;
 /// Requests that are kept to be repeated. The oldest give way.
 const KEPT_MAX: usize = 24;
 
-/// How long a call may take for its caller: the longest deadline of the product's clients, and a little.
-const CALL_MAX: Duration = Duration::from_secs(11);
+/// How long a call may take for its caller: the longest deadline of the product's clients, and a little; and as long again
+/// as a host stands still at most, which takes no answer meanwhile (F12).
+const CALL_MAX: Duration = Duration::from_secs(11 + 17);
 
 /// How long a handler may take: what a server grants where no deadline came, and the notice of a dead connection.
 const HANDLER_MAX: Duration = Duration::from_secs(80);

@@ -4,6 +4,9 @@ use oracles::{Answer, Violation};
 
 use super::{Ghost, Lab};
 
+/// Annotation of a pod whose names are served before it is ready.
+const SERVED_EARLY: &str = "setkeeper.dev/served-early";
+
 impl Lab {
     /// Pods to ask about: those that are stored, and those that were.
     pub fn names_to_ask(&self) -> Vec<(String, String)> {
@@ -25,6 +28,12 @@ impl Lab {
     /// An answer of the name server.
     pub fn answered(&self, answer: Answer) {
         let inner = &mut *self.inner();
+        // While a set is started as a whole, its names are served before its pods are ready.
+        let stored = inner.history.state().get(&format!("/objects/pods/{}", answer.identity));
+        let early = stored.is_some_and(|pod| pod.value["metadata"]["annotations"][SERVED_EARLY] == "true");
+        for address in answer.addresses.iter().filter(|_| early) {
+            inner.machine.addresses.entry(address.clone()).and_modify(|(_, served)| *served = true);
+        }
         let judged = oracles::s23_dns_truth(&answer, &inner.machine.addresses, inner.serial);
         inner.judge(judged);
         let now = inner.now();
