@@ -202,6 +202,15 @@ mod tests {
     }
 
     #[test]
+    fn a_service_is_typed_as_it_is_called() {
+        use clap::ValueEnum as _;
+        for service in Service::ALL {
+            let typed = service.to_possible_value().expect("none is hidden");
+            assert_eq!(typed.get_name(), service.name());
+        }
+    }
+
+    #[test]
     fn what_hands_know_is_understood() {
         for line in [
             "setkeeper get sts",

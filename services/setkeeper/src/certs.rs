@@ -17,7 +17,7 @@ use rcgen::{
 };
 use service_kit::clock::{Clock as _, SystemClock};
 use service_kit::role::{Holder, Identifier};
-use service_kit::{Identity, Role, TlsFiles};
+use service_kit::{Identity, TlsFiles};
 
 use crate::args::{CertsArgs, Service};
 use crate::failure::Outcome;
@@ -63,9 +63,8 @@ pub(crate) fn certs(args: &CertsArgs, out: &mut impl Write) -> Outcome {
 fn holders(args: &CertsArgs) -> Vec<Holder> {
     let every = args.services.is_empty() && args.users.is_empty();
     let services = if every { Service::ALL.to_vec() } else { args.services.clone() };
-    let services =
-        services.into_iter().filter_map(|service| Role::ALL.into_iter().find(|one| one.name() == service.name()));
-    services.map(Holder::Service).chain(args.users.iter().cloned().map(Holder::User)).collect()
+    let services = services.into_iter().map(|service| Holder::Service(service.role()));
+    services.chain(args.users.iter().cloned().map(Holder::User)).collect()
 }
 
 /// Services lie side by side, users below a directory of their own.

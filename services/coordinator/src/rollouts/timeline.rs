@@ -4,103 +4,27 @@
 //! is recorded when it ends, below the span of its ordinal, which ends when the pod is available. What nothing of this
 //! shows, such as a planner that is away or a claim that is awaited, is a span of its own that says so.
 
+mod incarnation;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use domain::{Timestamp, Wait, WaitReason};
 use serde_json::Value;
 use service_kit::telemetry::{PastSpan, SpanAddress};
 
+use self::incarnation::{Incarnation, Phase, moment};
 use super::{Rollout, place};
-use crate::objects::{condition, time};
-use crate::pods::read::{claim_names, phase};
+use crate::objects::time;
+use crate::pods::read::claim_names;
 use crate::pods::trouble;
 use crate::store::StoreRevision;
 use crate::world::Object;
 
 /// What is told anew after a start may have been lost with the process before: what it had recorded within this time.
 const UNSENT_MAX: Duration = Duration::from_secs(2);
-
-/// Where a pod is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
-    /// Its claims are being bound, and a machine found.
-    Volume,
-    /// Its machine starts its containers.
-    Start,
-    /// Its containers run; it is not ready.
-    Ready,
-    /// It is ready and has to stay so.
-    Soak,
-    /// It is available: nothing of it is followed until it is deleted.
-    Available,
-    /// It was asked to go; its names are withdrawn.
-    Drain,
-    /// Its machine stops it.
-    Stop,
-}
-
-impl Phase {
-    /// The name of its span; none where there is nothing to tell.
-    fn name(self) -> Option<&'static str> {
-        match self {
-            Self::Volume => Some("volume"),
-            Self::Start => Some("start"),
-            Self::Ready => Some("ready"),
-            Self::Soak => Some("soak"),
-            Self::Available => None,
-            Self::Drain => Some("drain"),
-            Self::Stop => Some("stop"),
-        }
-    }
-
-    fn next(self) -> Self {
-        match self {
-            Self::Volume => Self::Start,
-            Self::Start => Self::Ready,
-            Self::Ready => Self::Soak,
-            Self::Soak | Self::Available => Self::Available,
-            Self::Drain | Self::Stop => Self::Stop,
-        }
-    }
-
-    /// How far a stored pod is. Availability is a matter of time and is not in it.
-    fn of(pod: &Object) -> Self {
-        let is_true =
-            |kind| condition(&pod.value, kind).is_some_and(|found| found.get("status") == Some(&"True".into()));
-        if pod.deleting() {
-            Self::Drain
-        } else if is_true("Ready") {
-            Self::Soak
-        } else if phase(pod) == domain::Phase::Running {
-            Self::Ready
-        } else if !pod.text("/spec/nodeName").is_empty() {
-            Self::Start
-        } else {
-            Self::Volume
-        }
-    }
-}
-
-/// One pod in the rollout of its set.
-#[derive(Debug)]
-struct Incarnation {
-    set: String,
-    name: String,
-    /// Of its ordinal.
-    place: SpanAddress,
-    phase: Phase,
-    since: Timestamp,
-    /// When it will have been ready for long enough, while it soaks.
-    available_at: Option<Timestamp>,
-    /// The revision at which it was asked to go: drained once names are served as of it.
-    withdrawn_at: Option<StoreRevision>,
-    /// What keeps it, where its machine says so.
-    trouble: Option<String>,
-}
 
 /// An ordinal that a rollout works on.
 #[derive(Debug)]
@@ -135,7 +59,7 @@ pub(super) struct Timeline {
     /// Pods whose names are being withdrawn, and those that are gone meanwhile.
     draining: BTreeSet<String>,
     /// Ordinals whose span is recorded, of rollouts under way: one that is worked on again has that span already.
-    recorded: HashSet<SpanAddress>,
+    recorded: HashMap<SpanAddress, String>,
     spans: Vec<PastSpan>,
 }
 
@@ -212,8 +136,7 @@ impl Timeline {
         for place in ended {
             self.record_ordinal(place, running.rollout.root, None);
         }
-        let root = running.rollout.root;
-        self.recorded.retain(|place| place.trace_id() != root.trace_id());
+        self.recorded.retain(|_, set| set != uid);
         self.spans.push(running.span(uid, now, outcome));
     }
 
@@ -338,7 +261,7 @@ impl Timeline {
 
     fn record_ordinal(&mut self, place: SpanAddress, root: SpanAddress, end: Option<Timestamp>) {
         let Some(course) = self.ordinals.remove(&place) else { return };
-        if !self.recorded.insert(place) {
+        if self.recorded.insert(place, course.set.clone()).is_some() {
             return;
         }
         self.spans.push(PastSpan {
@@ -442,7 +365,7 @@ impl Timeline {
             self.soaking.insert((at, pod.uid().0));
             // Those that were told of long ago are not told of again.
             if latest.is_some_and(|latest| incarnation.since.plus(UNSENT_MAX) < latest) {
-                self.recorded.insert(own);
+                self.recorded.insert(own, set.to_owned());
             }
         }
         self.ordinals.insert(own, Course { since: created, ..Course::of(&incarnation, created) });
@@ -457,24 +380,6 @@ impl Timeline {
 impl Course {
     fn of(incarnation: &Incarnation, since: Timestamp) -> Self {
         Self { set: incarnation.set.clone(), name: incarnation.name.clone(), since, last: since }
-    }
-}
-
-impl Incarnation {
-    /// The span of the phase that ends now, if there is one to tell.
-    fn span(&self, uid: &str, end: Timestamp, error: Option<&str>) -> Option<PastSpan> {
-        let name = self.phase.name()?;
-        let mut attributes = vec![("k8s.pod.name", self.name.clone()), ("k8s.pod.uid", uid.to_owned())];
-        attributes.extend(self.trouble.clone().map(|trouble| ("setkeeper.wait.reason", trouble)));
-        Some(PastSpan {
-            name: name.into(),
-            address: self.place.below(&format!("{uid}/{name}/{}", self.since.0)),
-            parent: Some(self.place),
-            start: self.since,
-            end,
-            attributes,
-            error: error.map(ToOwned::to_owned),
-        })
     }
 }
 
@@ -496,11 +401,6 @@ impl Running {
             error: None,
         }
     }
-}
-
-/// When a condition of a pod became what it is.
-fn moment(pod: &Object, kind: &str) -> Option<Timestamp> {
-    condition(&pod.value, kind)?.get("lastTransitionTime")?.as_str().and_then(time)
 }
 
 /// Whether the phases of a pod show that something waits for it.

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use domain::Profile;
-use service_kit::Target;
 use service_kit::limits::Limit;
 use service_kit::telemetry::LogFormat;
+use service_kit::{Role, Target};
 
 use super::OperateArgs;
 
@@ -92,7 +92,7 @@ pub(crate) enum Service {
 }
 
 impl Service {
-    /// Every service, in the order of their ports.
+    /// Every service, in the order of their ports, and of their roles.
     pub(crate) const ALL: [Self; 6] = [
         Self::Coordinator,
         Self::OrdinalScheduler,
@@ -102,17 +102,16 @@ impl Service {
         Self::PodRuntime,
     ];
 
+    /// Who it is to others.
+    #[must_use]
+    pub(crate) fn role(self) -> Role {
+        Role::ALL[self as usize]
+    }
+
     /// Its name, as in spans and health.
     #[must_use]
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Coordinator => "coordinator",
-            Self::OrdinalScheduler => "ordinal-scheduler",
-            Self::VolumeClaim => "volume-claim",
-            Self::UpdatePlanner => "update-planner",
-            Self::IdentityDns => "identity-dns",
-            Self::PodRuntime => "pod-runtime",
-        }
+        self.role().name()
     }
 
     /// Its address on this machine, where the first service has port `base`; 0 takes any port that is free.

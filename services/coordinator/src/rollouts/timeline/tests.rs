@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use api::manifest::Kind;
 use serde_json::json;
 
@@ -187,4 +189,29 @@ fn a_start_goes_on_where_the_process_before_was() {
         told(&mut timeline)
     };
     assert_eq!((again(at(60)).len(), again(at(7))), (0, vec!["rollout web 1-6".to_owned()]));
+}
+
+#[test]
+fn an_ordinal_has_one_span_though_another_rollout_of_the_trace_ends() {
+    let mut timeline = begun();
+    seen(&mut timeline, "a", &[(2, "placed running ready")]);
+    timeline.passed(at(4));
+    // One call may change several sets: their rollouts share its trace.
+    let mut other = set(NEXT, None);
+    other.value["metadata"]["uid"] = "other".into();
+    let other = |completed: Option<&str>| {
+        let mut value = other.value.clone();
+        if let Some(completed) = completed {
+            value["status"]["rollout"]["completedAt"] = completed.into();
+        }
+        Object::new(Key::new(Kind::StatefulSet, "default", "other"), value, StoreRevision(1))
+    };
+    timeline.set_changed(at(4), &other(None), true);
+    timeline.set_changed(at(5), &other(Some("1970-01-01T00:00:05Z")), true);
+    assert_eq!(told(&mut timeline).iter().filter(|span| span.starts_with("web-0 ")).count(), 1);
+    seen(&mut timeline, "a", &[(6, "placed running deleting")]);
+    timeline.pod_changed(at(7), &pod("a", ""), false, StoreRevision(7));
+    seen(&mut timeline, "b", &[(8, "placed running ready")]);
+    timeline.passed(at(10));
+    assert_eq!(told(&mut timeline).iter().filter(|span| span.starts_with("web-0 ")).count(), 0);
 }
