@@ -39,7 +39,7 @@ use crate::limits::{
     CALL_DEADLINE, CLIENT_KEEPALIVE_INTERVAL, CONNECT_DEADLINE, CONNECTION_WINDOW_BYTES, KEEPALIVE_TIMEOUT,
     RESPONSE_HEADER_BYTES_MAX, STREAM_WINDOW_BYTES,
 };
-use crate::methods::{Shape, idempotent, shape};
+use crate::methods::{Shape, idempotent, shape, streams_requests};
 use crate::metrics::{Counted, Registry, Rpc};
 use crate::network::{Call, Network};
 use crate::status::StatusBuilder;
@@ -79,7 +79,10 @@ enum Inner {
 #[must_use]
 pub fn connect(target: &Target, token: Option<&Token>) -> Channel {
     let inner = match target {
-        Target::Tcp(address) => reached(address, channel_to),
+        Target::Tcp(address) => {
+            let name = called(address);
+            reached(address, move |replica| channel_to(name.as_deref(), replica))
+        }
         Target::Unix(path) => {
             let path = path.clone();
             Inner::One(unreachable_endpoint().connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
@@ -96,14 +99,10 @@ pub fn connect(target: &Target, token: Option<&Token>) -> Channel {
 pub(crate) fn connect_tls(identity: &Identity, role: Role, target: &Target, token: Option<&Token>) -> Channel {
     let Target::Tcp(address) = target else { return connect(target, token) };
     let identity = identity.clone();
-    let name = (!address.contains(',')).then(|| address.clone());
+    let name = called(address);
     let channel_to = move |replica: SocketAddr| {
-        // Proxies route by the name that was called.
         let called = name.clone().unwrap_or_else(|| replica.to_string());
-        let endpoint = match format!("https://{called}").parse::<Uri>() {
-            Ok(origin) => unreachable_endpoint().origin(origin),
-            Err(_) => unreachable_endpoint(),
-        };
+        let endpoint = by_name(unreachable_endpoint(), "https", &called);
         let identity = identity.clone();
         endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
             let (identity, called) = (identity.clone(), called.clone());
@@ -124,9 +123,26 @@ fn reached(
     }
 }
 
-fn channel_to(address: SocketAddr) -> tonic::transport::Channel {
+fn channel_to(called: Option<&str>, address: SocketAddr) -> tonic::transport::Channel {
     let uri = format!("http://{address}").parse().expect("an address with a port is an authority");
-    endpoint(uri).connect_lazy()
+    match called {
+        Some(called) => by_name(endpoint(uri), "http", called),
+        None => endpoint(uri),
+    }
+    .connect_lazy()
+}
+
+/// The name by which servers are called; none where several are listed.
+fn called(address: &str) -> Option<String> {
+    (!address.contains(',')).then(|| address.to_owned())
+}
+
+/// Calls say by which name they were made: proxies route by it.
+fn by_name(endpoint: Endpoint, scheme: &str, called: &str) -> Endpoint {
+    match format!("{scheme}://{called}").parse() {
+        Ok(origin) => endpoint.origin(origin),
+        Err(_) => endpoint,
+    }
 }
 
 /// The same over another network.
@@ -270,11 +286,11 @@ impl Channel {
                 let send = move |request| Box::pin(channel.clone().send_once(request, shape)) as Call;
                 network.call(request, Arc::new(send))
             }
-            (None, Shape::Unary) => {
+            (None, Shape::Streaming) if streams_requests(&path) => Box::pin(channel.send_once(request, shape)),
+            (None, _) => {
                 let retry = self.retry.filter(|_| idempotent(&path));
-                Box::pin(async move { channel.send_unary(retry, request, time).await })
+                Box::pin(async move { channel.send_until_answered(retry, request, shape, time).await })
             }
-            (None, Shape::Streaming) => Box::pin(channel.send_once(request, shape)),
         }
     }
 }

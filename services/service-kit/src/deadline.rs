@@ -17,11 +17,8 @@ tokio::task_local! {
 }
 
 /// Runs `work` as part of an incoming call: calls it makes get at most what is left of that one's deadline.
-pub(crate) async fn within<F: Future>(deadline: Option<Instant>, work: F) -> F::Output {
-    match deadline {
-        Some(deadline) => INCOMING.scope(deadline, work).await,
-        None => work.await,
-    }
+pub(crate) async fn within<F: Future>(deadline: Instant, work: F) -> F::Output {
+    INCOMING.scope(deadline, work).await
 }
 
 /// What is left of the incoming call, where this task answers one that has a deadline.
@@ -91,12 +88,11 @@ mod tests {
     async fn outgoing_calls_see_what_is_left() {
         assert_eq!(left(), None);
         let granted = Duration::from_secs(3600);
-        within(Some(Instant::now() + granted), async {
+        within(Instant::now() + granted, async {
             let left = left().expect("a deadline");
             assert!(left <= granted && left > granted / 2, "{left:?}");
         })
         .await;
-        within(Some(Instant::now()), async { assert_eq!(left(), Some(Duration::ZERO)) }).await;
-        within(None, async { assert_eq!(left(), None) }).await;
+        within(Instant::now(), async { assert_eq!(left(), Some(Duration::ZERO)) }).await;
     }
 }

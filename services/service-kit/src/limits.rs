@@ -53,7 +53,12 @@ pub const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// What a unary call may take where its caller said nothing. Planning takes milliseconds, a stuck disk seconds.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
-/// What a server grants a unary call that came without a deadline, such as one typed by hand.
+/// Calls under way that ask for no proof of who calls: health and reflection. Probes and people need a few; more would be
+/// somebody who keeps them open.
+pub const OPEN_CALLS_MAX: u32 = 64;
+
+/// What a server grants a call that came without a deadline, such as one typed by hand: to be answered, or of a stream to
+/// begin.
 pub const SERVER_DEADLINE: Duration = Duration::from_secs(60);
 
 /// What connecting may take. On one machine it takes microseconds; between pods, a lost packet or two.

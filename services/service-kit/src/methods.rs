@@ -18,12 +18,23 @@ pub(crate) enum Shape {
 
 /// The shape of the method at `path`, such as `/setkeeper.coordinator.v1.PodService/Logs`.
 pub(crate) fn shape(path: &str) -> Shape {
-    known().get(path).copied().unwrap_or(Shape::Streaming)
+    known().get(path).map_or(Shape::Streaming, |method| method.shape)
 }
 
-fn known() -> &'static HashMap<String, Shape> {
-    static SHAPES: OnceLock<HashMap<String, Shape>> = OnceLock::new();
-    SHAPES.get_or_init(|| shapes(api::proto::DESCRIPTORS))
+/// Whether a caller of the method at `path` goes on sending after its first message; also where it is not ours and may.
+pub(crate) fn streams_requests(path: &str) -> bool {
+    known().get(path).is_none_or(|method| method.streams_requests)
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Method {
+    shape: Shape,
+    streams_requests: bool,
+}
+
+fn known() -> &'static HashMap<String, Method> {
+    static METHODS: OnceLock<HashMap<String, Method>> = OnceLock::new();
+    METHODS.get_or_init(|| methods(api::proto::DESCRIPTORS))
 }
 
 /// The path of every method there is.
@@ -68,19 +79,21 @@ pub(crate) fn idempotent(path: &str) -> bool {
     IDEMPOTENT.binary_search(&path).is_ok()
 }
 
-fn shapes(descriptors: &[u8]) -> HashMap<String, Shape> {
+fn methods(descriptors: &[u8]) -> HashMap<String, Method> {
     let descriptors = FileDescriptorSet::decode(descriptors).expect("the descriptors come from our own build");
-    let mut shapes = HashMap::new();
+    let mut methods = HashMap::new();
     for file in &descriptors.file {
         for service in &file.service {
             for method in &service.method {
                 let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
-                let streams = method.client_streaming() || method.server_streaming();
-                shapes.insert(path, if streams { Shape::Streaming } else { Shape::Unary });
+                let streams_requests = method.client_streaming();
+                let streams = streams_requests || method.server_streaming();
+                let shape = if streams { Shape::Streaming } else { Shape::Unary };
+                methods.insert(path, Method { shape, streams_requests });
             }
         }
     }
-    shapes
+    methods
 }
 
 #[cfg(test)]
@@ -117,5 +130,7 @@ mod tests {
         assert_eq!(shape("/setkeeper.pod_runtime.v1.PodRuntimeService/Logs"), Shape::Streaming);
         assert_eq!(shape("/setkeeper.pod_runtime.v1.PodRuntimeService/PortForward"), Shape::Streaming);
         assert_eq!(shape("/grpc.health.v1.Health/Watch"), Shape::Streaming);
+        assert!(streams_requests("/setkeeper.pod_runtime.v1.PodRuntimeService/PortForward"));
+        assert!(!streams_requests("/setkeeper.coordinator.v1.ObjectService/Watch"));
     }
 }

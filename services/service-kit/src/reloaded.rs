@@ -1,6 +1,9 @@
 //! What files say, without a restart when they change.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +14,19 @@ use crate::status::chain;
 
 /// How often the files are looked at: a few small files in the page cache, that change once a day.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// All of a file that is no longer than `most` bytes: one that was cut off could mean something else than it says.
+///
+/// # Errors
+/// It cannot be read, or is longer.
+pub(crate) fn read_whole(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path)?.take(most + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > most {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it has more than {most} bytes")));
+    }
+    Ok(content)
+}
 
 /// Files with a meaning.
 pub(crate) trait Source: Send + Sync + 'static {

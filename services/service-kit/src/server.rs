@@ -42,7 +42,7 @@ use self::listen::{Accepted, Listeners};
 use self::lobby::Lobby;
 use self::shell::Shell;
 use crate::access::Access;
-use crate::limits::{DRAIN_GRACE, Limits};
+use crate::limits::{DRAIN_GRACE, Limits, OPEN_CALLS_MAX};
 use crate::network::Network;
 use crate::{Channel, Context, Error, Identity, Running, Token};
 
@@ -220,6 +220,7 @@ impl BoundServer {
             token,
             access,
             calls: Arc::new(Semaphore::new(limits.calls_in_flight as usize)),
+            open_calls: Arc::new(Semaphore::new(OPEN_CALLS_MAX as usize)),
             counts: calls,
             limits,
             network: context.network.clone(),

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use opentelemetry::trace::TraceContextExt as _;
@@ -33,7 +33,10 @@ const SUBJECTS_MAX: usize = 1000;
 #[derive(Debug, Clone, Default)]
 pub struct Audit {
     file: Option<Arc<Mutex<LogFile>>>,
+    /// Of callers who are known.
     refusals: Arc<Mutex<Refusals>>,
+    /// Of those who are not. Counted apart, so that they cannot hide what the others try.
+    strangers: Arc<Mutex<Refusals>>,
 }
 
 /// The file of the record cannot be opened.
@@ -95,7 +98,7 @@ impl Audit {
     pub fn to_file(path: &Path) -> Result<Self, AuditError> {
         let file = LogFile::bounded(path, FILE_BYTES_MAX);
         let file = file.map_err(|source| AuditError { path: path.to_owned(), source })?;
-        Ok(Self { file: Some(Arc::new(Mutex::new(file))), refusals: Arc::default() })
+        Ok(Self { file: Some(Arc::new(Mutex::new(file))), ..Self::default() })
     }
 
     /// A change, and what became of it.
@@ -118,14 +121,14 @@ impl Audit {
 
     /// Somebody was refused. At most some per minute are written down; the next one that is says how many were not.
     pub(super) fn refused(&self, service: &str, principal: &Principal, verb: &str, subjects: &[Subject]) {
-        if let Some(left_out) = self.refusals().admit(Instant::now()) {
+        if let Some(left_out) = admit(&self.refusals) {
             self.write(service, principal.to_string(), verb, subjects, "FORBIDDEN".to_owned(), left_out);
         }
     }
 
     /// Somebody did not say, or did not prove, who they are.
     pub(crate) fn stranger(&self, service: &str, peer: &str, why: &str) {
-        if let Some(left_out) = self.refusals().admit(Instant::now()) {
+        if let Some(left_out) = admit(&self.strangers) {
             tracing::info!(target: "audit", service, peer, why, left_out, "a stranger was turned away");
             self.write(service, format!("stranger at {peer}"), "connect", &[], "UNAUTHENTICATED".to_owned(), left_out);
         }
@@ -147,10 +150,10 @@ impl Audit {
             tracing::error!(%error, "the audit file cannot be written");
         }
     }
+}
 
-    fn refusals(&self) -> MutexGuard<'_, Refusals> {
-        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn admit(refusals: &Mutex<Refusals>) -> Option<u64> {
+    refusals.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now())
 }
 
 impl Refusals {
@@ -200,6 +203,11 @@ mod tests {
         assert_eq!(lines[0]["caller"], "pod-runtime");
         assert_eq!(lines[0]["outcome"], "FORBIDDEN");
         let later = Instant::now() + REFUSAL_WINDOW;
-        assert_eq!(audit.refusals().admit(later), Some(1000 - u64::from(REFUSALS_MAX)));
+        let mut refusals = audit.refusals.lock().expect("no holder of this lock panics");
+        assert_eq!(refusals.admit(later), Some(1000 - u64::from(REFUSALS_MAX)));
+        drop(refusals);
+        audit.stranger("coordinator", "192.0.2.1", "no token");
+        let text = std::fs::read_to_string(&path).expect("is there");
+        assert_eq!(text.lines().count(), REFUSALS_MAX as usize + 1, "strangers are counted apart");
     }
 }

@@ -1,8 +1,7 @@
 //! What users may do, from a file.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,7 +9,7 @@ use api::manifest::Kind;
 use serde::Deserialize;
 
 use super::rules::Verb;
-use crate::reloaded::{Reloaded, Source};
+use crate::reloaded::{Reloaded, Source, read_whole};
 use crate::role::is_part;
 
 /// Largest policy, in bytes: some thousand users.
@@ -162,10 +161,7 @@ impl Source for PolicyFile {
     const WHAT: &'static str = "policy";
 
     fn read(&self) -> Result<Vec<u8>, PolicyError> {
-        let mut content = Vec::new();
-        let read = File::open(&self.0).and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut content));
-        read.map_err(|source| PolicyError::Read { path: self.0.clone(), source })?;
-        Ok(content)
+        read_whole(&self.0, FILE_BYTES_MAX).map_err(|source| PolicyError::Read { path: self.0.clone(), source })
     }
 
     fn understand(&self, content: &Vec<u8>) -> Result<Users, PolicyError> {
@@ -182,7 +178,11 @@ impl Source for PolicyFile {
             };
             check(&user).map_err(|(field, why)| invalid(field, why))?;
             if let Some(hash) = user.token_sha256 {
-                users.by_token.insert(hash, user.name.clone());
+                let other = users.by_token.insert(hash, user.name.clone());
+                if let Some(other) = other {
+                    let why = format!("that of {other:?} too: give each user a token of their own");
+                    return Err(invalid("tokenSha256".to_owned(), why));
+                }
             }
             if users.grants.insert(user.name.clone(), user.grants).is_some() {
                 return Err(invalid("name".to_owned(), format!("{:?} is there twice: give each user once", user.name)));

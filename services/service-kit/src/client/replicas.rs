@@ -134,6 +134,7 @@ impl Replicas {
         }
         found.sort_unstable();
         found.dedup();
+        found.truncate(REPLICAS_MAX);
         let before = std::mem::take(&mut known.replicas);
         let make = |address| Replica { address, channel: (self.make)(address), left_out_until: None };
         let keep = |address| before.iter().find(|replica| replica.address == address).cloned();

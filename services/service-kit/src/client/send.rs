@@ -41,10 +41,13 @@ impl Channel {
             Err(error) => Err(error),
         };
         answered.map_err(|error| {
+            // Where there is another server, one that cannot be connected to has not been asked.
+            let mut unsent = was_unsent(&error);
             if let Some((replicas, address)) = replica {
                 replicas.leave_out(address);
+                unsent |= replicas.count() > 1 && is_unconnected(&error);
             }
-            Refused { unsent: was_unsent(&error), status: failed(&self.target, error) }
+            Refused { unsent, status: failed(&self.target, error) }
         })
     }
 
@@ -54,12 +57,13 @@ impl Channel {
         if shape == Shape::Unary { whole(response).await } else { Ok(response) }
     }
 
-    /// Sends a unary call until it is answered, as often as the rule allows and within `time`. One that was never sent is
-    /// sent again whatever it is.
-    pub(super) async fn send_unary(
+    /// Sends a call whose request is one message until it is answered, as often as the rule allows and within `time`. One
+    /// that was never sent is sent again whatever it is.
+    pub(super) async fn send_until_answered(
         &self,
         retry: Option<Retry>,
         request: Request<Body>,
+        shape: Shape,
         time: Duration,
     ) -> Result<Response<Body>, Status> {
         let until = Instant::now() + time;
@@ -69,14 +73,17 @@ impl Channel {
         loop {
             let mut request = Request::from_parts(parts.clone(), Body::new(whole_body(body.clone())));
             let left = until.saturating_duration_since(Instant::now());
-            request.headers_mut().insert(deadline::GRPC_TIMEOUT, deadline::to_header(left));
+            if request.headers().contains_key(deadline::GRPC_TIMEOUT) {
+                request.headers_mut().insert(deadline::GRPC_TIMEOUT, deadline::to_header(left));
+            }
             let result = match self.send(request).await {
                 Err(refused) if refused.unsent && resent < RESENDS_MAX => {
                     resent += 1;
                     continue;
                 }
                 Err(refused) => Err(refused.status),
-                Ok(response) => whole(response).await,
+                Ok(response) if shape == Shape::Unary => whole(response).await,
+                Ok(response) => return Ok(response),
             };
             attempt += 1;
             let wait = retry.and_then(|retry| retry.wait(code(&result), attempt));
@@ -106,15 +113,19 @@ struct Refused {
 
 /// Whether the connection ended while the call waited to be sent: its server told it to take no more (GOAWAY) in the very
 /// moment.
-fn was_unsent(error: &tonic::transport::Error) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+fn was_unsent(error: &(dyn std::error::Error + 'static)) -> bool {
+    is_caused_by(error, |cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled))
+}
+
+fn is_caused_by(
+    error: &(dyn std::error::Error + 'static),
+    is: impl Fn(&(dyn std::error::Error + 'static)) -> bool,
+) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(is)
+}
+
+fn is_unconnected(error: &(dyn std::error::Error + 'static)) -> bool {
+    is_caused_by(error, |cause| cause.is::<tonic::ConnectError>())
 }
 
 fn whole_body(bytes: Bytes) -> impl http_body::Body<Data = Bytes, Error = Status> {

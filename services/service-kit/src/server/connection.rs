@@ -1,6 +1,7 @@
 //! One connection: HTTP/2 with prior knowledge, its calls, and its end.
 
 use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -72,6 +73,10 @@ async fn serve_by_proof(
         Ok((stream, holder)) => {
             place.admitted();
             serve_connection(stream, Door::Tls(peer, holder), shell, ends).await;
+        }
+        // Whoever only looks whether the port is open, as probes do, has done nothing to be recorded.
+        Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
+            tracing::debug!(%peer, %error, "a caller left before the TLS handshake was done");
         }
         Err(error) => shell.access.audit.stranger(shell.service, &peer.ip().to_string(), &error.to_string()),
     }

@@ -19,7 +19,7 @@ use tracing::{Instrument as _, Span};
 use super::connection::Door;
 use super::health::HEALTH_SERVICE;
 use crate::access::{Access, Caller, Principal};
-use crate::limits::{Limits, SERVER_DEADLINE};
+use crate::limits::{Limits, OPEN_CALLS_MAX, SERVER_DEADLINE};
 use crate::methods::{Shape, shape};
 use crate::metrics::{Call, Counted, Rpc};
 use crate::network::{Handler, Network};
@@ -40,6 +40,7 @@ pub(super) struct Shell {
     pub(super) token: Option<Token>,
     pub(super) access: Access,
     pub(super) calls: Arc<Semaphore>,
+    pub(super) open_calls: Arc<Semaphore>,
     pub(super) limits: Limits,
     pub(super) network: Option<Arc<dyn Network>>,
     pub(super) counts: Arc<Rpc>,
@@ -57,30 +58,25 @@ impl Shell {
             }
         }
         let path = request.uri().path();
-        let Ok(_in_flight) = Arc::clone(&self.calls).try_acquire_owned() else {
-            return ended(call, refuse(overloaded(self.service, self.limits.calls_in_flight)));
+        // Who need not say who they are take no place from those who did.
+        let (places, most) =
+            if open { (&self.open_calls, OPEN_CALLS_MAX) } else { (&self.calls, self.limits.calls_in_flight) };
+        let Ok(_in_flight) = Arc::clone(places).try_acquire_owned() else {
+            return ended(call, refuse(overloaded(self.service, most)));
         };
         let span = if open { Span::none() } else { server_span(self.service, &request) };
         let granted = deadline::from_headers(request.headers()).map(|granted| granted.saturating_sub(DEADLINE_MARGIN));
         let incoming = propagation::incoming(request.headers());
         let shape = shape(path);
-        let time = match shape {
-            Shape::Unary => granted.or(Some(SERVER_DEADLINE)),
-            Shape::Streaming => granted,
-        };
-        let until = time.map(|time| Instant::now() + time);
+        // Of a stream it is the beginning that has a deadline: a request that never comes whole must not keep its place.
+        let time = granted.unwrap_or(SERVER_DEADLINE);
+        let until = Instant::now() + time;
         let handler = propagation::within(incoming, deadline::within(until, self.handler(request)));
-        let guarded = AssertUnwindSafe(handler).catch_unwind();
-        let answered = async move {
-            match until {
-                Some(until) => tokio::time::timeout_at(until, guarded).await,
-                None => Ok(guarded.await),
-            }
-        };
+        let answered = tokio::time::timeout_at(until, AssertUnwindSafe(handler).catch_unwind());
         let response = match answered.instrument(span.clone()).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Err(panic)) => span.in_scope(|| refuse(panicked(self.service, &*panic))),
-            Err(_) => refuse(late(self.service, time.unwrap_or_default())),
+            Err(_) => refuse(late(self.service, time)),
         };
         record(&span, response.headers());
         let begun = Status::from_header_map(response.headers()).is_none();

@@ -1,7 +1,5 @@
 //! The files of an identity, and what they mean.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +13,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig, client::Resumption};
 
 use super::TlsError;
 use super::verify::{Callers, TheServer, identifier};
-use crate::reloaded::Source;
+use crate::reloaded::{Source, read_whole};
 use crate::role::{Holder, Identifier, Role};
 
 /// Largest file, in bytes: some hundred certificates.
@@ -121,11 +119,7 @@ impl Material {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let mut content = Vec::new();
-    let opened = File::open(path);
-    let read = opened.and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut content));
-    read.map_err(|source| TlsError::Read { path: path.to_owned(), source })?;
-    Ok(content)
+    read_whole(path, FILE_BYTES_MAX).map_err(|source| TlsError::Read { path: path.to_owned(), source })
 }
 
 /// At least one.
