@@ -187,6 +187,8 @@ fn written(file: io::Result<fs::File>, text: &str) -> io::Result<()> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use service_kit::Role;
+
     use super::*;
 
     fn args(directory: &Path) -> CertsArgs {

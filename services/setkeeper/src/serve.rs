@@ -83,8 +83,7 @@ fn access(args: &ServeArgs, data: &DataDir) -> Result<Access, service_kit::Error
     if args.service != Service::Coordinator {
         return Ok(Access::default());
     }
-    let policy = args.policy.as_deref().filter(|path| !path.as_os_str().is_empty());
-    let policy = policy.map(Policy::load).transpose()?;
+    let policy = args.policy.as_deref().map(Policy::load).transpose()?;
     let audit = Audit::to_file(&args.audit_log.clone().unwrap_or_else(|| data.audit_log()))?;
     Ok(Access::new(policy, audit))
 }

@@ -28,9 +28,7 @@ impl TlsArgs {
     /// A file is missing, holds something else, or they do not fit together.
     pub(crate) fn identity(&self) -> anyhow::Result<Option<Identity>> {
         let files = [("--tls-cert", &self.tls_cert), ("--tls-key", &self.tls_key), ("--tls-ca", &self.tls_ca)];
-        // An empty environment variable is how some tools say that there is none.
-        let given = files.map(|(option, path)| (option, path.as_deref().filter(|path| !path.as_os_str().is_empty())));
-        match given.map(|(_, path)| path) {
+        match files.map(|(_, path)| path.as_deref()) {
             [None, None, None] => Ok(None),
             [Some(certificate), Some(key), Some(authority)] => {
                 let [certificate, key, authority] = [certificate, key, authority].map(Path::to_owned);
@@ -38,7 +36,7 @@ impl TlsArgs {
             }
             _ => {
                 let missing: Vec<_> =
-                    given.iter().filter(|(_, path)| path.is_none()).map(|(option, _)| *option).collect();
+                    files.iter().filter(|(_, path)| path.is_none()).map(|(option, _)| *option).collect();
                 bail!("TLS takes --tls-cert, --tls-key and --tls-ca together: {} is missing", missing.join(" and "))
             }
         }

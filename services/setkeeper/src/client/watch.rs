@@ -20,13 +20,15 @@ struct Following {
     client: Client,
     request: WatchRequest,
     changes: Streaming<WatchResponse>,
+    /// Whether it has told anything since it began, or went on.
+    told: bool,
 }
 
 impl Client {
     /// Begins a watch that goes on by itself.
     pub(super) async fn follow(&self, request: WatchRequest) -> Result<Changes, Status> {
         let changes = self.objects().watch(request.clone()).await?.into_inner();
-        let following = Following { client: self.clone(), request, changes };
+        let following = Following { client: self.clone(), request, changes, told: false };
         let changes = stream::unfold(Some(following), |following| async move {
             let mut following = following?;
             match following.next().await {
@@ -43,10 +45,14 @@ impl Following {
         loop {
             match self.changes.message().await {
                 Ok(Some(change)) => {
-                    // What exists is told in no order of revisions; only from its end on is there a place to go on from.
-                    if change.r#type == "BOOKMARK" || self.request.from_revision > 0 {
+                    // What exists is told in no order of revisions; only from its end on is there a place to go on from. A
+                    // commit may change several objects: that it has been told whole only a bookmark says.
+                    if change.r#type == "BOOKMARK" {
                         self.request.from_revision = change.revision;
+                    } else if self.request.from_revision > 0 {
+                        self.request.from_revision = change.revision.saturating_sub(1).max(1);
                     }
+                    self.told = true;
                     let object = change.object.map(object::from_struct).unwrap_or_default();
                     return Ok(Change { kind: change.r#type, object });
                 }
@@ -58,8 +64,10 @@ impl Following {
     }
 
     async fn go_on(&mut self, mut why: Option<Status>) -> Result<(), Status> {
-        for attempt in 0..TRIES_MAX {
-            if attempt > 0 {
+        // A server that ends every watch at once is not asked in a hot loop either.
+        let mut wait = !std::mem::take(&mut self.told);
+        for _ in 0..TRIES_MAX {
+            if std::mem::replace(&mut wait, true) {
                 tokio::time::sleep(TRY_INTERVAL).await;
             }
             match self.client.objects().watch(self.request.clone()).await {

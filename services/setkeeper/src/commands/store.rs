@@ -38,9 +38,10 @@ pub(crate) async fn backup(client: &Client, args: &BackupArgs, out: &mut impl Wr
 async fn download(client: &Client, draft: &Path) -> Outcome {
     let mut pieces = client.system().backup(BackupRequest {}).await.explained(client)?.into_inner();
     let unwritable = |error| Failure::new(format_args!("{} cannot be written: {error}", draft.display()));
-    // Secrets are in it.
+    // Secrets are in it: a file that somebody else put there, or one that others may read, is not written on.
+    let _left_behind = fs::remove_file(draft);
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
+    options.write(true).create_new(true).mode(0o600);
     let mut file = options.open(draft).map_err(unwritable)?;
     while let Some(piece) = pieces.message().await.explained(client)? {
         file.write_all(&piece.data).map_err(unwritable)?;
