@@ -67,19 +67,22 @@ impl Front {
         self.world.get(key).ok_or_else(|| not_found(key.kind, &key.name))
     }
 
-    /// Makes a change that its caller may make. It is finished and recorded even where the caller leaves.
+    /// Makes a change that its caller may make, and says whether there was anything to change. It is finished and recorded
+    /// even where the caller leaves; what changed nothing is not recorded.
     async fn change<T: Send + 'static>(
         &self,
         caller: &Caller,
         key: &Key,
-        work: impl Future<Output = Result<T, Status>> + Send + 'static,
-    ) -> Result<T, Status> {
+        work: impl Future<Output = Result<(T, bool), Status>> + Send + 'static,
+    ) -> Result<(T, bool), Status> {
         caller.may(key.kind, &key.namespace)?;
         let uid = self.world.get(key).map(|object| object.uid().0).unwrap_or_default();
         let (caller, subject) = (caller.clone(), subject(key, uid));
         detached(async move {
             let outcome = work.await;
-            caller.record(&[subject], &outcome);
+            if !matches!(outcome, Ok((_, false))) {
+                caller.record(&[subject], &outcome);
+            }
             outcome
         })
         .await
@@ -96,20 +99,23 @@ impl Front {
             return Err(invalid_argument("UNKNOWN_KIND", &message));
         }
         let (this, named) = (self.clone(), key.clone());
-        self.change(caller, &named, async move {
+        let deleted = self.change(caller, &named, async move {
             for _ in 0..TRIES_MAX {
                 let object = this.get(&key)?;
                 expected(&object, &deletion)?;
                 let transaction = this.deletion(&object, &deletion, cascade)?;
                 match this.world.commit(transaction).await {
-                    Ok(_) => return Ok(this.world.get(&key).filter(|now| now.uid() == object.uid()).unwrap_or(object)),
+                    Ok(_) => {
+                        let left = this.world.get(&key).filter(|now| now.uid() == object.uid());
+                        return Ok((left.unwrap_or(object), true));
+                    }
                     Err(CommitError::Conflict { .. }) if deletion.resource_version.is_empty() => {}
                     Err(error) => return Err(commit_status(error)),
                 }
             }
             Err(busy(&key))
-        })
-        .await
+        });
+        deleted.await.map(|(object, _)| object)
     }
 
     fn deletion(&self, object: &Object, deletion: &Deletion, cascade: Cascade) -> Result<Transaction, Status> {

@@ -35,9 +35,9 @@ pub(super) struct Undone {
 }
 
 impl Front {
-    pub(super) async fn restart_set(&self, key: &Key, version: &str) -> Result<Arc<Object>, Status> {
-        let (set, _) = self.change_set(key, version, |set| restarted(set, self.now()).map(Some)).await?;
-        Ok(set)
+    /// Restarts a set, which always changes it.
+    pub(super) async fn restart_set(&self, key: &Key, version: &str) -> Result<(Arc<Object>, bool), Status> {
+        self.change_set(key, version, |set| restarted(set, self.now()).map(Some)).await
     }
 
     /// Pauses a set, or lets it go on. Returns it, and whether that changed anything.
@@ -50,14 +50,15 @@ impl Front {
         self.change_set(key, version, |set| Ok(with_pause(set, paused, self.now()))).await
     }
 
-    pub(super) async fn undo_set(&self, request: &UndoStatefulSetRequest) -> Result<Undone, Status> {
+    /// Takes a set back; says whether that changed it.
+    pub(super) async fn undo_set(&self, request: &UndoStatefulSetRequest) -> Result<(Undone, bool), Status> {
         let key = key(&request.namespace, &request.name);
         for _ in 0..TRIES_MAX {
             let set = self.get(&key)?;
             changeable(&set, &request.resource_version)?;
             let (number, template) = self.earlier(&set, request.to_revision)?;
             if same_template(&set.value, &template) {
-                return Ok(Undone { set: visible(&set), result: "skipped", revision: number });
+                return Ok((Undone { set: visible(&set), result: "skipped", revision: number }, false));
             }
             let mut value = set.value.clone();
             object_mut(&mut value, "spec").insert("template".into(), template);
@@ -65,13 +66,14 @@ impl Front {
             self.admitted(&set, &value)?;
             if request.dry_run {
                 let set = api::object::to_struct(&value);
-                return Ok(Undone { set, result: "rolled_back", revision: number });
+                return Ok((Undone { set, result: "rolled_back", revision: number }, false));
             }
             let mut transaction = Transaction::default();
             transaction.update(&set, value);
             match self.world.commit(transaction).await {
                 Ok(_) => {
-                    return Ok(Undone { set: visible(&*self.get(&key)?), result: "rolled_back", revision: number });
+                    let set = visible(&*self.get(&key)?);
+                    return Ok((Undone { set, result: "rolled_back", revision: number }, true));
                 }
                 Err(CommitError::Conflict { .. }) => {}
                 Err(error) => return Err(commit_status(error)),

@@ -99,7 +99,7 @@ impl StatefulSetService for Front {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let (this, key) = (self.clone(), key(&request.namespace, &request.name));
-        let set = self.change(&caller, &key, async move { this.scale_set(&request).await }).await?;
+        let (set, _) = self.change(&caller, &key, async move { this.scale_set(&request).await }).await?;
         Ok(Response::new(ScaleStatefulSetResponse { stateful_set: Some(set) }))
     }
 
@@ -112,7 +112,7 @@ impl StatefulSetService for Front {
         let (this, key) = (self.clone(), key(&request.namespace, &request.name));
         let named = key.clone();
         let change = async move { this.restart_set(&key, &request.resource_version).await };
-        let set = self.change(&caller, &named, change).await?;
+        let (set, _) = self.change(&caller, &named, change).await?;
         Ok(Response::new(RestartStatefulSetResponse { stateful_set: Some(visible(&set)) }))
     }
 
@@ -123,7 +123,7 @@ impl StatefulSetService for Front {
         let caller = Caller::of(&request)?;
         let (this, request) = (self.clone(), request.into_inner());
         let key = key(&request.namespace, &request.name);
-        let undone = self.change(&caller, &key, async move { this.undo_set(&request).await }).await?;
+        let (undone, _) = self.change(&caller, &key, async move { this.undo_set(&request).await }).await?;
         Ok(Response::new(UndoStatefulSetResponse {
             stateful_set: Some(undone.set),
             result: undone.result.to_owned(),
@@ -171,7 +171,7 @@ impl StatefulSetService for Front {
 }
 
 impl Front {
-    async fn scale_set(&self, request: &ScaleStatefulSetRequest) -> Result<prost_types::Struct, Status> {
+    async fn scale_set(&self, request: &ScaleStatefulSetRequest) -> Result<(prost_types::Struct, bool), Status> {
         let key = key(&request.namespace, &request.name);
         for _ in 0..TRIES_MAX {
             let set = self.get(&key)?;
@@ -186,12 +186,12 @@ impl Front {
                 let status = StatusBuilder::new(SERVICE, Code::FailedPrecondition, "FORBIDDEN_CHANGE", message.clone());
                 return Err(status.precondition("REPLICAS", key.name.clone(), message).build());
             }
-            let Some(value) = scaled(&set, request.replicas, self.now()) else { return Ok(visible(&set)) };
+            let Some(value) = scaled(&set, request.replicas, self.now()) else { return Ok((visible(&set), false)) };
             self.admitted(&set, &value)?;
             let mut transaction = Transaction::default();
             transaction.update(&set, value);
             match self.world.commit(transaction).await {
-                Ok(_) => return Ok(visible(&*self.get(&key)?)),
+                Ok(_) => return Ok((visible(&*self.get(&key)?), true)),
                 Err(CommitError::Conflict { .. }) => {}
                 Err(error) => return Err(commit_status(error)),
             }

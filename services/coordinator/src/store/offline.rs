@@ -1,6 +1,6 @@
 //! Work on the file of a store that no coordinator has open: restoring it from a backup, and looking whether it is sound.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::Path;
@@ -66,12 +66,21 @@ pub fn restore(backup: &Path, store: &Path, replace: bool) -> Result<Restored, S
     let mut reader = BackupReader::new(BufReader::new(file))?;
     let (directory, name) = split(store)?;
     let medium = Directory::lock(directory, name)?;
-    if !replace && medium.exists(name).map_err(disk::failed("look for"))? {
+    let exists = medium.exists(name).map_err(disk::failed("look for"))?;
+    if !replace && exists {
         return Err(StoreError::Exists { path: store.to_owned() });
     }
+    // Machines run pods that the replaced store assigned: they must know its successor. One that cannot be read says
+    // nothing.
+    let replaced = if exists {
+        inspect(&medium, name).map_or_else(|_| Vec::new(), |(loaded, _)| line(&loaded))
+    } else {
+        Vec::new()
+    };
     let store_id = service_kit::random::uid();
     let mut summary = Summary::empty(StoreRevision(reader.header().revision.0 + RESTORED_REVISION_STEP));
-    let created = disk::create(&medium, name, &store_id, |transaction| copy(&mut reader, transaction, &mut summary));
+    let created =
+        disk::create(&medium, name, &store_id, |transaction| copy(&mut reader, replaced, transaction, &mut summary));
     created.inspect_err(|_| {
         // Only untidy where it stays: it is written anew from its beginning.
         let _ = std::fs::remove_file(directory.join(format!("{name}{NEW_SUFFIX}")));
@@ -82,6 +91,7 @@ pub fn restore(backup: &Path, store: &Path, replace: bool) -> Result<Restored, S
 /// Copies every entry, and remembers whose they were. The file gets its name only after the last was found in order.
 fn copy(
     reader: &mut BackupReader<BufReader<File>>,
+    replaced: Vec<String>,
     transaction: &WriteTransaction,
     summary: &mut Summary,
 ) -> Result<Summary, StoreError> {
@@ -102,11 +112,19 @@ fn copy(
         }
     }
     former.push(reader.header().store_id.clone());
+    let known: BTreeSet<String> = former.iter().cloned().collect();
+    former.extend(replaced.into_iter().filter(|store| !known.contains(store)));
     let surplus = former.len().saturating_sub(FORMER_MAX);
     let value = serde_json::to_vec(&former[surplus..]).expect("a list of texts");
     let revision = reader.header().revision;
     put(&Entry { key: FORMER_KEY.to_owned(), value: value.into(), created: revision, modified: revision })?;
     Ok(*summary)
+}
+
+/// A store and those that it was restored from, oldest first.
+fn line(loaded: &Loaded) -> Vec<String> {
+    let former = loaded.entries.get(FORMER_KEY).map(|entry| former_stores(&entry.value)).unwrap_or_default();
+    former.into_iter().chain([loaded.id.clone()]).collect()
 }
 
 /// Reads the value of [`FORMER_KEY`]; nothing where it is none.
@@ -127,10 +145,14 @@ pub fn examine(store: &Path) -> Result<Examined, StoreError> {
     }
     let (directory, name) = split(store)?;
     let medium = Directory::lock(directory, name)?;
-    let file = Aside::of(medium.open(name).map_err(disk::failed("open"))?).map_err(disk::failed("measure"))?;
-    let (loaded, unclean) = disk::inspect(file)?;
+    let (loaded, unclean) = inspect(&medium, name)?;
     let Loaded { id, summary, entries } = loaded;
     Ok(Examined { store_id: id, revision: summary.revision, entries, unclean })
+}
+
+fn inspect(medium: &Directory, name: &str) -> Result<(Loaded, bool), StoreError> {
+    let file = Aside::of(medium.open(name).map_err(disk::failed("open"))?).map_err(disk::failed("measure"))?;
+    disk::inspect(file)
 }
 
 /// A file that is only read: what is written to it is kept in memory instead. The database writes a little when it opens a

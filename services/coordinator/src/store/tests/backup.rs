@@ -189,3 +189,15 @@ fn a_forged_newer_store_is_refused_by_the_examination_too() {
     let error = examine(&path).expect_err("it is newer").to_string();
     assert!(error.contains("format 2") && error.contains("restore a backup"), "{error}");
 }
+
+#[test]
+fn a_store_that_is_replaced_is_remembered() {
+    let directory = TempDir::new().expect("a directory");
+    let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+    let store = used(&from);
+    let (first, backup) = (store.id().to_owned(), written(&directory, &backup_of(&store)));
+    let second = restore(&backup, &to, false).expect("there is none").store_id;
+    restore(&backup, &to, true).expect("it was asked for");
+    let entries = examine(&to).expect("it is sound").entries;
+    assert_eq!(former_stores(&entries[FORMER_KEY].value), [first, second]);
+}
