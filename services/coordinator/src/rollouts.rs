@@ -10,6 +10,8 @@
 pub(crate) mod observer;
 mod timeline;
 
+use std::sync::Arc;
+
 use api::manifest::Kind;
 use domain::Timestamp;
 use serde_json::{Value, json};
@@ -17,7 +19,7 @@ use service_kit::telemetry::{PastSpan, SpanAddress, TRACEPARENT_ANNOTATION};
 use tracing::Span;
 
 use crate::objects::{object_mut, precise_time_text, time};
-use crate::world::Object;
+use crate::world::{Key, Object, World};
 
 /// Field of the status of a set: its latest rollout.
 const ROLLOUT: &str = "rollout";
@@ -106,9 +108,16 @@ pub(crate) fn place(pod: &Value) -> Option<SpanAddress> {
     pod.pointer("/metadata/annotations")?.get(TRACEPARENT_ANNOTATION)?.as_str()?.parse().ok()
 }
 
-/// Tells that the names of a pod which became ready are served.
-pub(crate) fn named(pod: &Object, start: Timestamp, end: Timestamp) {
+/// Tells that the names of a pod which became ready are served, while its rollout is under way.
+pub(crate) fn named(world: &World, pod: &Object, start: Timestamp, end: Timestamp) {
     let Some(parent) = place(&pod.value) else { return };
+    let owned = |set: &Arc<Object>| pod.controller_uid() == Some(&*set.uid().0);
+    let set = pod.key.name.rsplit_once('-').map(|(set, _)| Key::new(Kind::StatefulSet, &pod.key.namespace, set));
+    let set = set.and_then(|set| world.get(&set)).filter(owned);
+    let rollout = set.and_then(|set| Rollout::under_way(&set.value));
+    if rollout.is_none_or(|rollout| rollout.of_pod(&pod.key.name) != parent) {
+        return;
+    }
     let span = PastSpan {
         name: "DNS".into(),
         address: parent.below(&format!("{}/DNS/{}", pod.uid(), start.0)),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use api::manifest::Kind;
 use api::proto::coordinator::v1::ReportPodStatusRequest;
-use domain::Uid;
+use domain::{Timestamp, Uid};
 use serde_json::{Map, Value};
 use service_kit::Context;
 
@@ -106,6 +106,7 @@ impl Report {
 impl Reports {
     /// Stores a report and returns the revision that holds it.
     pub(crate) async fn take(&self, report: &Report) -> Result<crate::store::StoreRevision, ReportError> {
+        let mut served = None;
         for _ in 0..TRIES_MAX {
             let gone = || ReportError::Gone { key: report.key.clone(), uid: report.uid.clone() };
             let pod = self.world.get(&report.key).filter(|pod| pod.uid() == report.uid).ok_or_else(gone)?;
@@ -119,7 +120,11 @@ impl Reports {
                 transaction.delete(&pod);
             } else if let Some(value) = merged(&pod, &self.reported(report, &pod)) {
                 match self.announce(&pod, &value).await {
-                    Ok(()) => transaction.update(&pod, value),
+                    Ok(times) => {
+                        // What took its time is told once, with the try that took it.
+                        served = served.or(times);
+                        transaction.update(&pod, value);
+                    }
                     Err(error) => {
                         self.not_served(&mut transaction, &pod, value, &error);
                         refused = Some(error);
@@ -129,7 +134,12 @@ impl Reports {
                 self.names.withdraw(&pod.key);
             }
             match self.world.commit(transaction).await {
-                Ok(revision) => return refused.map_or(Ok(revision), Err),
+                Ok(revision) => {
+                    if let Some((began, ended)) = served.filter(|_| refused.is_none()) {
+                        rollouts::named(&self.world, &pod, began, ended);
+                    }
+                    return refused.map_or(Ok(revision), Err);
+                }
                 Err(CommitError::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -168,20 +178,18 @@ impl Reports {
         }
     }
 
-    /// Serves the names of a pod that becomes ready, before anyone can read so.
-    async fn announce(&self, pod: &Object, value: &Value) -> Result<(), ReportError> {
+    /// Serves the names of a pod that becomes ready, before anyone can read so. Says from when to when that was done, if it
+    /// was to be done.
+    async fn announce(&self, pod: &Object, value: &Value) -> Result<Option<(Timestamp, Timestamp)>, ReportError> {
         if pod.deleting() || !names_appear(&pod.value, value) {
             self.names.withdraw(&pod.key);
-            return Ok(());
+            return Ok(None);
         }
         let after = Object::new(pod.key.clone(), value.clone(), pod.version);
         let began = self.context.clock.now();
         let announced = tokio::time::timeout(ANNOUNCE_WAIT_MAX, self.names.announce(&after)).await;
         let why = match announced {
-            Ok(Ok(())) => {
-                rollouts::named(pod, began, self.context.clock.now());
-                return Ok(());
-            }
+            Ok(Ok(())) => return Ok(Some((began, self.context.clock.now()))),
             Ok(Err(error)) => error.to_string(),
             Err(_) => "identity-dns did not answer in time".to_owned(),
         };

@@ -26,7 +26,8 @@ pub(crate) async fn run(world: Arc<World>, names: Arc<Names>, context: Context) 
     }
     let mut commits = world.subscribe();
     let mut published = names.published();
-    let mut timeline = resumed(&world, &context);
+    let mut timeline = Timeline::default();
+    resume(&mut timeline, &world, &context, true);
     loop {
         timeline.take().into_iter().for_each(|span| span.record(SERVICE));
         let now = context.clock.now();
@@ -37,7 +38,10 @@ pub(crate) async fn run(world: Arc<World>, names: Arc<Names>, context: Context) 
             commit = commits.recv() => match commit {
                 Ok(commit) => see(&mut timeline, &context, &commit),
                 // What was missed is read again, and told with the times that are stored.
-                Err(RecvError::Lagged(_)) => timeline = resumed(&world, &context),
+                Err(RecvError::Lagged(_)) => {
+                    timeline = timeline.anew();
+                    resume(&mut timeline, &world, &context, false);
+                }
                 Err(RecvError::Closed) => break,
             },
             Ok(()) = published.changed() => {
@@ -72,15 +76,14 @@ fn latest(change: &Change) -> Option<(&Change, &Object)> {
     Some((change, change.new.as_deref().or(change.old.as_deref())?))
 }
 
-fn resumed(world: &World, context: &Context) -> Timeline {
+/// Reads what is under way; `started`: after the start of this process.
+fn resume(timeline: &mut Timeline, world: &World, context: &Context, started: bool) {
     let now = context.clock.now();
-    let mut timeline = Timeline::default();
     for set in world.list(Kind::StatefulSet, None) {
         let owned = world.owned_by(&set.uid().0);
         let pods: Vec<&Object> = owned.iter().filter(|one| one.kind() == Kind::Pod).map(|pod| &**pod).collect();
-        let decisions = owned.iter().filter(|one| one.kind() == Kind::Decision);
+        let decisions = owned.iter().filter(|one| started && one.kind() == Kind::Decision);
         let decided = decisions.filter_map(|record| time(record.text("/metadata/creationTimestamp"))).max();
         timeline.resume(now, &set, &pods, decided);
     }
-    timeline
 }

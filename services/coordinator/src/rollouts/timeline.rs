@@ -181,9 +181,6 @@ impl Timeline {
                 self.spans.extend(interrupted);
                 (incarnation.phase, incarnation.since) = (Phase::Drain, now);
                 (incarnation.available_at, incarnation.withdrawn_at) = (None, Some(revision));
-                if let Some(place) = place(&pod.value) {
-                    incarnation.place = place;
-                }
                 let begun = Course::of(incarnation, now);
                 self.ordinals.entry(incarnation.place).or_insert(begun);
                 self.draining.insert(uid.to_owned());
@@ -303,8 +300,13 @@ impl Timeline {
         });
     }
 
-    /// Takes up what the process before was in the middle of: `set` with its pods, and when the last pass decided
-    /// something about it, if one did.
+    /// A timeline that has seen nothing, and does not tell of the ordinals that this one has told of.
+    pub(super) fn anew(&mut self) -> Self {
+        Self { recorded: std::mem::take(&mut self.recorded), ..Self::default() }
+    }
+
+    /// Takes up what somebody else was in the middle of: `set` with its pods. `decided_at`: when the process before decided
+    /// something about it last; none where this is the same process, which only has not looked for a while.
     pub(super) fn resume(&mut self, now: Timestamp, set: &Object, pods: &[&Object], decided_at: Option<Timestamp>) {
         let Some(rollout) = Rollout::of(&set.value) else { return };
         let uid = set.uid().0;
@@ -313,7 +315,8 @@ impl Timeline {
             return;
         }
         self.follow(uid.clone(), set, rollout);
-        let seen = decided_at.unwrap_or(rollout.started_at).max(rollout.started_at);
+        let moments = pods.iter().flat_map(|pod| [moment(pod, "Ready"), moment(pod, "PodScheduled")]).flatten();
+        let seen = moments.chain(decided_at).fold(rollout.started_at, Timestamp::max).min(now);
         let latest = pods.iter().filter_map(|pod| moment(pod, "Ready")).max();
         for pod in pods {
             self.resume_pod(now, pod, rollout, latest);
@@ -322,6 +325,7 @@ impl Timeline {
             self.end(&uid, completed, "complete", None);
         } else if decided_at.is_some() {
             self.spans.push(PastSpan {
+                // From the last sign of life in what is stored; the end itself nobody wrote down.
                 name: "wait: no coordinator".into(),
                 address: rollout.root.below(&format!("away/{}", seen.0)),
                 parent: Some(rollout.root),
@@ -361,11 +365,13 @@ impl Timeline {
         if phase == Phase::Soak {
             let min_ready = self.sets.get(set).map(|running| running.min_ready).unwrap_or_default();
             let at = incarnation.since.plus(min_ready);
-            incarnation.available_at = Some(at);
-            self.soaking.insert((at, pod.uid().0));
             // Those that were told of long ago are not told of again.
-            if latest.is_some_and(|latest| incarnation.since.plus(UNSENT_MAX) < latest) {
+            if latest.is_some_and(|latest| at.plus(UNSENT_MAX) < latest) {
                 self.recorded.insert(own, set.to_owned());
+                incarnation.phase = Phase::Available;
+            } else {
+                incarnation.available_at = Some(at);
+                self.soaking.insert((at, pod.uid().0));
             }
         }
         self.ordinals.insert(own, Course { since: created, ..Course::of(&incarnation, created) });

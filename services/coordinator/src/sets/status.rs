@@ -20,7 +20,7 @@ pub(super) fn decided(scene: &Scene, decision: &Decision, waits: &[Wait], now: T
     let mut changed = scene.set.value.clone();
     let fields = object_mut(&mut changed, "status");
     write_counters(fields, &decision.update.status);
-    if is_complete(fields, scene, waits) {
+    if is_complete(fields, scene, decision, waits) {
         rollouts::complete(fields, now);
     }
     if scene.snapshot.switches.publish_conditions {
@@ -44,15 +44,17 @@ pub(super) fn undecided(scene: &Scene, waits: &[Wait], now: Timestamp) -> Option
     (changed != scene.set.value).then_some(changed)
 }
 
-/// Whether a set has all that is wanted of it: what still waits is held back on purpose.
-fn is_complete(fields: &Map<String, Value>, scene: &Scene, waits: &[Wait]) -> bool {
+/// Whether a set has all that is wanted of it: nothing is to be done, and what still waits is held back on purpose.
+fn is_complete(fields: &Map<String, Value>, scene: &Scene, decision: &Decision, waits: &[Wait]) -> bool {
+    let Decision { update, order, .. } = decision;
+    let rests = update.replace.is_empty() && order.create.is_empty() && order.delete.is_empty();
     let on_purpose = |wait: &Wait| matches!(wait.reason, WaitReason::Partition { .. } | WaitReason::OnDelete);
     let Snapshot { spec, generation, .. } = &scene.snapshot;
     let count = |name: &str| fields.get(name).and_then(Value::as_u64);
     let counted = ["replicas", "availableReplicas"].iter().all(|name| count(name) == Some(spec.replicas.into()));
     let observed = fields.get("observedGeneration").and_then(Value::as_i64) == Some(generation.0);
     let updated = count("updatedReplicas") == Some(spec.replicas.into()) || !waits.is_empty();
-    observed && counted && updated && waits.iter().all(on_purpose)
+    rests && observed && counted && updated && waits.iter().all(on_purpose)
 }
 
 fn write_counters(fields: &mut Map<String, Value>, status: &SetStatus) {

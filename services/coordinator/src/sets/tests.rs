@@ -3,7 +3,7 @@
 use api::manifest::{self, Kind};
 use domain::{
     Generation, Guard, Ordinal, OrdinalPlan, PodCreation, PodDeletion, PodIdentity, Profile, Revision, RevisionChange,
-    RevisionName, SetStatus, Timestamp, UpdatePlan,
+    RevisionName, SetStatus, Timestamp, Uid, UpdatePlan, Wait, WaitReason,
 };
 use serde_json::{Value, json};
 use service_kit::CancellationToken;
@@ -104,10 +104,12 @@ fn creation(scene: &Scene) -> Decision {
 
 /// Deletes web-1 in an update.
 fn replacement(scene: &Scene) -> Decision {
-    let pod = scene.pod(Ordinal(1)).unwrap();
-    let deletion = PodDeletion { ordinal: Ordinal(1), uid: pod.uid(), why: "update".into(), guard: Guard::AllPods };
-    let update = UpdatePlan { replace: vec![deletion], ..update(scene) };
+    let update = UpdatePlan { replace: replacement_of(&scene.pod(Ordinal(1)).unwrap().uid().0), ..update(scene) };
     Decision { update, order: OrdinalPlan::default(), claims: ClaimPlan::default(), identities: Vec::new() }
+}
+
+fn replacement_of(uid: &str) -> Vec<PodDeletion> {
+    vec![PodDeletion { ordinal: Ordinal(1), uid: Uid(uid.into()), why: "update".into(), guard: Guard::AllPods }]
 }
 
 /// Commits a decision; whether it held.
@@ -217,4 +219,42 @@ async fn s_154_a_set_that_was_made_anew_adopts_nothing_for_the_one_before() {
     .await;
     assert!(held(&world, adopt::plan(&scene(&world)).0).await);
     assert_eq!(world.get(&key(Kind::Pod, "web-1")).unwrap().controller_uid(), Some("second"));
+}
+
+#[tokio::test]
+async fn a_rollout_is_complete_when_nothing_is_done_and_what_waits_is_held_back_on_purpose() {
+    let world = world().await;
+    change(&world, Kind::StatefulSet, "web", |set| set["status"]["rollout"] = json!({ "traceId": "a" })).await;
+    let scene = scene(&world);
+    let held_back = |partition| Wait { ordinal: Some(Ordinal(0)), reason: WaitReason::Partition { partition } };
+    let settled = || {
+        let counts = SetStatus { replicas: 2, available_replicas: 2, updated_replicas: 2, ..update(&scene).status };
+        Decision {
+            update: UpdatePlan { status: counts, ..UpdatePlan::default() },
+            order: OrdinalPlan::default(),
+            claims: ClaimPlan::default(),
+            identities: Vec::new(),
+        }
+    };
+    let complete = |decision: &Decision, waits: &[Wait]| {
+        let changed = status::decided(&scene, decision, waits, NOW).expect("its status changes");
+        changed["status"]["rollout"]["completedAt"].is_string()
+    };
+    assert!(complete(&settled(), &[]));
+    let mut partitioned = settled();
+    partitioned.update.status.updated_replicas = 1;
+    assert!(complete(&partitioned, &[held_back(1)]), "the rest is wanted as it is");
+    assert!(!complete(&partitioned, &[]), "nothing holds it back");
+    // The pass that replaces the last pod above the partition still counts it as available.
+    partitioned.update.replace = replacement_of("uid-web-1");
+    assert!(!complete(&partitioned, &[held_back(1)]), "it is just being replaced");
+    let mut unavailable = settled();
+    unavailable.update.status.available_replicas = 1;
+    assert!(!complete(&unavailable, &[]));
+    let mut late = settled();
+    late.update.status.observed_generation = 0;
+    assert!(!complete(&late, &[]), "what is wanted has changed since");
+    let mut creating = settled();
+    creating.order = creation(&scene).order;
+    assert!(!complete(&creating, &[]));
 }

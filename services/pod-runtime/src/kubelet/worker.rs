@@ -423,7 +423,8 @@ impl Worker {
     fn start_report(&mut self) {
         let now = self.shared.clock.now().steady;
         let waiting = self.report_retry.is_some_and(|(at, _)| at > now);
-        let told = self.report == self.told && now < self.told_at.plus(REPORT_AGAIN);
+        let news = self.report != self.told;
+        let told = !news && now < self.told_at.plus(REPORT_AGAIN);
         if self.reporting.is_some() || waiting || self.report.is_none() || told || self.gone {
             return;
         }
@@ -441,7 +442,10 @@ impl Worker {
         (self.told, self.told_at) = (Some((status, stopped)), now);
         let link = self.shared.link.clone();
         let span = tracing::debug_span!("report", k8s.pod.name = meta.name);
-        join_rollout(&span, &assigned);
+        // What is only said again is no part of it.
+        if news {
+            join_rollout(&span, &assigned);
+        }
         self.reporting = Some(async move { link.report(request).await }.instrument(span).boxed());
     }
 

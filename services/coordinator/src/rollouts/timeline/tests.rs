@@ -157,6 +157,11 @@ fn a_later_change_takes_over_what_is_under_way() {
     let next: SpanAddress = NEXT.parse().expect("valid");
     let ordinal = spans.iter().find(|span| span.name == "web-0").expect("it is available");
     assert_eq!((ordinal.address, ordinal.parent), (next.below("web-0"), Some(next)));
+    // What is stored with the pod still names the rollout before.
+    seen(&mut timeline, "a", &[(8, "placed running ready deleting")]);
+    timeline.published(at(9), StoreRevision(8));
+    let drain = timeline.take().into_iter().find(|span| span.name == "drain").expect("it is over");
+    assert_eq!(drain.parent, Some(next.below("web-0")));
 }
 
 #[test]
@@ -178,9 +183,17 @@ fn a_start_goes_on_where_the_process_before_was() {
     let mut timeline = Timeline::default();
     let ready = pod("a", "placed running ready");
     timeline.resume(at(6), &set(ROOT, None), &[&ready], Some(at(3)));
-    assert_eq!(told(&mut timeline), ["wait: no coordinator 3-6"]);
+    assert_eq!(told(&mut timeline), ["wait: no coordinator 5-6"], "the last that is known of before");
     timeline.passed(at(7));
     assert_eq!(told(&mut timeline), ["soak 5-7", "web-0 0-7"]);
+    // Nobody is told of again who was available long before another became ready.
+    let mut late = pod("b", "placed running ready");
+    late.key.name = "web-1".into();
+    late.value["status"]["conditions"][0]["lastTransitionTime"] = "1970-01-01T00:00:20Z".into();
+    late.value["metadata"]["annotations"]["setkeeper.dev/traceparent"] = root().below("web-1").to_string().into();
+    let mut timeline = Timeline::default();
+    timeline.resume(at(30), &set(ROOT, None), &[&ready, &late], None);
+    assert_eq!(told(&mut timeline), ["soak 20-22", "web-1 0-22"]);
     // One that was complete long ago is told of no more; one that was just now is told of again.
     let complete = set(ROOT, Some("1970-01-01T00:00:06Z"));
     let again = |now| {
