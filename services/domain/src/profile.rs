@@ -42,8 +42,8 @@ switches! {
     back_off_failed_pods,
     /// After a total outage the pods of a set that was complete before start together.
     break_cold_start,
-    /// Pods that an update takes down together come back together, where Kubernetes makes one after the other
-    /// (section 8.5).
+    /// While revisions differ, members that an update may replace and that are missing within its budget come back together,
+    /// where Kubernetes makes one after the other (section 8.5).
     recreate_together,
     /// An ordinal that is not available before its progress deadline is told, and reverts the update if the set says so.
     watch_progress,

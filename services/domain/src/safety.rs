@@ -77,8 +77,8 @@ impl Plans<'_> {
     }
 
     /// S3: under OrderedReady a pod is created only when every lower ordinal in range has a healthy pod. A set that was
-    /// complete once has two exceptions: it is started again as a whole, when no pod is healthy; and what an update took
-    /// down within its budget comes back together.
+    /// complete once has two exceptions: it is started again as a whole, when no pod is healthy; and what an update may take
+    /// down, and no more than its budget, comes back together while one is under way.
     ///
     /// # Errors
     /// The first breach.
@@ -209,8 +209,8 @@ impl Plans<'_> {
         self.snapshot.formed.is_some_and(|formed| ordinal <= formed)
     }
 
-    /// Whether all that is not healthy, from the lowest on, was part of the set before and is down for an update that may
-    /// take down so many.
+    /// Whether all that is not healthy, from the lowest on, was part of the set before, and an update is under way that may
+    /// take it down, and so many. Who did, nobody can tell of a pod that is gone.
     fn comes_back_together(&self, lowest: Ordinal) -> bool {
         let Snapshot { spec, formed, switches, .. } = self.snapshot;
         let were_members = spec.last() <= *formed;

@@ -95,7 +95,8 @@ impl Snapshot {
         self.spec.size().saturating_sub(u32::try_from(available).unwrap_or(u32::MAX))
     }
 
-    /// Whether pods are being replaced for their revision, as far as the pass before and the pods tell.
+    /// Whether revisions differ that a rolling update makes equal, as far as the pass before and the pods tell; also while it
+    /// waits at its partition.
     #[must_use]
     pub fn is_updating(&self) -> bool {
         let SetStatus { current_revision, update_revision, .. } = &self.status;

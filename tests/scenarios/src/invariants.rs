@@ -45,7 +45,10 @@ fn again_after_an_update(snapshot: &Snapshot) -> bool {
     let healthy = snapshot.members().filter(|pod| snapshot.healthy(pod)).count();
     let down = snapshot.spec.size() as usize - healthy;
     let was_complete = snapshot.formed.is_some() && snapshot.formed >= snapshot.spec.last();
-    snapshot.switches.recreate_together && was_complete && budget > 1 && down <= budget as usize
+    let updatable = |ordinal| snapshot.spec.index(ordinal) >= snapshot.spec.partition();
+    let of_the_update = snapshot.first_unhealthy().is_some_and(|(lowest, _)| updatable(lowest));
+    let updating = snapshot.is_updating() && of_the_update;
+    snapshot.switches.recreate_together && was_complete && updating && budget > 1 && down <= budget as usize
 }
 
 /// 3 and 4: one creation or one condemned deletion at a time; none of the latter while a pod in range is not healthy.

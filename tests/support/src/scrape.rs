@@ -34,9 +34,9 @@ impl Scrape {
         named.filter(|(sample, _)| labels.iter().all(|label| sample.contains(label))).map(|(_, value)| value).sum()
     }
 
-    /// Names of all samples.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.samples.keys().map(|sample| sample.split('{').next().unwrap_or_default())
+    /// All samples, names and labels.
+    pub fn samples(&self) -> impl Iterator<Item = &str> {
+        self.samples.keys().map(String::as_str)
     }
 
     /// Reads the text format: each family whole, told of first, its samples named after it, counters as counters are,

@@ -39,8 +39,8 @@ fn repair(request: &OrdinalRequest, lowest: Ordinal, ailment: WaitReason) -> Ord
     plan
 }
 
-/// Whether the members of a set that was complete, from the lowest that is not healthy on, are down for an update that may
-/// take down so many: then they come back together, as they went (switch `recreate_together`, section 8.5). Order
+/// Whether an update is under way that may take down what is not healthy of a set that was complete, from the lowest on,
+/// and so many: then they come back together, as an update takes them (switch `recreate_together`, section 8.5). Order
 /// protects the first start of a member.
 fn come_back_together(snapshot: &Snapshot, lowest: Ordinal) -> bool {
     let spec = &snapshot.spec;

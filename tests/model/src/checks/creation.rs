@@ -33,7 +33,8 @@ pub fn s3_predecessors_are_available(view: &View, ordinal: usize) -> Result<(), 
     hold("S3", missed.is_none(), || format!("pod {ordinal} is created before pod {missed:?} is available"))
 }
 
-/// Whether an update may have taken down all that a set misses which was complete once.
+/// Whether an update may have taken down all that a set misses which was complete once. That one is under way is not asked:
+/// the very pass that creates may have found that it was taken back.
 fn s3_was_taken_down(view: &View) -> bool {
     let rolls = view.switches.recreate_together && !view.on_delete && !view.paused;
     let were_members = view.range().last() <= view.formed;

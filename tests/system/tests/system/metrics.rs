@@ -55,7 +55,7 @@ async fn numbers_move_with_what_is_done() {
         .await;
     }
     let now = Scrape::of(address).await.expect("it can be read");
-    let of_objects = now.names().find(|name| name.contains("sleepers"));
+    let of_objects = now.samples().find(|sample| sample.contains("sleepers"));
     assert_eq!(of_objects, None, "labels come from closed sets");
     assert!((now.sum("setkeeper_coordinator_store_failures_total", &[])).abs() < f64::EPSILON);
 }

@@ -176,7 +176,12 @@ impl Callers {
                 while !end.load(Ordering::SeqCst) {
                     round += 1;
                     match kind {
-                        "Watch" => calls.note(&watch(&channel, &mut revision, &calls, &end).await),
+                        // What it was told is counted there; that it ended is no answer.
+                        "Watch" => {
+                            if let Err(status) = watch(&channel, &mut revision, &calls, &end).await {
+                                calls.note::<()>(&Err(status));
+                            }
+                        }
                         kind => calls.note(&call(&channel, kind, round).await),
                     }
                 }
