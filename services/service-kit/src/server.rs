@@ -148,6 +148,14 @@ impl Server {
     async fn bind_over(self, network: Option<&dyn Network>, config: &ServerConfig) -> Result<BoundServer, Error> {
         if let Some(identity) = &config.tls {
             identity.check(self.name)?;
+            // It may be renewed while the service runs, which has other work to do than to answer calls.
+            if let Err(error) = identity.vouched() {
+                tracing::warn!(
+                    service = self.name,
+                    error = crate::status::chain(&error),
+                    "callers will not believe this certificate"
+                );
+            }
         }
         let listeners = Listeners::bind(self.name, network, config).await?;
         let health = HealthHandle::new(true);

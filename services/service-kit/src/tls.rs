@@ -23,7 +23,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 pub use self::error::{NameError, TlsError};
-pub use self::material::TlsFiles;
+pub use self::material::{TlsFiles, fits};
 use crate::limits::HANDSHAKE_DEADLINE;
 use crate::reloaded::Reloaded;
 use crate::role::{Holder, Identifier, Role};
@@ -47,6 +47,15 @@ impl Identity {
     #[must_use]
     pub fn identifier(&self) -> Identifier {
         self.files.last().identifier.clone()
+    }
+
+    /// Whether whoever believes the same authorities believes this certificate now.
+    ///
+    /// # Errors
+    /// Another authority signed it, or its time is over or to come.
+    pub fn vouched(&self) -> Result<(), TlsError> {
+        let TlsFiles { certificate, authority, .. } = self.files.source().clone();
+        self.files.last().vouched().map_err(|source| TlsError::Unvouched { certificate, authority, source })
     }
 
     /// Whether `service` may serve with it.

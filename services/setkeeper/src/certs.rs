@@ -5,7 +5,7 @@
 //! certificate and a key that fit together.
 
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,9 +17,10 @@ use rcgen::{
 };
 use service_kit::clock::{Clock as _, SystemClock};
 use service_kit::role::{Holder, Identifier};
-use service_kit::{Identity, TlsFiles};
+use service_kit::{Identity, TlsFiles, tls};
 
 use crate::args::{CertsArgs, Service};
+use crate::data_dir::{PRIVATE, write_atomically};
 use crate::failure::Outcome;
 
 /// How long an authority is good: its replacement has to reach every machine.
@@ -29,9 +30,6 @@ const AUTHORITY_DAYS: u64 = 3650;
 const CLOCK_SKEW: Duration = Duration::from_secs(60 * 60);
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// Mode of a private key.
-const PRIVATE: u32 = 0o600;
 
 /// Mode of a certificate.
 const PUBLIC: u32 = 0o644;
@@ -87,6 +85,8 @@ fn authority(directory: &Path) -> anyhow::Result<(Issuer<'static, KeyPair>, Stri
             bail!("{} is missing and {} is there: put it back, or remove both", missing.display(), left.display());
         }
     }
+    // Before anything is replaced by what nobody would believe.
+    tls::fits(&certificate, &key)?;
     let pem = read(&certificate)?;
     let issuer = Issuer::from_ca_cert_pem(&pem, KeyPair::from_pem(&read(&key)?)?)
         .with_context(|| format!("{} is no authority", certificate.display()))?;
@@ -128,9 +128,8 @@ fn certify(
     params.subject_alt_names = alternative_names(identifier, &args.hosts)?;
     write_over(&files.authority, authority)?;
     write_over(&files.certificate, &params.signed_by(&key, issuer)?.pem())?;
-    // What nobody could use is told now, not when a service starts.
-    Identity::load(files)?;
-    Ok(())
+    // What nobody could use, or would believe, is told now and not when a service starts.
+    Ok(Identity::load(files)?.vouched()?)
 }
 
 /// The name that counts, and for services those that other clients look at.
@@ -165,26 +164,22 @@ fn read(path: &Path) -> anyhow::Result<String> {
 
 /// Never replaces what is there.
 fn write_new(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
-    let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
-    written(file, text).with_context(|| format!("{} cannot be written", path.display()))
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    write().with_context(|| format!("{} cannot be written", path.display()))
 }
 
 /// Replaces what is there in one step.
 fn write_over(path: &Path, text: &str) -> anyhow::Result<()> {
-    let draft = path.with_extension("new");
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(PUBLIC).open(&draft);
-    let replaced = written(file, text).and_then(|()| fs::rename(&draft, path));
-    replaced.with_context(|| format!("{} cannot be written", path.display()))
-}
-
-fn written(file: io::Result<fs::File>, text: &str) -> io::Result<()> {
-    let mut file = file?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
+    write_atomically(path, text.as_bytes(), PUBLIC).with_context(|| format!("{} cannot be written", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::os::unix::fs::PermissionsExt as _;
 
     use service_kit::Role;
@@ -246,6 +241,23 @@ mod tests {
         fs::remove_file(directory.path().join("ca.key")).expect("removed");
         assert!(certs(&args(directory.path()), &mut io::sink()).is_err());
         assert!(!directory.path().join("ca.key").exists());
+    }
+
+    #[test]
+    fn an_authority_with_the_key_of_another_replaces_nothing() {
+        let [own, other] = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
+        certs(&args(own.path()), &mut io::sink()).expect("makes them");
+        certs(&args(other.path()), &mut io::sink()).expect("makes them");
+        fs::copy(other.path().join("ca.key"), own.path().join("ca.key")).expect("is copied");
+        let certificate = || fs::read_to_string(own.path().join("coordinator/tls.crt")).expect("is there");
+        let before = certificate();
+        let error = certs(&args(own.path()), &mut io::sink()).expect_err("nobody would believe them");
+        assert!(format!("{error:?}").contains("cannot be used with the key"), "{error:?}");
+        assert_eq!(certificate(), before);
+        // One who has another authority's certificate is told where that is seen.
+        fs::copy(other.path().join("ca.crt"), own.path().join("coordinator/ca.crt")).expect("is copied");
+        let error = identity(&own.path().join("coordinator")).vouched().expect_err("another signed it").to_string();
+        assert!(error.contains("does not vouch for"), "{error}");
     }
 
     #[test]

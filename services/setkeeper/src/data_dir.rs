@@ -67,7 +67,7 @@ impl DataDir {
             .write(true)
             .create(true)
             .truncate(false)
-            .mode(0o600)
+            .mode(PRIVATE)
             .open(&path)
             .with_context(|| format!("{} cannot be opened", path.display()))?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
@@ -162,13 +162,16 @@ impl DataDir {
     }
 }
 
-/// Writes a whole file or nothing.
+/// Mode of what is nobody else's business.
+pub(crate) const PRIVATE: u32 = 0o600;
+
+/// Writes a whole file or nothing, with a mode.
 ///
 /// # Errors
 /// The file cannot be written.
-pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn write_atomically(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let draft = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&draft)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&draft, path)

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::{Global, PeerArgs, Service, UpArgs};
 use crate::client::Client;
 use crate::commands::send;
-use crate::data_dir::{DataDir, write_atomically};
+use crate::data_dir::{DataDir, PRIVATE, write_atomically};
 use crate::failure::{Failure, Outcome};
 use crate::launch::{self, Setup};
 use crate::manifests::Manifests;
@@ -249,7 +249,7 @@ fn announce(setup: &Setup, started: &[Started], log_file: bool) -> Outcome {
     endpoints.insert("tokenFile".to_owned(), json!(setup.data.token_file()));
     endpoints.insert("pid".to_owned(), json!(std::process::id()));
     let text = serde_json::to_string_pretty(&endpoints).expect("strings and numbers");
-    write_atomically(&setup.data.endpoints_file(), text.as_bytes()).map_err(|error| {
+    write_atomically(&setup.data.endpoints_file(), text.as_bytes(), PRIVATE).map_err(|error| {
         Failure::new(format_args!("{} cannot be written: {error}", setup.data.endpoints_file().display()))
     })?;
     Ok(())

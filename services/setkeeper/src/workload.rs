@@ -9,6 +9,7 @@ use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
@@ -20,7 +21,7 @@ use service_kit::signals;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::data_dir::write_atomically;
+use crate::data_dir::{PRIVATE, write_atomically};
 use crate::failure::{Failure, Outcome};
 
 /// Where it listens where nobody says otherwise.
@@ -34,6 +35,9 @@ const LOCK_FILE: &str = "lock";
 
 /// File on the volume with a line for each program that found another one there.
 const RAN_TWICE_FILE: &str = "ran-twice";
+
+/// How long a listener rests that could not accept.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// Connections at the same time. It is an example, not a server.
 const CONNECTIONS_MAX: usize = 64;
@@ -98,7 +102,11 @@ pub(crate) async fn run() -> Outcome {
             () = shutdown.cancelled() => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => {
-                let Ok((stream, _)) = accepted else { continue };
+                let Ok((stream, _)) = accepted else {
+                    // Out of descriptors: those there are will be closed.
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                    continue;
+                };
                 let answer = Arc::clone(&answer);
                 let service = service_fn(move |request| respond(Arc::clone(&answer), request));
                 let serving = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
@@ -151,7 +159,7 @@ fn count_start(directory: &Path) -> io::Result<u64> {
         Err(error) => return Err(error),
     };
     let starts: u64 = before + 1;
-    write_atomically(&path, format!("{starts}\n").as_bytes())?;
+    write_atomically(&path, format!("{starts}\n").as_bytes(), PRIVATE)?;
     fs::File::open(directory)?.sync_all()?;
     Ok(starts)
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Users that are counted. The policy knows its users, so more than it names never come here; more than this many are
-/// counted anew.
+/// Users that are counted. With tokens only those come here whom the policy names, with certificates all that an authority
+/// vouches for; beyond this many, everybody is counted anew.
 const USERS_MAX: usize = 4096;
 
 /// Seconds of calls that a user may make at once after a pause: a command that reads a whole installation.

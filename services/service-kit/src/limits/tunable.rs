@@ -42,27 +42,31 @@ impl Default for Limits {
 }
 
 /// A bound with the value that somebody wants, written `connections=2000`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Limit {
-    name: &'static str,
+    bound: Bound,
     value: u32,
 }
 
+/// Where a bound is kept.
+type Bound = fn(&mut Limits) -> &mut u32;
+
+/// Every bound by the name that operators write.
+const BOUNDS: [(&str, Bound); 6] = [
+    ("connections", |all| &mut all.connections),
+    ("strangers", |all| &mut all.strangers),
+    ("streams-per-connection", |all| &mut all.streams_per_connection),
+    ("calls-in-flight", |all| &mut all.calls_in_flight),
+    ("request-header-bytes", |all| &mut all.request_header_bytes),
+    ("user-calls-per-second", |all| &mut all.user_calls_per_second),
+];
+
 /// A text that is no [`Limit`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no limit: write NAME=NUMBER, with a number from 1 to {VALUE_MAX} and a name among {}", NAMES.join(", "))]
+#[error("{text:?} is no limit: write NAME=NUMBER, with a number from 1 to {VALUE_MAX} and a name among {}", BOUNDS.map(|(name, _)| name).join(", "))]
 pub struct InvalidLimit {
     text: String,
 }
-
-const NAMES: [&str; 6] = [
-    "connections",
-    "strangers",
-    "streams-per-connection",
-    "calls-in-flight",
-    "request-header-bytes",
-    "user-calls-per-second",
-];
 
 impl FromStr for Limit {
     type Err = InvalidLimit;
@@ -70,9 +74,9 @@ impl FromStr for Limit {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parse = || {
             let (name, value) = text.split_once('=')?;
-            let name = NAMES.into_iter().find(|known| *known == name.trim())?;
+            let (_, bound) = BOUNDS.into_iter().find(|(known, _)| *known == name.trim())?;
             let value = value.trim().parse().ok().filter(|value| (1..=VALUE_MAX).contains(value))?;
-            Some(Self { name, value })
+            Some(Self { bound, value })
         };
         parse().ok_or_else(|| InvalidLimit { text: text.to_owned() })
     }
@@ -84,15 +88,7 @@ impl Limits {
     pub fn with(limits: &[Limit]) -> Self {
         let mut all = Self::default();
         for limit in limits {
-            let field = match limit.name {
-                "connections" => &mut all.connections,
-                "strangers" => &mut all.strangers,
-                "streams-per-connection" => &mut all.streams_per_connection,
-                "calls-in-flight" => &mut all.calls_in_flight,
-                "request-header-bytes" => &mut all.request_header_bytes,
-                _ => &mut all.user_calls_per_second,
-            };
-            *field = limit.value;
+            *(limit.bound)(&mut all) = limit.value;
         }
         all
     }
@@ -104,7 +100,7 @@ mod tests {
 
     #[test]
     fn every_limit_can_be_set_and_nothing_else() {
-        let set: Vec<Limit> = NAMES.iter().map(|name| format!("{name}=7").parse().expect("a limit")).collect();
+        let set: Vec<Limit> = BOUNDS.iter().map(|(name, _)| format!("{name}=7").parse().expect("a limit")).collect();
         let all = Limits::with(&set);
         let seven = Limits {
             connections: 7,

@@ -42,6 +42,16 @@ pub enum TlsError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The certificate is of another authority than those that are believed, or its time is over or to come.
+    #[error("the authority {} does not vouch for the certificate {}", authority.display(), certificate.display())]
+    Unvouched {
+        /// File of the certificate.
+        certificate: PathBuf,
+        /// File of the authority.
+        authority: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
     /// The certificate does not say who its holder is.
     #[error(
         "the certificate {} does not say whose it is: it needs exactly one URI spiffe://DOMAIN/SERVICE or \

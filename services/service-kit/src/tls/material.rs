@@ -2,17 +2,20 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, client::Resumption};
 
 use super::TlsError;
 use super::verify::{Callers, TheServer, identifier};
+use crate::clock::{Clock as _, SystemClock};
 use crate::reloaded::{Source, read_whole};
 use crate::role::{Holder, Identifier, Role};
 
@@ -68,14 +71,11 @@ impl Source for TlsFiles {
 impl Material {
     fn new(files: &TlsFiles, content: &Content) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let chain = certificates(&files.certificate, &content.certificate)?;
-        let key = PrivateKeyDer::from_pem_slice(&content.key)
-            .map_err(|_| TlsError::Malformed { path: files.key.clone(), wanted: "private key" })?;
-        let identifier =
-            identifier(&chain[0]).map_err(|source| TlsError::Nameless { path: files.certificate.clone(), source })?;
+        let certified = Arc::new(certified(files, content, &provider)?);
+        let identifier = identifier(&certified.cert[0])
+            .map_err(|source| TlsError::Nameless { path: files.certificate.clone(), source })?;
         let unusable =
             |source| TlsError::Unusable { certificate: files.certificate.clone(), key: files.key.clone(), source };
-        let certified = Arc::new(CertifiedKey::from_der(chain, key, &provider).map_err(unusable)?);
         let no_authority = |source: Box<dyn std::error::Error + Send + Sync>| TlsError::Authority {
             path: files.authority.clone(),
             source,
@@ -100,6 +100,16 @@ impl Material {
         Ok(Self { identifier, server: Arc::new(server), provider, certified, roots })
     }
 
+    /// Whether whoever believes the same authorities believes this certificate now.
+    pub(super) fn vouched(&self) -> Result<(), rustls::Error> {
+        let now = SystemClock.now();
+        let now = UnixTime::since_unix_epoch(Duration::from_millis(u64::try_from(now.0).unwrap_or(0)));
+        let [own, intermediates @ ..] = &*self.certified.cert else { unreachable!("a chain has at least one") };
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        let own = ParsedCertificate::try_from(own)?;
+        verify_server_cert_signed_by_trust_anchor(&own, &self.roots, intermediates, now, algorithms)
+    }
+
     /// How to call a server that has to prove that it is `role` of this installation.
     pub(super) fn client(&self, role: Role) -> Result<Arc<ClientConfig>, rustls::Error> {
         let server = TheServer {
@@ -116,6 +126,27 @@ impl Material {
         client.resumption = Resumption::disabled();
         Ok(Arc::new(client))
     }
+}
+
+/// Whether a certificate is of a key, whosever they are.
+///
+/// # Errors
+/// It is of another, or one of the files cannot be used.
+pub fn fits(certificate: &Path, key: &Path) -> Result<(), TlsError> {
+    let own = |path: &Path| path.to_owned();
+    let files = TlsFiles { certificate: own(certificate), key: own(key), authority: own(certificate) };
+    certified(&files, &files.read()?, &rustls::crypto::ring::default_provider()).map(|_| ())
+}
+
+fn certified(files: &TlsFiles, content: &Content, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+    let chain = certificates(&files.certificate, &content.certificate)?;
+    let key = PrivateKeyDer::from_pem_slice(&content.key)
+        .map_err(|_| TlsError::Malformed { path: files.key.clone(), wanted: "private key" })?;
+    CertifiedKey::from_der(chain, key, provider).map_err(|source| TlsError::Unusable {
+        certificate: files.certificate.clone(),
+        key: files.key.clone(),
+        source,
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {

@@ -2,6 +2,7 @@
 //! method of every service, with manifests as bodies. The list of methods comes from the protocol, so that a new one
 //! without a call here is noticed.
 
+mod closed;
 mod public;
 mod services;
 mod tool;

@@ -26,6 +26,15 @@ fn setting(namespace: &str, name: &str) -> String {
     )
 }
 
+/// Returns when the policy was read that was written last. It is read with a call, and that is not one of its users'.
+pub(super) async fn new_policy_holds(product: &Product) {
+    until("the new policy holds", || async {
+        product.ok(&["version"]).await;
+        if product.log().contains("file=\"policy\"") { Ok(()) } else { Err(product.log_tail()) }
+    })
+    .await;
+}
+
 async fn as_holder(product: &Product, holder: &str, arguments: &[&str], input: &str) -> Output {
     let own = product.as_holder(holder);
     let arguments: Vec<&str> = arguments.iter().copied().chain(own.iter().map(String::as_str)).collect();
@@ -66,12 +75,8 @@ async fn a_user_does_what_the_policy_says_and_all_of_it_is_recorded() {
     let unknown = as_holder(&product, "users/ann", &["get", "cm", "-n", "shop"], "").await;
     assert!(unknown.code != 0 && unknown.stderr.contains("you are user/ann"), "{unknown:?}");
     std::fs::write(product.policy_path(), ANN).expect("the policy can be written");
-    // Asked as somebody else: refusals beyond a bound are not recorded, and this test counts them.
-    until("the new policy holds", || async {
-        product.ok(&["version"]).await;
-        if product.log().contains("file=\"policy\"") { Ok(()) } else { Err(product.log_tail()) }
-    })
-    .await;
+    // Not asked as her: refusals beyond a bound are not recorded, and this test counts them.
+    new_policy_holds(&product).await;
 
     let ann = async |arguments: &[&str], input: &str| as_holder(&product, "users/ann", arguments, input).await;
     let applied = ann(&["apply", "-f", "-"], &setting("shop", "one")).await;

@@ -1,5 +1,6 @@
 //! grpcurl as a process.
 
+use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -32,10 +33,26 @@ fn command() -> Command {
 
 /// Runs it to its end and gives what it printed.
 pub(super) async fn grpcurl(arguments: &[&str]) -> Result<String, Refusal> {
-    let running = command().args(arguments).output();
+    let mut command = command();
+    command.args(arguments);
+    ended(command).await
+}
+
+async fn ended(mut command: Command) -> Result<String, Refusal> {
+    let running = command.kill_on_drop(true).output();
     let output = tokio::time::timeout(WAIT_MAX, running).await.expect("ends in time").expect("grpcurl runs");
     let [stdout, stderr] = [output.stdout, output.stderr].map(|part| String::from_utf8_lossy(&part).into_owned());
     if output.status.success() { Ok(stdout) } else { Err(stderr.into()) }
+}
+
+/// Calls a method with one request, as the holder of the certificate in a directory.
+pub(super) async fn over_tls(files: &Path, address: &str, method: &str, request: &Value) -> Result<String, Refusal> {
+    let file = |name: &str| files.join(name).display().to_string();
+    let [authority, certificate, key] = ["ca.crt", "tls.crt", "tls.key"].map(file);
+    let request = request.to_string();
+    let mut command = Command::new("grpcurl");
+    command.args(["-cacert", &authority, "-cert", &certificate, "-key", &key, "-d", &request, address, method]);
+    ended(command).await
 }
 
 /// Calls a method with a stream of requests, and gives the answers once they are `enough` or the call has ended.
