@@ -19,7 +19,7 @@ use prost_types::Struct;
 use serde_json::Value;
 use service_kit::Context;
 use service_kit::access::{Caller, Subject};
-use service_kit::status::StatusBuilder;
+use service_kit::status::{StatusBuilder, shutting_down};
 use tonic::{Code, Status};
 
 pub(crate) use self::backup::BACKUPS_AT_ONCE_MAX;
@@ -47,6 +47,15 @@ pub(crate) struct Front {
     pub(crate) context: Context,
     /// Which rules are better than those of Kubernetes.
     pub(crate) switches: Switches,
+}
+
+/// Ends when a stream has to end although both sides want it to go on, with the reason: this process ends, or its caller
+/// may no longer see what it is about.
+async fn cut(context: Context, caller: Caller, kind: Kind, namespace: String) -> Status {
+    tokio::select! {
+        () = context.shutdown.cancelled() => shutting_down(SERVICE),
+        refused = caller.withdrawn(kind, namespace) => refused,
+    }
 }
 
 /// What to delete, and how.

@@ -84,6 +84,10 @@ impl Access {
         user_calls_per_second: u32,
     ) -> Result<Caller, Status> {
         let rule = rule(path);
+        let user = match &principal {
+            Principal::Holder(Holder::User(name)) => Some(name.clone()),
+            Principal::Owner | Principal::Holder(Holder::Service(_)) => None,
+        };
         let grants = match &principal {
             Principal::Owner => return Ok(Caller::new(service, principal, rule, None, self.audit.clone())),
             Principal::Holder(Holder::Service(role)) => match rule {
@@ -108,7 +112,11 @@ impl Access {
                 grants
             }
         };
-        Ok(Caller::new(service, principal, rule, Some(grants), self.audit.clone()))
+        let caller = Caller::new(service, principal, rule, Some(grants), self.audit.clone());
+        Ok(match user {
+            Some(user) => caller.granted_by(self.policy.as_ref(), &user),
+            None => caller,
+        })
     }
 
     fn refuse(&self, service: &'static str, principal: &Principal, path: &str, why: &str) -> Result<Caller, Status> {

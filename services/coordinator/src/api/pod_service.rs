@@ -21,7 +21,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use super::page::{Filter, page};
 use super::port_forward::{self, port_forward};
 use super::watch::watch;
-use super::{Deletion, Front, namespace, visible};
+use super::{Deletion, Front, cut, namespace, visible};
 use crate::apply::Application;
 use crate::error::SERVICE;
 use crate::machines::Machines;
@@ -90,7 +90,8 @@ impl PodService for Pods {
             revision: told.revision,
         };
         let front = &self.front;
-        Ok(Response::new(watch(front.world.clone(), filter, request.from_revision, &front.context, tell).await?))
+        let cut = cut(front.context.clone(), caller, filter.kind, filter.namespace.clone());
+        Ok(Response::new(watch(front.world.clone(), filter, request.from_revision, cut, tell).await?))
     }
 
     async fn delete(&self, request: Request<DeletePodRequest>) -> Result<Response<DeletePodResponse>, Status> {
@@ -134,12 +135,16 @@ impl PodService for Pods {
             })?
             .into_inner();
         let (feed, receiver) = mpsc::channel(LOG_BUFFERED_MAX);
-        let shutdown = self.front.context.shutdown.clone();
-        // Owned by its receiver: it ends when the reader hangs up, the log ends, or at shutdown.
+        let cut = cut(self.front.context.clone(), caller, key.kind, key.namespace);
+        // Owned by its receiver: it ends when the reader hangs up, the log ends, or it is cut off.
         tokio::spawn(async move {
+            tokio::pin!(cut);
             loop {
                 let piece = tokio::select! {
-                    () = shutdown.cancelled() => return,
+                    why = &mut cut => {
+                        let _ = feed.send(Err(why)).await;
+                        return;
+                    }
                     () = feed.closed() => return,
                     piece = pieces.next() => piece,
                 };

@@ -9,14 +9,13 @@ use api::manifest::Kind;
 use api::proto::coordinator::v1::{PortForwardRequest, PortForwardResponse};
 use api::proto::pod_runtime::v1 as runtime;
 use api::proto::pod_runtime::v1::pod_runtime_service_client::PodRuntimeServiceClient;
-use service_kit::CancellationToken;
 use service_kit::access::Caller;
 use service_kit::status::{RETRY_DELAY, StatusBuilder, reason};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
-use super::{Front, namespace};
+use super::{Front, cut, namespace};
 use crate::error::{SERVICE, invalid_argument};
 use crate::machines::{Machines, unreachable};
 use crate::world::{Key, Object};
@@ -82,8 +81,9 @@ pub(crate) async fn port_forward(
     let (feed, receiver) = mpsc::channel(PIECES_MAX);
     let up = upload(requests, to_machine, first.end);
     let down = download(responses.into_inner(), feed.clone());
-    // Owned by its caller: it ends when the caller leaves, the machine ends the call, or at shutdown.
-    tokio::spawn(carry(up, down, feed, front.context.shutdown.clone()));
+    let cut = cut(front.context.clone(), caller.clone(), key.kind, key.namespace);
+    // Owned by its caller: it ends when the caller leaves, the machine ends the call, or it is cut off.
+    tokio::spawn(carry(up, down, feed, cut));
     Ok(ReceiverStream::new(receiver))
 }
 
@@ -91,7 +91,7 @@ async fn carry(
     up: impl Future<Output = Result<(), Status>>,
     down: impl Future<Output = Result<(), Status>>,
     feed: mpsc::Sender<Result<PortForwardResponse, Status>>,
-    shutdown: CancellationToken,
+    cut: impl Future<Output = Status>,
 ) {
     let both = async {
         tokio::pin!(up, down);
@@ -105,7 +105,10 @@ async fn carry(
         }
     };
     let ended = tokio::select! {
-        () = shutdown.cancelled() => Err(lost("the coordinator ends")),
+        why = cut => Err(match why.code() {
+            Code::Unavailable => lost("the coordinator ends"),
+            _ => why,
+        }),
         () = feed.closed() => return,
         ended = both => ended,
     };

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use prost_types::Struct;
-use service_kit::Context;
-use service_kit::status::{StatusBuilder, shutting_down};
+use service_kit::status::StatusBuilder;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
@@ -26,19 +25,18 @@ pub(super) struct Told {
     pub(super) revision: u64,
 }
 
-/// Starts a watch. `from` 0 sends what exists first.
+/// Starts a watch. `from` 0 sends what exists first. It ends with what `cut` says, if that ends.
 pub(super) async fn watch<T: Send + 'static>(
     world: Arc<World>,
     filter: Filter,
     from: u64,
-    context: &Context,
+    cut: impl Future<Output = Status> + Send + 'static,
     tell: fn(Told) -> T,
 ) -> Result<ReceiverStream<Result<T, Status>>, Status> {
     let (start, existing) = if from == 0 { filter.all(&world) } else { (StoreRevision(from), Vec::new()) };
     let mut changes = world.store().watch(PREFIX, start).await.map_err(|error| watch_status(&error))?;
     let (feed, receiver) = mpsc::channel(FEED_BUFFERED_MAX);
     let ending = feed.clone();
-    let shutdown = context.shutdown.clone();
     let mut filter = Following::new(filter, from == 0, &existing);
     let following = async move {
         for object in existing {
@@ -63,12 +61,12 @@ pub(super) async fn watch<T: Send + 'static>(
             }
         }
     };
-    // Owned by its receiver: it ends when the client hangs up, or at shutdown.
+    // Owned by its receiver: it ends when the client hangs up, or is cut off.
     tokio::spawn(async move {
         tokio::select! {
-            () = shutdown.cancelled() => {
+            why = cut => {
                 // Whoever reads goes on elsewhere, or here once this is back; who is gone need not know.
-                let _ = ending.send(Err(shutting_down(SERVICE))).await;
+                let _ = ending.send(Err(why)).await;
             }
             _ = following => {}
         }

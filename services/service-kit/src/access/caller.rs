@@ -1,10 +1,12 @@
 //! Who calls, as a handler sees them.
 
+use std::time::Duration;
+
 use api::manifest::Kind;
 use tonic::{Code, Request, Status};
 
 use super::audit::{Audit, Subject};
-use super::policy::Grant;
+use super::policy::{Grant, Policy};
 use super::rules::{Rule, Verb};
 use super::{Principal, WHOM_TO_ASK};
 use crate::status::StatusBuilder;
@@ -17,8 +19,13 @@ pub struct Caller {
     rule: Option<Rule>,
     /// None: everything.
     grants: Option<Vec<Grant>>,
+    /// Where the grants come from, and whose they are.
+    granted: Option<(Policy, String)>,
     audit: Audit,
 }
+
+/// How often a call that goes on asks whether it still may.
+const ASK_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Caller {
     pub(super) fn new(
@@ -28,7 +35,13 @@ impl Caller {
         grants: Option<Vec<Grant>>,
         audit: Audit,
     ) -> Self {
-        Self { service, principal, rule, grants, audit }
+        Self { service, principal, rule, grants, granted: None, audit }
+    }
+
+    /// The grants of a user, who may lose them while the call goes on.
+    pub(super) fn granted_by(mut self, policy: Option<&Policy>, user: &str) -> Self {
+        self.granted = policy.map(|policy| (policy.clone(), user.to_owned()));
+        self
     }
 
     /// The caller of a request that came through a [`Server`](crate::Server).
@@ -70,6 +83,19 @@ impl Caller {
     /// As [`Caller::may`].
     pub fn may_everywhere(&self) -> Result<(), Status> {
         self.allowed(None, "").map_err(|()| self.refused(&[], "in every namespace"))
+    }
+
+    /// Ends when the policy no longer lets the caller do this, with the refusal: for calls that go on. It is asked every few
+    /// seconds; of a caller whom no policy binds it never ends.
+    pub async fn withdrawn(mut self, kind: Kind, namespace: String) -> Status {
+        let Some((policy, user)) = self.granted.clone() else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(ASK_INTERVAL).await;
+            self.grants = Some(policy.now().grants_of(&user));
+            if let Err(refused) = self.may(kind, &namespace) {
+                return refused;
+            }
+        }
     }
 
     /// Records a change that the caller asked for, and what became of it. A refusal is recorded where it is made.

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use support::{Collector, Output, Product, until};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use super::{mark, secured, sleepers};
 
@@ -117,6 +118,31 @@ async fn a_user_does_what_the_policy_says_and_all_of_it_is_recorded() {
     let stored = product.get(&["cm", "one", "-n", "shop"]).await.expect("is there");
     assert_eq!(object["uid"], stored["metadata"]["uid"]);
     assert_eq!(of("user/admin", "apply").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_user_follows_ends_with_the_grant() {
+    let product = secured(&[]).await;
+    std::fs::write(product.policy_path(), ANN).expect("the policy can be written");
+    new_policy_holds(&product).await;
+    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\n";
+    let both = [namespace, &setting("shop", "one")].concat();
+    assert_eq!(product.run_with(&["apply", "-f", "-"], &both).await.code, 0);
+    let own = product.as_holder("users/ann");
+    let follow = ["get", "cm", "-n", "shop", "--watch"].into_iter().chain(own.iter().map(String::as_str));
+    let mut child = product.begin(&follow.collect::<Vec<_>>());
+    let mut lines = BufReader::new(child.stdout.take().expect("is piped")).lines();
+    let following = async {
+        while let Some(line) = lines.next_line().await.expect("is text") {
+            if line.contains("one") {
+                std::fs::write(product.policy_path(), "users: []").expect("the policy can be written");
+            }
+        }
+        child.wait_with_output().await.expect("ends")
+    };
+    let output = tokio::time::timeout(support::WAIT_MAX, following).await.expect("it ends with the grant");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("does not give you \"watch\""), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
