@@ -5,6 +5,7 @@ mod hosts;
 mod processes;
 mod product;
 mod program;
+mod proxy;
 mod scrape;
 mod wait;
 
@@ -13,5 +14,6 @@ pub use hosts::Hosts;
 pub use processes::{Process, in_pod};
 pub use product::{Layout, Options, Output, Product, SERVICES, User, end_leftovers};
 pub use program::available;
+pub use proxy::{PROXY, Proxy};
 pub use scrape::{Scrape, get};
 pub use wait::{WAIT_MAX, until};

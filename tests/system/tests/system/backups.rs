@@ -69,7 +69,7 @@ async fn a_backup_under_constant_writes_brings_back_the_same_objects_after_a_kil
     product.ready(&["sleepers-2"]).await;
     let running = product.run(&["restore", &file]).await;
     assert!(running.code == 1 && running.stderr.contains("setkeeper down"), "{running:?}");
-    product.kill("up");
+    product.kill_all();
     let checked = product.ok(&["check"]).await;
     assert!(checked.ends_with("sound\n") && checked.contains("2 pods") | checked.contains("3 pods"), "{checked}");
     let refused = product.run(&["restore", &file]).await;

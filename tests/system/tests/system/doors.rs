@@ -4,7 +4,7 @@ use std::process::Command;
 
 use support::{Product, available};
 
-use super::{mark, product, sleepers};
+use super::{mark, one_process, sleepers};
 
 /// A harmless method of every service, and what an empty request is answered with: nothing, or a refusal of what it says.
 const METHODS: [(&str, &str, Option<&str>); 6] = [
@@ -31,7 +31,7 @@ async fn grpcurl_lists_openly_and_calls_with_the_token_only() {
     if !available(&["grpcurl"]) {
         return;
     }
-    let product = product().await;
+    let product = one_process().await;
     let address = address(&product, "coordinator").await;
     let (listed, services) = grpcurl(&[&address, "list"]);
     assert!(listed, "{services}");
@@ -72,7 +72,7 @@ async fn every_service_tells_openly_what_it_offers_and_does_it_with_the_token_on
     if !available(&["grpcurl"]) {
         return;
     }
-    let product = product().await;
+    let product = one_process().await;
     let token = std::fs::read_to_string(product.data().join("token")).expect("up writes it");
     let header = format!("authorization: Bearer {}", token.trim());
     for (service, harmless, refusal) in METHODS {
@@ -109,7 +109,7 @@ async fn every_service_tells_openly_what_it_offers_and_does_it_with_the_token_on
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_instance_on_the_same_data_is_refused() {
-    let product = product().await;
+    let product = one_process().await;
     let second = product.run(&["up", "--port-base", "0", "--dns-listen", "127.0.0.1:0"]).await;
     assert_eq!(second.code, 1, "{second:?}");
     assert!(second.stderr.contains(&product.data().display().to_string()), "{}", second.stderr);
@@ -118,7 +118,7 @@ async fn a_second_instance_on_the_same_data_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_server_the_command_line_says_what_to_do() {
-    let mut product = product().await;
+    let mut product = one_process().await;
     product.interrupt().await;
     let output = product.run(&["get", "pods"]).await;
     assert_eq!(output.code, 1);

@@ -1,11 +1,11 @@
 //! Ports of pods, reached from outside of their networks.
 
-use support::{Options, Product, WAIT_MAX};
+use support::{Layout, Options, Product, WAIT_MAX};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout};
 
-use super::{BINARY, example, ordinary, product, separate};
+use super::{example, options, ordinary, product, separate};
 
 /// Bytes that go there and back: far more than all buffers on the way hold.
 const LARGE: usize = 32 << 20;
@@ -144,7 +144,7 @@ async fn ports_of_pods_are_reached_through_separate_services() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ports_of_pods_without_namespaces_are_reached() {
     let arguments = vec!["--runtime=process".to_owned()];
-    reaches_its_pods(&Product::start(Options { arguments, ..Options::new(BINARY) }).await).await;
+    reaches_its_pods(&Product::start(Options { arguments, ..options(Layout::OneProcess) }).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,7 @@ use prost_types::{DescriptorProto, FileDescriptorSet};
 use serde_json::Value;
 use support::{Product, available};
 
-use self::tool::{Refusal, grpcurl};
+use self::tool::{Door, Refusal};
 use super::separate;
 
 /// What the protocol has.
@@ -59,9 +59,13 @@ fn package(process: &str) -> String {
     format!("setkeeper.{}.v1", process.replace('-', "_"))
 }
 
-/// Where a process listens.
-fn address(product: &Product, process: &str) -> String {
-    format!("unix:{}", product.data().join(format!("{process}.sock")).display())
+/// Who may call a method: the coordinator its planners and machines, these in turn it, and people the rest.
+fn caller(method: &str) -> &'static str {
+    match method.strip_prefix("setkeeper.coordinator.v1.") {
+        Some(own) if own.starts_with("NodeService/") => "pod-runtime",
+        Some(_) => "users/admin",
+        None => "coordinator",
+    }
 }
 
 /// The product, each service as its own process, and which methods have been called.
@@ -71,16 +75,16 @@ struct Run {
 }
 
 impl Run {
-    /// Address of the process of a method's package.
-    fn address(&self, method: &str) -> String {
+    /// The way to the process of a method's package.
+    fn door(&self, method: &str) -> Door {
         let process = method.split('.').nth(1).expect("setkeeper.<service>.v1").replace('_', "-");
-        address(&self.product, &process)
+        Door::new(&self.product, caller(method), &process)
     }
 
     async fn call(&mut self, method: &str, requests: &[Value], enough: impl Fn(&[Value]) -> bool) -> Called {
         let method = format!("setkeeper.{method}");
         self.called.insert(method.clone());
-        tool::call(&self.address(&method), &method, requests, enough).await
+        tool::call(&self.door(&method), &method, requests, enough).await
     }
 
     /// Calls a method that must answer, and gives its only answer.
@@ -115,8 +119,8 @@ async fn grpcurl_describes_every_service_and_every_message_of_every_process() {
     }
     let product = separate().await;
     for process in support::SERVICES {
-        let address = address(&product, process);
-        let listed = grpcurl(&[&address, "list"]).await.expect("can be listed");
+        let door = Door::new(&product, caller(&format!("{}.", package(process))), process);
+        let listed = door.ask(&["list"]).await.expect("can be listed");
         let own: Vec<_> = listed.lines().filter(|name| name.starts_with("setkeeper.")).map(str::to_owned).collect();
         let package = package(process);
         let mut expected: Vec<_> =
@@ -125,7 +129,7 @@ async fn grpcurl_describes_every_service_and_every_message_of_every_process() {
         expected.dedup();
         assert_eq!(own, expected, "{process}");
         for symbol in symbols(process) {
-            let described = grpcurl(&[&address, "describe", &symbol]).await;
+            let described = door.ask(&["describe", &symbol]).await;
             let text = described.unwrap_or_else(|refusal| panic!("{process}, {symbol}: {refusal:?}"));
             assert!(text.starts_with(&format!("{symbol} is a ")), "{process}, {symbol}: {text}");
         }

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use super::traces::completed;
-use super::{BINARY, mark, sleepers};
+use super::{mark, options, sleepers};
 
 /// Jaeger in one process, as its project releases it.
 const PROGRAM: &str = "jaeger-all-in-one";
@@ -140,7 +140,7 @@ async fn jaeger_shows_a_rollout_as_one_trace_though_the_coordinator_is_killed() 
     }
     let jaeger = Jaeger::start().await;
     let arguments = vec!["--otlp-endpoint".to_owned(), format!("http://{}", jaeger.otlp)];
-    let mut product = Product::start(Options { layout: Layout::Separate, arguments, ..Options::new(BINARY) }).await;
+    let mut product = Product::start(Options { arguments, ..options(Layout::Separate) }).await;
     let manifest = sleepers(&mark("jaeger"), 3, "OrderedReady");
     let applied = product.run_with(&["apply", "-f", "-"], &manifest).await;
     assert_eq!(applied.code, 0, "{applied:?}");

@@ -121,13 +121,14 @@ async fn ctrl_c_leaves_pods_running_and_down_ends_them_in_order() {
     let names = ["sleepers-0", "sleepers-1", "sleepers-2"];
     product.ready(&names).await;
     let first = wait_running(&mark, 3).await;
-    assert_eq!(product.interrupt().await, 0);
+    assert!(product.interrupt_all().await, "{}", product.log_tail());
     assert_eq!(wait_running(&mark, 3).await, first, "pods outlive the services");
     product.up().await;
     product.ready(&names).await;
     assert_eq!(wait_running(&mark, 3).await, first, "and are found again");
     product.ok(&["down"]).await;
     assert_eq!(in_pod(&[&format!("MARK={mark}")]), [], "down ends the pods");
+    assert!(product.interrupt_all().await, "down has ended the services, or leaves those of their own");
     product.up().await;
     product.ready(&names).await;
     let again: BTreeSet<_> = wait_running(&mark, 3).await.into_iter().collect();

@@ -1,4 +1,14 @@
 //! The whole product, started as a user starts it: real services, real processes, real volumes, real names.
+//!
+//! **Layouts.** With `SETKEEPER_TEST_LAYOUT=mesh` every test that does not depend on a layout runs in the one of a mesh:
+//! each service as its own process, planners twice, mutual TLS, and on every hop a proxy that reads HTTP/2
+//! ([`support::Proxy`]). These are about a layout of their own, and are the same whatever the environment asks for:
+//!
+//! - `doors`, `metrics`, `unit`, `up`, and of `traces` those of one process and without a collector: what `setkeeper up` is
+//!   to who runs it: its token, its file of endpoints, its one page of metrics, its signals, its demo;
+//! - `hosts`: a network of hosts, one service on each;
+//! - `rolling`: replicas that the channel balances, without a proxy; `mesh` has the same behind one;
+//! - `strangers`: a server's own port, at which a proxy would take the blows.
 
 mod backups;
 mod bounds;
@@ -31,26 +41,40 @@ use support::{Layout, Options, Product, User};
 /// The product's binary.
 const BINARY: &str = env!("CARGO_BIN_EXE_setkeeper-under-test");
 
+/// How a test starts the product that holds for every layout: in this one, or in the one that the environment asks for.
+fn options(layout: Layout) -> Options {
+    Options { layout: Layout::asked().unwrap_or(layout), ..Options::new(BINARY) }
+}
+
 /// All services in one process, as whoever runs the tests.
 async fn product() -> Product {
+    Product::start(options(Layout::OneProcess)).await
+}
+
+/// The same whatever the environment asks for.
+async fn one_process() -> Product {
     Product::start(Options::new(BINARY)).await
 }
 
 /// Each service as its own process.
 async fn separate() -> Product {
-    Product::start(Options { layout: Layout::Separate, ..Options::new(BINARY) }).await
+    Product::start(options(Layout::Separate)).await
 }
 
 /// Each service as its own process, over TCP with mutual TLS.
 async fn secured(arguments: &[&str]) -> Product {
     let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-    Product::start(Options { layout: Layout::Secured, arguments, ..Options::new(BINARY) }).await
+    Product::start(Options { arguments, ..options(Layout::Secured) }).await
 }
 
-/// As an ordinary user: where root runs the tests another one, else whoever runs them.
+/// As an ordinary user.
 async fn ordinary() -> Product {
-    let user = if rustix::process::geteuid().is_root() { User::Ordinary } else { User::Myself };
-    Product::start(Options { user, ..Options::new(BINARY) }).await
+    Product::start(Options { user: an_ordinary_user(), ..options(Layout::OneProcess) }).await
+}
+
+/// Where root runs the tests another one, else whoever runs them.
+fn an_ordinary_user() -> User {
+    if rustix::process::geteuid().is_root() { User::Ordinary } else { User::Myself }
 }
 
 /// The directory of a claim that is bound.

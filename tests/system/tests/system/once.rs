@@ -117,7 +117,7 @@ async fn no_ordinal_runs_twice_whenever_in_a_scale_up_the_product_is_killed() {
         product.ok(&["scale", "sts", "keepers", &format!("--replicas={}", replicas + 2)]).await;
         reached(&product, &mark, moment, replicas).await;
         replicas += 2;
-        product.kill("up");
+        product.kill_all();
         let running: Vec<_> = (0..replicas).flat_map(|ordinal| programs(&mark, ordinal)).collect();
         seen.extend(running);
         product.up().await;

@@ -10,7 +10,7 @@ use support::{Product, until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::{product, secured};
+use super::{one_process, secured};
 
 /// Frames of one flood.
 const FRAMES: u32 = 50_000;
@@ -87,7 +87,7 @@ async fn coordinator(product: &Product) -> (SocketAddr, Token) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn floods_cost_little_and_hold_up_nobody() {
-    let product = product().await;
+    let product = one_process().await;
     let (address, token) = coordinator(&product).await;
     belongs(service_kit::connect(&Target::from(address), Some(&token))).await;
     let (before, logged) = (product.peak_memory_kib(), product.log().len());
@@ -121,7 +121,7 @@ async fn floods_cost_little_and_hold_up_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_says_nothing_makes_room_for_others() {
-    let product = product().await;
+    let product = one_process().await;
     let (address, token) = coordinator(&product).await;
     let known = service_kit::connect(&Target::from(address), Some(&token));
     belongs(known.clone()).await;

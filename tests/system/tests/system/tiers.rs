@@ -1,14 +1,13 @@
 //! Plain processes, where namespaces are refused: pods still find each other by name, and what is missing is said.
 
-use support::{Options, Product, User, available, until};
+use support::{Layout, Options, Product, available, until};
 
-use super::BINARY;
+use super::{an_ordinary_user, options};
 
 /// In the process tier, as an ordinary user: no port 53, so names come from hosts files.
 async fn plain() -> Product {
-    let user = if rustix::process::geteuid().is_root() { User::Ordinary } else { User::Myself };
-    let arguments = vec!["--runtime=process".to_owned()];
-    Product::start(Options { user, arguments, ..Options::new(BINARY) }).await
+    let (user, arguments) = (an_ordinary_user(), vec!["--runtime=process".to_owned()]);
+    Product::start(Options { user, arguments, ..options(Layout::OneProcess) }).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,8 @@
 //! What systemd does to the unit of `deploy/systemd`, done to the program: it signals the service alone.
 
-use support::{Process, Product, in_pod, until};
+use support::{Options, Process, Product, in_pod, until};
 
-use super::{mark, ordinary, sleepers};
+use super::{BINARY, an_ordinary_user, mark, sleepers};
 
 /// The main process of every pod.
 async fn running(mark: &str, replicas: usize) -> Vec<Process> {
@@ -25,7 +25,7 @@ async fn a_restarted_unit_leaves_its_pods_alone_and_a_downed_one_ends_for_good()
     for said in ["KillMode=process", "OOMPolicy=continue", "Restart=on-failure", "User=setkeeper"] {
         assert!(unit.lines().any(|line| line == said), "the unit says {said}");
     }
-    let mut product = ordinary().await;
+    let mut product = Product::start(Options { user: an_ordinary_user(), ..Options::new(BINARY) }).await;
     let mark = mark("unit");
     let applied = product.run_with(&["apply", "-f", "-"], &sleepers(&mark, 2, "Parallel")).await;
     assert_eq!(applied.code, 0, "{applied:?}");

@@ -7,7 +7,7 @@ use support::{Product, available};
 
 use super::super::secured;
 use super::super::secured::new_policy_holds;
-use super::tool::{Refusal, over_tls};
+use super::tool::{self, Door, Refusal};
 use super::{methods, package, protocol};
 
 /// A user who may do everything, but in one namespace only.
@@ -73,9 +73,8 @@ fn set() -> Value {
 /// Calls a method as the holder of a certificate, and gives how it was refused.
 async fn refusal(product: &Product, holder: &str, method: &str) -> Refusal {
     let service = method.split('.').nth(1).expect("setkeeper.<service>.v1").replace('_', "-");
-    let files = product.certificates().join(holder);
-    let address = product.address(&service).to_string();
-    let answer = over_tls(&files, &address, method, &request(method)).await;
+    let door = Door::of_server(product, holder, &service);
+    let answer = tool::call(&door, method, &[request(method)], |_| false).await;
     answer.expect_err(&format!("{holder} may not call {method}"))
 }
 

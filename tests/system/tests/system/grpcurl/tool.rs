@@ -1,10 +1,9 @@
 //! grpcurl as a process.
 
-use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::Value;
-use support::WAIT_MAX;
+use support::{Product, WAIT_MAX};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
@@ -24,45 +23,62 @@ impl From<String> for Refusal {
     }
 }
 
-fn command() -> Command {
-    let mut command = Command::new("grpcurl");
-    command.args(["-plaintext", "-unix", "-emit-defaults"]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    command
+/// How grpcurl gets to a process.
+pub(super) struct Door {
+    options: Vec<String>,
+    address: String,
 }
 
-/// Runs it to its end and gives what it printed.
-pub(super) async fn grpcurl(arguments: &[&str]) -> Result<String, Refusal> {
-    let mut command = command();
-    command.args(arguments);
-    ended(command).await
-}
+impl Door {
+    /// The way of `caller` to `process`: by its socket, or with the caller's certificate.
+    pub(super) fn new(product: &Product, caller: &str, process: &str) -> Self {
+        let address = product.target(caller, process);
+        if address.starts_with("unix:") {
+            return Self { options: vec!["-plaintext".to_owned(), "-unix".to_owned()], address };
+        }
+        // Of several replicas that have an address each, it takes one.
+        Self::with_certificate(product, caller, process, address.split(',').next().unwrap_or_default())
+    }
 
-async fn ended(mut command: Command) -> Result<String, Refusal> {
-    let running = command.kill_on_drop(true).output();
-    let output = tokio::time::timeout(WAIT_MAX, running).await.expect("ends in time").expect("grpcurl runs");
-    let [stdout, stderr] = [output.stdout, output.stderr].map(|part| String::from_utf8_lossy(&part).into_owned());
-    if output.status.success() { Ok(stdout) } else { Err(stderr.into()) }
-}
+    /// The way to the server itself, whatever else stands before it, with the certificate of `caller`.
+    pub(super) fn of_server(product: &Product, caller: &str, process: &str) -> Self {
+        Self::with_certificate(product, caller, process, &product.address(process).to_string())
+    }
 
-/// Calls a method with one request, as the holder of the certificate in a directory.
-pub(super) async fn over_tls(files: &Path, address: &str, method: &str, request: &Value) -> Result<String, Refusal> {
-    let file = |name: &str| files.join(name).display().to_string();
-    let [authority, certificate, key] = ["ca.crt", "tls.crt", "tls.key"].map(file);
-    let request = request.to_string();
-    let mut command = Command::new("grpcurl");
-    command.args(["-cacert", &authority, "-cert", &certificate, "-key", &key, "-d", &request, address, method]);
-    ended(command).await
+    fn with_certificate(product: &Product, caller: &str, process: &str, address: &str) -> Self {
+        let file = |option: &str, name: &str| {
+            let file = product.certificates().join(caller).join(name);
+            [option.to_owned(), file.display().to_string()]
+        };
+        let files = [file("-cacert", "ca.crt"), file("-cert", "tls.crt"), file("-key", "tls.key")].concat();
+        let name = ["-authority".to_owned(), process.to_owned()];
+        Self { options: [files, name.into()].concat(), address: address.to_owned() }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("grpcurl");
+        command.arg("-emit-defaults").args(&self.options);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+
+    /// Runs it to its end and gives what it printed.
+    pub(super) async fn ask(&self, arguments: &[&str]) -> Result<String, Refusal> {
+        let running = self.command().arg(&self.address).args(arguments).output();
+        let output = tokio::time::timeout(WAIT_MAX, running).await.expect("ends in time").expect("grpcurl runs");
+        let [stdout, stderr] = [output.stdout, output.stderr].map(|part| String::from_utf8_lossy(&part).into_owned());
+        if output.status.success() { Ok(stdout) } else { Err(stderr.into()) }
+    }
 }
 
 /// Calls a method with a stream of requests, and gives the answers once they are `enough` or the call has ended.
 pub(super) async fn call(
-    address: &str,
+    door: &Door,
     method: &str,
     requests: &[Value],
     enough: impl Fn(&[Value]) -> bool,
 ) -> Result<Vec<Value>, Refusal> {
-    let mut child = command().args(["-d", "@", address, method]).spawn().expect("grpcurl runs");
+    let mut child = door.command().args(["-d", "@", &door.address, method]).spawn().expect("grpcurl runs");
     let mut stdin = child.stdin.take().expect("is piped");
     for request in requests {
         // Where it has ended already, its answer says why.
