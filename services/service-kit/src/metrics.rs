@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::HealthHandle;
+
 pub use self::endpoint::Endpoint;
 pub use self::page::Page;
 pub(crate) use self::rpc::{Call, Counted, Rpc, Side};
@@ -157,7 +159,13 @@ struct Sources {
     all: Vec<Arc<Source>>,
     /// Calls that each service makes, whatever number of channels it has.
     clients: BTreeMap<&'static str, Arc<Rpc>>,
+    /// Whether each server takes calls.
+    servers: Vec<(&'static str, HealthHandle)>,
 }
+
+/// No server has begun to serve.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NothingServes;
 
 impl Registry {
     /// Adds what is to be read whenever somebody asks. It must not wait for anything.
@@ -171,6 +179,26 @@ impl Registry {
         let read = rpc.clone();
         self.add(move |page| read.write(page));
         rpc
+    }
+
+    /// Whether a server of `service` takes calls.
+    pub(crate) fn health(&self, service: &'static str, health: HealthHandle) {
+        let name = format!("setkeeper_{}_ready", service.replace('-', "_"));
+        let read = health.clone();
+        self.add(move |page| {
+            page.gauge(&name, "Whether it takes calls: 1, or 0 while it ends.", &[], f64::from(read.is_serving()));
+        });
+        self.lock().servers.push((service, health));
+    }
+
+    /// The services that take no calls now; none where all of them do. An error where no service has begun to.
+    pub(super) fn unready(&self) -> Result<Vec<&'static str>, NothingServes> {
+        let sources = self.lock();
+        if sources.servers.is_empty() {
+            return Err(NothingServes);
+        }
+        let unready = sources.servers.iter().filter(|(_, health)| !health.is_serving());
+        Ok(unready.map(|(service, _)| *service).collect())
     }
 
     /// The calls that `service` makes.

@@ -218,6 +218,7 @@ impl BoundServer {
         } = self;
         let routes = with_reflection(name, routes, &services)?;
         let calls = context.metrics.server(name, services.iter().copied());
+        context.metrics.health(name, health.clone());
         let health_service =
             HealthService { name, health: health.clone(), services, dependencies, context: context.clone() };
         let routes = routes

@@ -141,7 +141,7 @@ pub(crate) struct UpArgs {
     /// How sets behave where Kubernetes has defects
     #[arg(long, env = "SETKEEPER_PROFILE", value_enum, default_value_t = ProfileArg::Setkeeper)]
     pub(crate) profile: ProfileArg,
-    /// Where Prometheus finds /metrics of all services, and probes /healthz: host:port, or off
+    /// Where Prometheus finds /metrics of all services, and probes /healthz and /readyz: IP:PORT, or off
     #[arg(long, env = "SETKEEPER_METRICS_LISTEN", default_value = "off", value_name = "ADDRESS")]
     pub(crate) metrics_listen: MetricsListen,
     /// Logs and traces.

@@ -1,4 +1,7 @@
-//! `GET /metrics` and `GET /healthz` over HTTP/1.1, for scrapers and probes.
+//! `GET /metrics`, `GET /healthz` and `GET /readyz` over HTTP/1.1, for scrapers and probes.
+//!
+//! The last two say what gRPC health says, for probes that speak no mutual TLS: that the process lives, and that every
+//! server in it takes calls.
 
 use std::convert::Infallible;
 use std::io;
@@ -16,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::Registry;
+use super::{NothingServes, Registry};
 
 /// Connections at once: a few scrapers and probes. Further ones wait to be accepted.
 const CONNECTIONS_MAX: usize = 16;
@@ -94,10 +97,11 @@ async fn serve_connection(stream: TcpStream, registry: Registry) {
 
 fn answer(method: &Method, path: &str, registry: &Registry) -> Response<Full<Bytes>> {
     let (status, kind, body) = match (method, path) {
+        (&Method::GET | &Method::HEAD, "/readyz") => readiness(registry),
         (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, PROMETHEUS_TEXT, registry.render()),
         (&Method::GET | &Method::HEAD, "/healthz") => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
         (&Method::GET | &Method::HEAD, _) => {
-            (StatusCode::NOT_FOUND, "text/plain", "here are /metrics and /healthz\n".to_owned())
+            (StatusCode::NOT_FOUND, "text/plain", "here are /metrics, /healthz and /readyz\n".to_owned())
         }
         _ => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".to_owned()),
     };
@@ -108,11 +112,21 @@ fn answer(method: &Method, path: &str, registry: &Registry) -> Response<Full<Byt
     response
 }
 
+fn readiness(registry: &Registry) -> (StatusCode, &'static str, String) {
+    let body = match registry.unready() {
+        Ok(unready) if unready.is_empty() => return (StatusCode::OK, "text/plain", "ok\n".to_owned()),
+        Ok(unready) => format!("no calls are taken by {}\n", unready.join(", ")),
+        Err(NothingServes) => "nothing is served yet\n".to_owned(),
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, "text/plain", body)
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+    use crate::{Context, Server, ServerConfig};
 
     async fn ask(address: SocketAddr, line: &str) -> String {
         let mut stream = TcpStream::connect(address).await.expect("it listens");
@@ -139,5 +153,31 @@ mod tests {
         assert!(ask(address, "POST /metrics").await.starts_with("HTTP/1.1 405"));
         shutdown.cancel();
         serving.await.expect("it ends");
+    }
+
+    #[tokio::test]
+    async fn readiness_follows_every_server_until_its_drain() {
+        let context = Context::default();
+        let endpoint = Endpoint::bind("127.0.0.1:0".parse().expect("an address"), context.metrics.clone()).await;
+        let endpoint = endpoint.expect("it is free");
+        let address = endpoint.local_addr().expect("it is bound");
+        let end = CancellationToken::new();
+        let answering = tokio::spawn(endpoint.serve(end.clone()));
+        assert!(ask(address, "GET /readyz").await.starts_with("HTTP/1.1 503"));
+        let config = ServerConfig { listen: "127.0.0.1:0".parse().ok(), ..ServerConfig::default() };
+        let bound = Server::new("volume-claim").bind(&config).await.expect("it is free");
+        let health = bound.health();
+        let serving = tokio::spawn(bound.serve(context.clone()));
+        let ready = async { while !ask(address, "GET /readyz").await.ends_with("ok\n") {} };
+        tokio::time::timeout(Duration::from_secs(10), ready).await.expect("it becomes ready");
+        health.set_serving(false);
+        let answer = ask(address, "GET /readyz").await;
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with("taken by volume-claim\n"), "{answer}");
+        assert!(ask(address, "GET /metrics").await.contains("\nsetkeeper_volume_claim_ready 0\n"));
+        assert!(ask(address, "GET /healthz").await.starts_with("HTTP/1.1 200"));
+        context.shutdown.cancel();
+        serving.await.expect("it ends").expect("it was well");
+        end.cancel();
+        answering.await.expect("it ends");
     }
 }

@@ -12,8 +12,8 @@ use super::parse_duration;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Operation")]
 pub(crate) struct OperateArgs {
-    /// Where Prometheus finds /metrics, and probes /healthz: host:port, or off [default: 127.0.0.1 and the service's port
-    /// + 100]
+    /// Where Prometheus finds /metrics, and probes /healthz and /readyz: IP:PORT, or off [default: 127.0.0.1 and 7800 for
+    /// the coordinator, up to 7805 for pod-runtime]
     #[arg(long, env = "SETKEEPER_METRICS_LISTEN", value_name = "ADDRESS")]
     pub(crate) metrics_listen: Option<MetricsListen>,
     /// On SIGTERM, how long to go on after health has turned to NOT_SERVING, for balancers to notice
