@@ -8,7 +8,8 @@ use support::{Hosts, Layout, Options, Product, in_pod, until};
 
 use super::{BINARY, mark, sleepers};
 
-const PLANNERS: [&str; 4] = ["update-planner", "ordinal-scheduler", "volume-claim", "identity-dns"];
+/// Whom the coordinator asks before it does anything about a set.
+const ASKED_FOR_A_PLAN: [&str; 4] = ["update-planner", "ordinal-scheduler", "volume-claim", "identity-dns"];
 
 /// Uid of each pod of the set, and how often its containers were started again.
 async fn incarnations(product: &Product) -> BTreeMap<String, (String, i64)> {
@@ -46,7 +47,7 @@ async fn links_are_cut_and_mended_and_nothing_is_lost() {
     let mut known = incarnations(&product).await;
 
     // A planner that cannot be reached stops changes, says so, and touches nobody.
-    for planner in PLANNERS {
+    for planner in ASKED_FOR_A_PLAN {
         hosts.cut(planner);
         let next = names.len();
         product.ok(&["scale", "sts/sleepers", &format!("--replicas={}", next + 1)]).await;
@@ -64,6 +65,11 @@ async fn links_are_cut_and_mended_and_nothing_is_lost() {
     hosts.cut("pod-runtime");
     product.ok(&["delete", "pod", "sleepers-0", "--wait=false"]).await;
     product.ok(&["scale", "sts/sleepers", "--replicas=7"]).await;
+    until("the deletion is stored", || async {
+        let pod = product.get(&["pod", "sleepers-0"]).await.expect("not gone before its machine says so");
+        if pod["metadata"]["deletionTimestamp"].is_string() { Ok(()) } else { Err(pod.to_string()) }
+    })
+    .await;
     assert_eq!(in_pod(&[&format!("MARK={mark}")]).len(), 6, "pods go on");
     let present = incarnations(&product).await;
     assert_eq!(present.get("sleepers-0"), known.get("sleepers-0"), "not gone before its machine says so");
