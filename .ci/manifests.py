@@ -31,7 +31,7 @@ LINKERD = {
     ("policy.linkerd.io/v1alpha1", "MeshTLSAuthentication"),
     ("policy.linkerd.io/v1alpha1", "NetworkAuthentication"),
 }
-MODELLED = ("security.istio.io/v1", "cert-manager.io/v1", "monitoring.coreos.com/v1")
+MODELLED = ("networking.istio.io/v1", "security.istio.io/v1", "cert-manager.io/v1", "monitoring.coreos.com/v1")
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 
 # What a service may take to end after its drain delay, in seconds: calls in flight (service-kit's DRAIN_GRACE), then what
@@ -152,6 +152,9 @@ def agree(objects, known):
             for port in (port for rule in spec.get("ingress", []) for port in rule.get("ports", [])):
                 named = isinstance(port["port"], str)
                 check(not named or named_ports(pods).get(port["port"]) == port["protocol"], f"{name}: no port {port}")
+        elif one["kind"] == "VirtualService":
+            known_hosts = {other["metadata"]["name"] for other in objects if other["kind"] == "Service"}
+            check(set(spec["hosts"]) <= known_hosts, f"{name}: there is no Service {spec['hosts']}")
         elif one["kind"] == "PodDisruptionBudget":
             check(selected(templates, spec["selector"]), f"{name} selects no pods")
         elif one["kind"] == "ConfigMap" and one["metadata"]["name"].startswith("setkeeper"):
