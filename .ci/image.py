@@ -1,13 +1,14 @@
-"""Runs a static program as deploy/kubernetes runs its image: `image.py PROGRAM KUSTOMIZE OVERLAY`, as root, with grpcurl
-and openssl.
+"""Runs a static program as deploy/kubernetes runs its image: `image.py PROGRAM KUSTOMIZE OVERLAY`, as root, with dig,
+grpcurl and openssl.
 
 Each container gets what its manifest gives it and no more: its arguments, its variables, its volumes, a user that is nobody
 in particular, no way to gain privileges, and a root that cannot be written and holds nothing but the program. Each pod has
 a network namespace and an address of its own, on a bridge that stands for the network of the cluster; the name of a Service
 leads to all of its pods.
 
-Every probe of every pod must be answered well, the demo must come about, every pod must tell what it measures where its
-manifest says so, and on SIGTERM say that it takes no more calls before it ends well, within its grace period.
+Every probe of every pod must be answered well, the demo must come about and every name server know it. Every pod must tell
+what it measures where its manifest says so, and on SIGTERM say that it takes no more calls before it ends well, within its
+grace period. Then restore.yaml must put a backup in the place of the store.
 """
 
 import json
@@ -60,7 +61,11 @@ def main(program, kustomize, overlay, *inside):
     run(program, "rollout", "status", "sts/web", f"--timeout={READY_WITHIN}s", env=caller)
     for pod in pods:
         pod.is_measured()
+        if "dns" in pod.ports:
+            pod.knows("web-0.web.default.svc.cluster.local")
+    run(program, "backup", place / "backup", env=caller)
     drain(pods, caller)
+    restore(pods, place / "backup")
     print(f"{len(pods)} pods are ready, measured and drained as overlay {overlay} runs them, and the demo has come about")
 
 
@@ -263,6 +268,12 @@ class Pod:
         if f"{own}ready 1" not in samples:
             self.fail(f"does not measure that it is ready: {page}")
 
+    def knows(self, name):
+        """What a resolver asks."""
+        asking = ["dig", f"@{self.address}", "-p", str(self.ports["dns"]), "+short", name]
+        if not subprocess.run(asking, capture_output=True, text=True).stdout.strip():
+            self.fail(f"does not know {name}")
+
     def fail(self, why):
         print(f"{self.name} {why}\n{self.log.read_text()}")
         sys.exit(1)
@@ -303,6 +314,14 @@ def drain(pods, caller):
                 pod.fail(f"ended with {pod.process.returncode}")
         except subprocess.TimeoutExpired:
             pod.fail("did not end within its grace period")
+
+
+def restore(pods, backup):
+    """What deploy/kubernetes/restore.yaml does to the coordinator's volume, with a backup that is piped in."""
+    coordinator = next(pod for pod in pods if pod.name == "coordinator-0")
+    container = yaml.safe_load((ROOT / "deploy/kubernetes/restore.yaml").read_text())["spec"]["containers"][0]
+    variables = {variable["name"]: variable["value"] for variable in container["env"]}
+    run(*coordinator.command(container["args"]), env={"PATH": os.environ["PATH"]} | variables, input=backup.read_bytes())
 
 
 def run(*command, **options):

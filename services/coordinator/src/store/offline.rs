@@ -56,14 +56,13 @@ pub struct Examined {
 
 /// Makes a store of a backup, whole or not at all. Its entries are as they were, with their revisions; it is a new store
 /// all the same, with an identity of its own, so that those who fence by it take it for what it is: the successor of the
-/// store in the backup, whose late orders they refuse. With `replace` it takes the place of a store that is there.
+/// store in the backup, whose late orders they refuse. With `replace` it takes the place of a store that is there. The
+/// backup is read once, from where it stands.
 ///
 /// # Errors
 /// The backup is not whole, or there is a store and it is not to be replaced. Then nothing has changed.
-pub fn restore(backup: &Path, store: &Path, replace: bool) -> Result<Restored, StoreError> {
-    let file = File::open(backup)
-        .map_err(|source| StoreError::Open { action: "read the backup for", source: Arc::new(source) })?;
-    let mut reader = BackupReader::new(BufReader::new(file))?;
+pub fn restore(backup: File, store: &Path, replace: bool) -> Result<Restored, StoreError> {
+    let mut reader = BackupReader::new(BufReader::new(backup))?;
     let (directory, name) = split(store)?;
     let medium = Directory::lock(directory, name)?;
     let exists = medium.exists(name).map_err(disk::failed("look for"))?;

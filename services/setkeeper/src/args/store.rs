@@ -15,7 +15,7 @@ pub(crate) struct BackupArgs {
 /// What to restore.
 #[derive(Debug, Args)]
 pub(crate) struct RestoreArgs {
-    /// A backup, as `setkeeper backup` wrote it
+    /// A backup, as `setkeeper backup` wrote it; - reads it from the standard input
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
     /// Put it in the place of a state store that is there

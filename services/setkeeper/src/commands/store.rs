@@ -1,7 +1,8 @@
 //! `backup`, `restore` and `check`: the state store, online and offline.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufReader, Write};
+use std::io::{self, BufReader, Write};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -68,7 +69,9 @@ pub(crate) fn restore(global: &Global, args: &RestoreArgs, out: &mut impl Write)
     data.create()?;
     let _lock = data.lock()?;
     let store = data.store().join(coordinator::STORE_FILE);
-    let restored = offline::restore(&args.file, &store, args.force).map_err(refused)?;
+    let backup = open(&args.file)
+        .map_err(|error| Failure::new(format_args!("{} cannot be read: {error}", args.file.display())))?;
+    let restored = offline::restore(backup, &store, args.force).map_err(refused)?;
     let Header { store_id, revision, created_at, .. } = restored.header;
     writeln!(
         out,
@@ -78,6 +81,14 @@ pub(crate) fn restore(global: &Global, args: &RestoreArgs, out: &mut impl Write)
     writeln!(out, "the store is now {} at revision {}, in {}", restored.store_id, restored.revision, store.display())?;
     writeln!(out, "Pods that started after the backup end when the coordinator starts; those that it knows go on.")?;
     Ok(())
+}
+
+/// The backup in a file, or what is piped in.
+fn open(path: &Path) -> io::Result<File> {
+    match path == Path::new("-") {
+        true => Ok(File::from(io::stdin().as_fd().try_clone_to_owned()?)),
+        false => File::open(path),
+    }
 }
 
 /// Looks whether the state store of the data directory is sound. Nothing may run on it; nothing is changed.

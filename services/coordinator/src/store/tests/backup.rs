@@ -1,5 +1,6 @@
 //! Backups: whole or refused; and what is restored from them.
 
+use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use redb::{Database, TableDefinition};
 use tempfile::TempDir;
 
 use super::super::backup::{BACKUP_FORMAT, BackupError, Header, Pieces, verify};
-use super::super::offline::{FORMER_KEY, FORMER_MAX, RESTORED_REVISION_STEP, examine, former_stores, restore};
+use super::super::offline::{self, FORMER_KEY, FORMER_MAX, RESTORED_REVISION_STEP, Restored, examine, former_stores};
 use super::super::{EmbeddedStore, Entry, StateStore};
 use super::*;
 
@@ -15,6 +16,10 @@ const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("setkeeper.m
 
 fn open(path: &Path) -> EmbeddedStore {
     EmbeddedStore::open(path).expect("the store opens")
+}
+
+fn restore(backup: &Path, store: &Path, replace: bool) -> Result<Restored, StoreError> {
+    offline::restore(File::open(backup).expect("it is there"), store, replace)
 }
 
 /// A backup of what the store holds now.
