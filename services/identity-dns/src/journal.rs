@@ -1,8 +1,11 @@
 //! The facts on disk, so that names answer after a restart without the coordinator.
 //!
 //! One file: a magic line, then records of `length u32, hash u64, JSON` (little endian). The first holds all facts, each
-//! further one a change. A change is on disk before it is acknowledged. When the changes outgrow the facts, the file is
-//! written anew beside the old one and takes its place. A torn last record was never acknowledged and is dropped.
+//! further one a change. A change is written before it is acknowledged, and forced to the disk a moment later
+//! ([`Journal::unforced`]): a process that is killed loses nothing, and a machine that loses power the last moment, which the
+//! coordinator tells again as soon as it sees another generation served than it was told. Waiting for the disk would hold
+//! up every pod that becomes ready. When the changes outgrow the facts, the file is written anew beside the old one and
+//! takes its place. A torn last record is dropped.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -20,6 +23,9 @@ const FRAME_BYTES: usize = 12;
 /// Changes may take this much before the file is written anew, however small the facts are: a rewrite every few
 /// thousand changes costs nothing.
 const CHANGES_BYTES_MIN: u64 = 1024 * 1024;
+
+/// Changes that may not be on the disk yet. So many serials are left out after a start, so that none comes twice.
+pub(crate) const UNFORCED_MAX: u32 = 1024;
 
 /// Largest file that is read back. 100,000 pods take about 50 MiB.
 const FILE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
@@ -67,6 +73,8 @@ pub(crate) struct Journal {
     bytes: u64,
     /// Bytes of the magic and the first record.
     base_bytes: u64,
+    /// Changes that were written and not forced to the disk.
+    unforced: u32,
 }
 
 /// What the file held.
@@ -118,20 +126,25 @@ impl Journal {
         Self::replace(path, &[MAGIC, &encode(whole)?].concat())
     }
 
-    /// Adds a change; it is on disk when this returns. `whole` is all that it leads to.
+    /// Adds a change; it is in the file when this returns, and on the disk if it has to be or too many are not. `whole` is
+    /// all that it leads to.
     ///
     /// # Errors
     /// It could not be written. The file is then as it was, or gone.
-    pub(crate) fn append(&mut self, entry: &Entry, whole: impl FnOnce() -> Entry) -> io::Result<()> {
+    pub(crate) fn append(&mut self, entry: &Entry, forced: bool, whole: impl FnOnce() -> Entry) -> io::Result<()> {
         let record = encode(entry)?;
         let bytes = self.bytes + record.len() as u64;
         if bytes - self.base_bytes > self.base_bytes.max(CHANGES_BYTES_MIN) || self.base_bytes <= MAGIC.len() as u64 {
             *self = Self::begin(&self.path, &whole())?;
             return Ok(());
         }
-        let written = self.file.write_all(&record).and_then(|()| self.file.sync_data());
+        let forced = forced || self.unforced + 1 >= UNFORCED_MAX;
+        let written = self.file.write_all(&record).and_then(|()| if forced { self.file.sync_data() } else { Ok(()) });
         match written {
-            Ok(()) => self.bytes = bytes,
+            Ok(()) => {
+                self.bytes = bytes;
+                self.unforced = if forced { 0 } else { self.unforced + 1 };
+            }
             Err(error) => {
                 // Half a record must not stay in front of the next one.
                 let undone = self.file.set_len(self.bytes).and_then(|()| self.file.seek(io::SeekFrom::End(0)));
@@ -142,6 +155,17 @@ impl Journal {
             }
         }
         Ok(())
+    }
+
+    /// What has to be forced to the disk, if anything has; by whoever asks, who need not hold up the next change.
+    ///
+    /// # Errors
+    /// There is no further handle to the file.
+    pub(crate) fn unforced(&mut self) -> io::Result<Option<File>> {
+        if std::mem::take(&mut self.unforced) == 0 {
+            return Ok(None);
+        }
+        self.file.try_clone().map(Some)
     }
 
     /// Forgets everything, so that a later start does not serve what is no longer true.
@@ -163,7 +187,7 @@ impl Journal {
             File::open(directory)?.sync_all()?;
         }
         let bytes = content.len() as u64;
-        Ok(Self { path: path.to_owned(), file, bytes, base_bytes: bytes })
+        Ok(Self { path: path.to_owned(), file, bytes, base_bytes: bytes, unforced: 0 })
     }
 }
 
@@ -265,7 +289,7 @@ mod tests {
             all.facts.apply(entry.change.clone());
             all.operations.push(done(generation));
             (all.epoch, all.generation, all.serial) = (entry.epoch, entry.generation, entry.serial);
-            journal.append(&entry, || all.whole()).unwrap();
+            journal.append(&entry, true, || all.whole()).unwrap();
         }
         all
     }
@@ -302,6 +326,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_forced_is_written_and_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("names");
+        let all = filled(&path);
+        let (mut journal, _) = Journal::open(&path).unwrap();
+        assert!(journal.unforced().unwrap().is_none(), "it begins on the disk");
+        journal.append(&entry(4, "web-3"), false, || all.whole()).unwrap();
+        let written = fs::metadata(&path).unwrap().len();
+        assert!(journal.unforced().unwrap().is_some() && journal.unforced().unwrap().is_none());
+        assert_eq!(read(File::open(&path).unwrap()).unwrap().unwrap().generation, 4, "killed now, it would be known");
+        for round in 0..UNFORCED_MAX {
+            let before = journal.unforced;
+            journal.append(&entry(5 + u64::from(round), "web-3"), false, || all.whole()).unwrap();
+            assert_eq!(journal.unforced, (before + 1) % UNFORCED_MAX);
+        }
+        assert!(fs::metadata(&path).unwrap().len() > written);
+    }
+
+    #[test]
     fn the_file_stays_bounded() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("names");
@@ -313,7 +356,7 @@ mod tests {
             // Only the framing is of interest here: without the disk's own time.
             journal.bytes += encode(&change).unwrap().len() as u64;
             if journal.bytes > CHANGES_BYTES_MIN {
-                journal.append(&change, || all.whole()).unwrap();
+                journal.append(&change, true, || all.whole()).unwrap();
             }
             assert!(journal.bytes <= journal.base_bytes + CHANGES_BYTES_MIN + 1024);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -10,7 +10,7 @@ use domain::Timestamp;
 use domain::zone::{Publication, ZoneChange, ZoneFacts};
 use service_kit::effects::authority::{Authority, Standing, remedy};
 
-use crate::journal::{Done, Entry, Journal};
+use crate::journal::{Done, Entry, Journal, UNFORCED_MAX};
 use crate::snapshot::Snapshot;
 use crate::zone::Zone;
 
@@ -108,7 +108,9 @@ impl Publisher {
         let restored = restored.unwrap_or_default();
         // Seconds since 1970, as a person might write it; or what came before, if that is ahead.
         let seconds = u32::try_from(now.0 / 1000).unwrap_or(0);
-        let serial = if loaded && seconds.wrapping_sub(restored.serial) > 1 << 31 { restored.serial } else { seconds };
+        // What was served last need not have reached the disk.
+        let beyond = restored.serial.wrapping_add(UNFORCED_MAX);
+        let serial = if loaded && seconds.wrapping_sub(beyond) > 1 << 31 { beyond } else { seconds };
         zone.apply(ZoneFacts::default().change_to(&restored.facts));
         let served = Served { epoch: restored.epoch, generation: restored.generation, serial };
         let snapshot = ArcSwap::from_pointee(zone.snapshot(serial, loaded));
@@ -151,6 +153,8 @@ impl Publisher {
         let standing = state.admit(&publication)?;
         let Publication { operation_id, store, epoch, generation, .. } = publication.clone();
         let served = (state.served.epoch, state.served.generation);
+        // Who may publish must be known whatever happens to the machine; what they published they tell again.
+        let forced = standing == Standing::New || epoch != state.served.epoch || !state.loaded;
         if standing == Standing::Followed && state.loaded && (epoch, generation) == served {
             return Ok(state.served);
         }
@@ -167,9 +171,21 @@ impl Publisher {
         let done = Done { id: operation_id, epoch, generation, serial };
         state.operations.push_back(done.clone());
         state.forget_operations();
-        state.remember(vec![done], change);
+        state.remember(vec![done], change, forced);
         self.served.store(Arc::new(state.zone.snapshot(serial, true)));
         Ok(state.served)
+    }
+
+    /// Forces to the disk what was only written to the file. Blocks on the disk, and holds up nobody meanwhile.
+    pub(crate) fn force(&self) {
+        let file = match self.state().journal.as_mut().map(Journal::unforced) {
+            Some(Ok(Some(file))) => Ok(file),
+            Some(Err(error)) => Err(error),
+            Some(Ok(None)) | None => return,
+        };
+        if let Err(error) = file.and_then(|file| file.sync_data()) {
+            self.state().forget(&error);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -243,7 +259,7 @@ impl State {
 
     /// Puts a change on disk. Where the disk refuses, names are served all the same: they matter more than answering
     /// after a restart. What is on disk is then removed, because it is no longer true.
-    fn remember(&mut self, operations: Vec<Done>, change: ZoneChange) {
+    fn remember(&mut self, operations: Vec<Done>, change: ZoneChange, forced: bool) {
         let Some(path) = &self.path else { return };
         let all = |state: &Self| {
             let facts = ZoneFacts::default().change_to(state.zone.facts());
@@ -251,17 +267,21 @@ impl State {
         };
         let mut journal = self.journal.take();
         let written = match &mut journal {
-            Some(journal) => journal.append(&self.entry(operations, change), || all(self)),
+            Some(journal) => journal.append(&self.entry(operations, change), forced, || all(self)),
             None => Journal::begin(path, &all(self)).map(|begun| journal = Some(begun)),
         };
-        match written {
-            Ok(()) => self.journal = journal,
-            Err(error) => {
-                tracing::warn!(%error, path = %path.display(), "names cannot be kept on disk and will not survive a restart");
-                if let Some(Err(error)) = journal.map(Journal::remove) {
-                    tracing::warn!(%error, path = %path.display(), "names on disk are out of date and cannot be removed");
-                }
-            }
+        self.journal = journal;
+        if let Err(error) = written {
+            self.forget(&error);
+        }
+    }
+
+    /// What is on disk is not what is served, and goes.
+    fn forget(&mut self, error: &io::Error) {
+        let path = self.path.as_deref().unwrap_or(Path::new("")).display();
+        tracing::warn!(%error, %path, "names cannot be kept on disk and will not survive a restart");
+        if let Some(Err(error)) = self.journal.take().map(Journal::remove) {
+            tracing::warn!(%error, %path, "names on disk are out of date and cannot be removed");
         }
     }
 }

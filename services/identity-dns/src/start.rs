@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::proto::identity_dns::v1::identity_dns_service_server::IdentityDnsServiceServer;
 use service_kit::network::Network;
@@ -17,6 +18,9 @@ use crate::publisher::Publisher;
 use crate::server::{Access, Endpoint, Handler, Listeners, Sockets};
 use crate::wire::Name;
 use crate::zone::{Zone, ZoneOptions};
+
+/// How long a change may be in the file and not on the disk: what a machine that loses power may forget.
+const FORCE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A service that has started.
 #[derive(Debug)]
@@ -50,7 +54,7 @@ pub async fn start(config: Config, context: Context) -> Result<Started, Error> {
     let handler = Arc::new(Handler::new(publisher.clone(), forwarder, access, queries));
     let listeners = Listeners::new(handler, context.clock.clone(), context.shutdown.clone());
     let server = Server::new(NAME).add(sized_server!(IdentityDnsServiceServer::new(Service {
-        publisher,
+        publisher: publisher.clone(),
         listeners: listeners.clone(),
         domain: config.domain,
     })));
@@ -63,11 +67,26 @@ pub async fn start(config: Config, context: Context) -> Result<Started, Error> {
     let address = bound.tcp_address();
     let ending = listeners.clone();
     let task = tokio::spawn(async move {
+        let mut forcing = tokio::spawn(force(publisher.clone()));
         let served = bound.serve(context).await;
         ending.ended().await;
+        forcing.abort();
+        let _aborted = (&mut forcing).await;
+        let _last = process::blocking(move || publisher.force()).await;
         served
     });
     Ok(Started { running: Running { name: NAME, address, task }, dns_addresses, listeners })
+}
+
+/// Forces names to the disk, until it is aborted.
+async fn force(publisher: Arc<Publisher>) {
+    loop {
+        tokio::time::sleep(FORCE_INTERVAL).await;
+        let publisher = publisher.clone();
+        if process::blocking(move || publisher.force()).await.is_err() {
+            return;
+        }
+    }
 }
 
 fn check(config: &Config) -> Result<(), StartError> {
