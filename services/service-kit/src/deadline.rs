@@ -55,7 +55,10 @@ pub(crate) fn to_header(timeout: Duration) -> HeaderValue {
     } else {
         format!("{}S", u128::from(timeout.as_secs()).min(DIGITS_MAX))
     };
-    HeaderValue::try_from(text).expect("digits and a letter")
+    let mut value = HeaderValue::try_from(text).expect("digits and a letter");
+    // Each call has its own: what a connection remembers is kept for headers that come again.
+    value.set_sensitive(true);
+    value
 }
 
 #[cfg(test)]

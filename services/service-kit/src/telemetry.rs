@@ -60,6 +60,9 @@ const FLUSH_DEADLINE: Duration = Duration::from_secs(3);
 /// Libraries below a call. Exporting their spans would export the exporting.
 const NEVER_EXPORTED: [&str; 5] = ["h2", "hyper", "opentelemetry", "tonic", "tower"];
 
+/// The finest spans and events that are exported.
+const EXPORTED_LEVEL: LevelFilter = LevelFilter::DEBUG;
+
 /// What is logged where nobody says otherwise.
 const DEFAULT_FILTER: &str = "info,h2=warn,hyper=warn,hyper_util=warn,opentelemetry=warn,opentelemetry_sdk=warn,\
                               tonic=warn,tower=warn,netlink_proto=warn";
@@ -193,9 +196,10 @@ pub fn init(options: &Options) -> Result<Guard, TelemetryError> {
     };
     let traces = provider.as_ref().map(|provider| {
         let tracer = provider.tracer("setkeeper");
-        let layer =
-            tracing_opentelemetry::layer().with_tracer(tracer).with_threads(false).with_tracked_inactivity(false);
-        layer.with_filter(filter_fn(is_exported))
+        // Where in our source a span was opened helps nobody who looks at a trace, and costs as much as what does.
+        let layer = tracing_opentelemetry::layer().with_tracer(tracer).with_threads(false).with_location(false);
+        let layer = layer.with_tracked_inactivity(false);
+        layer.with_filter(filter_fn(is_exported).with_max_level_hint(EXPORTED_LEVEL))
     });
     let logs = log_layer(options.log_format).with_filter(filter);
     let file = match &options.log_file {
@@ -225,7 +229,7 @@ fn log_filter(filter: &str) -> Result<EnvFilter, ParseError> {
 fn is_exported(metadata: &Metadata<'_>) -> bool {
     let library = metadata.target().split("::").next().unwrap_or_default();
     let foreign = NEVER_EXPORTED.iter().any(|name| library.starts_with(name));
-    !foreign && *metadata.level() <= LevelFilter::DEBUG
+    !foreign && *metadata.level() <= EXPORTED_LEVEL
 }
 
 fn log_layer<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>

@@ -57,7 +57,9 @@ struct Outgoing<'a>(&'a mut HeaderMap);
 
 impl Injector for Outgoing<'_> {
     fn set(&mut self, key: &str, value: String) {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(key), HeaderValue::try_from(value)) {
+        if let (Ok(name), Ok(mut value)) = (HeaderName::try_from(key), HeaderValue::try_from(value)) {
+            // Each call has its own: what a connection remembers is kept for headers that come again.
+            value.set_sensitive(key == TRACEPARENT);
             self.0.insert(name, value);
         }
     }
