@@ -33,8 +33,9 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tracing::{Instrument as _, Span};
 
-use self::replicas::Replicas;
+use self::replicas::{Picked, Replicas};
 pub use self::retry::Retry;
+use self::send::unreachable;
 use crate::limits::{
     CALL_DEADLINE, CLIENT_KEEPALIVE_INTERVAL, CONNECT_DEADLINE, CONNECTION_WINDOW_BYTES, KEEPALIVE_TIMEOUT,
     RESPONSE_HEADER_BYTES_MAX, STREAM_WINDOW_BYTES,
@@ -214,6 +215,23 @@ impl Channel {
     pub fn retrying(mut self, retry: Retry) -> Self {
         self.retry = Some(retry);
         self
+    }
+
+    /// A channel to each server that the target stands for now, for calls that every one of them must get. The target of
+    /// each is its address. Names are looked up again as calls do, so whoever asks from time to time learns of servers
+    /// that come and go; those that stay keep their connections.
+    ///
+    /// # Errors
+    /// No server is known, and no name has an address.
+    pub async fn each(&self) -> Result<Vec<Self>, Status> {
+        let Inner::Several(replicas) = &self.inner else { return Ok(vec![self.clone()]) };
+        let all = replicas.all().await.map_err(|why| unreachable(&self.target, &why))?;
+        let to = |picked: Picked| Self {
+            inner: Inner::One(picked.channel),
+            target: picked.address.to_string().into(),
+            ..self.clone()
+        };
+        Ok(all.into_iter().map(to).collect())
     }
 
     /// Where it leads.

@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
@@ -78,6 +78,7 @@ pub struct Server {
     name: &'static str,
     routes: Routes,
     services: BTreeSet<&'static str>,
+    told: Vec<(&'static str, watch::Receiver<bool>)>,
     dependencies: Vec<(&'static str, Channel)>,
 }
 
@@ -87,6 +88,7 @@ pub struct BoundServer {
     listeners: Listeners,
     routes: Routes,
     services: BTreeSet<&'static str>,
+    told: Vec<(&'static str, watch::Receiver<bool>)>,
     dependencies: Vec<(&'static str, Channel)>,
     token: Option<Token>,
     tls: Option<Identity>,
@@ -100,7 +102,7 @@ impl Server {
     /// A server of the service `name`, such as `ordinal-scheduler`. Its spans appear under this name.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
-        Self { name, routes: Routes::default(), services: BTreeSet::new(), dependencies: Vec::new() }
+        Self { name, routes: Routes::default(), services: BTreeSet::new(), told: Vec::new(), dependencies: Vec::new() }
     }
 
     /// Adds a generated server. Wrap it in [`sized_server!`](crate::sized_server) first.
@@ -125,6 +127,14 @@ impl Server {
     #[must_use]
     pub fn depends_on(mut self, name: &'static str, channel: Channel) -> Self {
         self.dependencies.push((name, channel));
+        self
+    }
+
+    /// Lets health tell, under a name of its own, whether the server is ready and this is true as well. For what a server
+    /// does beside its gRPC services.
+    #[must_use]
+    pub fn tells(mut self, name: &'static str, truth: watch::Receiver<bool>) -> Self {
+        self.told.push((name, truth));
         self
     }
 
@@ -164,6 +174,7 @@ impl Server {
             listeners,
             routes: self.routes,
             services: self.services,
+            told: self.told,
             dependencies: self.dependencies,
             token: config.token.clone(),
             tls: config.tls.clone(),
@@ -208,6 +219,7 @@ impl BoundServer {
             mut listeners,
             routes,
             services,
+            told,
             dependencies,
             token,
             tls,
@@ -220,7 +232,7 @@ impl BoundServer {
         let calls = context.metrics.server(name, services.iter().copied());
         context.metrics.health(name, health.clone());
         let health_service =
-            HealthService { name, health: health.clone(), services, dependencies, context: context.clone() };
+            HealthService { name, health: health.clone(), services, told, dependencies, context: context.clone() };
         let routes = routes
             .add_service(crate::sized_server!(tonic_health::pb::health_server::HealthServer::new(health_service)));
         let shell = Shell {
@@ -237,14 +249,14 @@ impl BoundServer {
         let draining = CancellationToken::new();
         let mut connections = JoinSet::new();
         let lobby = Lobby::default();
-        let mut told = false;
+        let mut drain_told = false;
         loop {
             tokio::select! {
                 biased;
                 () = context.shutdown.cancelled() => break,
-                () = context.draining.cancelled(), if !told => {
+                () = context.draining.cancelled(), if !drain_told => {
                     health.set_serving(false);
-                    told = true;
+                    drain_told = true;
                 }
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
                 accepted = listeners.accept(), if connections.len() < limits.connections as usize => match accepted {

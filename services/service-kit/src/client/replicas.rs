@@ -74,6 +74,22 @@ impl Replicas {
         self.pick().ok_or_else(|| format!("{} has no address", self.names.join(",")))
     }
 
+    /// Every server. Looks their names up where that is due, and where that fails keeps to those known.
+    ///
+    /// # Errors
+    /// No name has an address; with what the last look-up said.
+    pub(crate) async fn all(&self) -> Result<Vec<Picked>, String> {
+        if self.is_due() {
+            let looked_up = self.look_up().await;
+            if self.count() == 0 {
+                looked_up?;
+                return Err(format!("{} has no address", self.names.join(",")));
+            }
+        }
+        let picked = |replica: &Replica| Picked { address: replica.address, channel: replica.channel.clone() };
+        Ok(self.lock().replicas.iter().map(picked).collect())
+    }
+
     /// How many servers there are, as far as known.
     pub(crate) fn count(&self) -> usize {
         self.lock().replicas.len()
@@ -96,12 +112,21 @@ impl Replicas {
         Some(Picked { address: replica.address, channel: replica.channel.clone() })
     }
 
+    fn is_due(&self) -> bool {
+        let known = self.lock();
+        known.replicas.is_empty() || known.looked_up.is_none_or(|at| at.elapsed() >= LOOK_UP_INTERVAL)
+    }
+
     fn look_up_if_due(self: &Arc<Self>) {
+        if !self.is_due() {
+            return;
+        }
         let mut known = self.lock();
-        if known.looking || known.looked_up.is_some_and(|at| at.elapsed() < LOOK_UP_INTERVAL) {
+        if known.looking {
             return;
         }
         known.looking = true;
+        drop(known);
         let this = self.clone();
         // One at a time, and a look-up ends by itself; calls go on with what is known.
         tokio::spawn(async move {
@@ -194,6 +219,15 @@ mod tests {
         let all = turns(&replicas, 2).await;
         all.keys().for_each(|address| replicas.leave_out(*address));
         assert_eq!(turns(&replicas, 2).await, all);
+    }
+
+    #[tokio::test]
+    async fn all_are_every_server_once() {
+        let several = replicas(&["127.0.0.1:2", "127.0.0.1:1", "127.0.0.1:2"]);
+        let all = several.all().await.expect("there are some");
+        assert_eq!(all.iter().map(|one| one.address.port()).collect::<Vec<_>>(), [1, 2]);
+        let error = replicas(&["setkeeper.invalid:1"]).all().await.err().expect("no address");
+        assert!(error.contains("setkeeper.invalid:1"), "{error}");
     }
 
     #[tokio::test]

@@ -166,7 +166,8 @@ fn failed(target: &str, error: tonic::transport::Error) -> Status {
     unreachable(target, why.strip_prefix("transport error: ").unwrap_or(&why))
 }
 
-fn unreachable(target: &str, why: &str) -> Status {
+/// Nobody is there to call, and why.
+pub(super) fn unreachable(target: &str, why: &str) -> Status {
     let message = format!("cannot reach {target}: {why}");
     StatusBuilder::new("client", Code::Unavailable, "UNREACHABLE", message).retry_after(RETRY_DELAY).build()
 }

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | empty | the process lives: for liveness probes. True until the very end |
 //! | name of the server (`coordinator`) or of one of its gRPC services | it takes calls: for readiness probes and balancers. Turns before a drain begins |
-//! | `setkeeper.dependency.NAME` | a service that this one calls takes calls, asked there and then |
+//! | `setkeeper.dependency.NAME` | a service that this one calls takes calls, or one of its replicas does, asked there and then |
+//! | what else a server tells of ([`Server::tells`](super::Server::tells)) | the same as its readiness, and that this is true |
 //!
 //! A dependency that is away makes nobody unready: what needs it waits, everything else goes on.
 
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use futures::stream::{self, BoxStream};
+use futures::stream::{self, BoxStream, FuturesUnordered};
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Code, Request, Response, Status};
@@ -61,6 +62,8 @@ impl HealthHandle {
 enum Subject {
     Process,
     Readiness,
+    /// Readiness, where this holds.
+    Told(watch::Receiver<bool>),
     Dependency(&'static str, Box<Channel>),
 }
 
@@ -68,6 +71,7 @@ pub(super) struct HealthService {
     pub(super) name: &'static str,
     pub(super) health: HealthHandle,
     pub(super) services: BTreeSet<&'static str>,
+    pub(super) told: Vec<(&'static str, watch::Receiver<bool>)>,
     pub(super) dependencies: Vec<(&'static str, Channel)>,
     pub(super) context: Context,
 }
@@ -80,6 +84,9 @@ impl HealthService {
         if asked == self.name || self.services.contains(asked) {
             return Some(Subject::Readiness);
         }
+        if let Some((_, told)) = self.told.iter().find(|(name, _)| *name == asked) {
+            return Some(Subject::Told(told.clone()));
+        }
         let dependency = asked.strip_prefix(DEPENDENCY_PREFIX)?;
         let found = self.dependencies.iter().find(|(name, _)| *name == dependency)?;
         Some(Subject::Dependency(found.0, Box::new(found.1.clone())))
@@ -87,7 +94,9 @@ impl HealthService {
 
     fn unknown(&self, asked: String) -> Status {
         let dependencies = self.dependencies.iter().map(|(name, _)| format!(", {DEPENDENCY_PREFIX}{name}"));
-        let known: String = self.services.iter().map(|service| format!(", {service}")).chain(dependencies).collect();
+        let told = self.told.iter().map(|(name, _)| *name);
+        let known = self.services.iter().copied().chain(told).map(|name| format!(", {name}"));
+        let known: String = known.chain(dependencies).collect();
         let message = format!("no service {asked:?} here: ask for an empty name, or for {}{known}", self.name);
         StatusBuilder::new("health", Code::NotFound, "UNKNOWN_SERVICE", message).resource("Service", asked).build()
     }
@@ -98,8 +107,16 @@ fn response(serving: bool) -> HealthCheckResponse {
     HealthCheckResponse { status: status.into() }
 }
 
+/// Whether one replica takes calls: one that hangs must not speak for all.
 async fn serves(name: &str, channel: Channel) -> bool {
-    readiness(channel, name).await.unwrap_or(false)
+    let replicas = channel.each().await.unwrap_or_default();
+    let mut answers: FuturesUnordered<_> = replicas.into_iter().map(|replica| readiness(replica, name)).collect();
+    while let Some(answer) = answers.next().await {
+        if answer.unwrap_or(false) {
+            return true;
+        }
+    }
+    false
 }
 
 #[tonic::async_trait]
@@ -112,6 +129,7 @@ impl Health for HealthService {
             None => return Err(self.unknown(asked)),
             Some(Subject::Process) => true,
             Some(Subject::Readiness) => self.health.is_serving(),
+            Some(Subject::Told(told)) => self.health.is_serving() && *told.borrow(),
             Some(Subject::Dependency(name, channel)) => serves(name, *channel).await,
         };
         Ok(Response::new(response(serving)))
@@ -128,12 +146,29 @@ impl Health for HealthService {
             }
             Some(Subject::Process) => stream::iter([true]).chain(stream::pending()).boxed(),
             Some(Subject::Readiness) => WatchStream::new(self.health.serving.subscribe()).boxed(),
+            Some(Subject::Told(told)) => both(self.health.serving.subscribe(), told),
             Some(Subject::Dependency(name, channel)) => follow(name, *channel, self.context.clone()),
         };
         let last = stream::iter([Ok(response(false))]);
         let changes = changes.take_until(shutdown.cancelled_owned()).map(|serving| Ok(response(serving)));
         Ok(Response::new(changes.chain(last).boxed()))
     }
+}
+
+/// Whether both hold, at first and whenever that changes.
+fn both(one: watch::Receiver<bool>, other: watch::Receiver<bool>) -> BoxStream<'static, bool> {
+    stream::unfold((one, other, None), |(mut one, mut other, before)| async move {
+        loop {
+            // Both are looked at, whatever the first says: what was not seen would count as changed again.
+            let now = *one.borrow_and_update() & *other.borrow_and_update();
+            if before != Some(now) {
+                return Some((now, (one, other, Some(now))));
+            }
+            let changed = tokio::select! { changed = one.changed() => changed, changed = other.changed() => changed };
+            changed.ok()?;
+        }
+    })
+    .boxed()
 }
 
 /// How a dependency is, at first and whenever that changes.

@@ -54,6 +54,57 @@ async fn a_dependency_that_is_away_is_told_and_makes_nobody_unready() {
 }
 
 #[tokio::test]
+async fn a_dependency_is_told_of_as_long_as_one_replica_answers() {
+    let [alive, gone] = [Served::start(&over_tcp(None)).await, Served::start(&over_tcp(None)).await];
+    // Connections to it are taken, and nothing is ever said.
+    let hangs = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = |served: &Served| served.running.address.expect("listens");
+    let all = [address(&alive), address(&gone), hangs.local_addr().expect("bound")].map(|one| one.to_string());
+    let channel = connect(&Target::Tcp(all.join(",")), None);
+    let mut each: Vec<_> = channel.each().await.expect("known").iter().map(|one| one.target().to_owned()).collect();
+    each.sort();
+    let mut sorted = all.to_vec();
+    sorted.sort();
+    assert_eq!(each, sorted, "each server has a channel of its own");
+    gone.stop().await;
+    let context = Context::default();
+    let server = Server::new("coordinator").depends_on("pod-runtime", channel);
+    let front = server.bind(&over_tcp(None)).await.expect("binds").spawn(context.clone());
+    let channel = connect(&Target::from(front.address.expect("listens")), None);
+    let dependency = "setkeeper.dependency.pod-runtime";
+    for _ in 0..6 {
+        assert_eq!(readiness(channel.clone(), dependency).await.ok(), Some(true), "whose turn it is does not matter");
+    }
+    alive.stop().await;
+    context.shutdown.cancel();
+    front.task.await.expect("no panic").expect("no error");
+}
+
+#[tokio::test]
+async fn what_a_server_tells_beside_its_readiness_needs_both() {
+    let (context, truth) = (Context::default(), tokio::sync::watch::Sender::new(false));
+    let server = Server::new("identity-dns").tells("setkeeper.dns", truth.subscribe());
+    let running = server.bind(&over_tcp(None)).await.expect("binds").spawn(context.clone());
+    let channel = connect(&Target::from(running.address.expect("listens")), None);
+    assert_eq!(readiness(channel.clone(), "setkeeper.dns").await.ok(), Some(false));
+    assert_eq!(readiness(channel.clone(), "identity-dns").await.ok(), Some(true), "it takes calls all the same");
+    let request = HealthCheckRequest { service: "setkeeper.dns".to_owned() };
+    let mut watch = HealthClient::new(channel.clone()).watch(request).await.expect("watches").into_inner();
+    let mut next = async || {
+        let message = tokio::time::timeout(PATIENCE, watch.message()).await.expect("in time").expect("no error");
+        message.map(|message| message.status())
+    };
+    assert_eq!(next().await, Some(ServingStatus::NotServing));
+    truth.send_replace(true);
+    assert_eq!(next().await, Some(ServingStatus::Serving));
+    assert_eq!(readiness(channel, "setkeeper.dns").await.ok(), Some(true));
+    context.draining.cancel();
+    assert_eq!(next().await, Some(ServingStatus::NotServing), "it turns before a drain begins");
+    context.shutdown.cancel();
+    running.task.await.expect("no panic").expect("no error");
+}
+
+#[tokio::test]
 async fn a_connection_that_is_old_ends_and_its_callers_do_not_notice() {
     let config = ServerConfig { connection_age: Some(Duration::from_millis(100)), ..over_tcp(None) };
     let served = Served::start(&config).await;
