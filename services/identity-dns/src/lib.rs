@@ -10,6 +10,9 @@
 //! - The serial rises with every visible change, and never falls, restarts included.
 //! - Before facts are known nothing is denied: SERVFAIL (N7). Facts are kept on disk, so that names answer after a
 //!   restart without the coordinator.
+//! - Health tells apart whether calls are taken and whether there are names to answer with ([`DNS_HEALTH`]): whoever sends
+//!   queries to several replicas by the latter sends none to one that was told nothing yet, while the coordinator reaches
+//!   it by the former.
 //! - What arrives from the network never panics, and never costs more than its bounds.
 //!
 //! The pure core is [`assign`], [`zone`] and [`answer`]; the shell around it is small.
@@ -42,3 +45,6 @@ pub use start::{Started, start};
 
 /// Name of the service, in spans and in the details of its errors.
 pub const NAME: &str = "identity-dns";
+
+/// What readiness of the DNS port is asked by: SERVING as soon as there are names to answer with, until a drain begins.
+pub const DNS_HEALTH: &str = "setkeeper.dns";

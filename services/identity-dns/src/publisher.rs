@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use domain::Timestamp;
 use domain::zone::{Publication, ZoneChange, ZoneFacts};
 use service_kit::effects::authority::{Authority, Standing, remedy};
+use tokio::sync::watch;
 
 use crate::journal::{Done, Entry, Journal, UNFORCED_MAX};
 use crate::snapshot::Snapshot;
@@ -80,6 +81,8 @@ pub(crate) enum PublishError {
 pub(crate) struct Publisher {
     state: Mutex<State>,
     served: ArcSwap<Snapshot>,
+    /// Whether there are facts to answer from.
+    loaded: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -118,7 +121,7 @@ impl Publisher {
         let mut state =
             State { zone, served, authority, operations: restored.operations.into(), loaded, journal, path: cache };
         state.forget_operations();
-        Ok(Self { state: Mutex::new(state), served: snapshot })
+        Ok(Self { state: Mutex::new(state), served: snapshot, loaded: watch::Sender::new(loaded) })
     }
 
     /// What questions are answered from.
@@ -132,6 +135,12 @@ impl Publisher {
     pub(crate) fn served(&self) -> (Served, bool) {
         let state = self.state();
         (state.served, state.loaded)
+    }
+
+    /// Whether there are facts to answer from; once there are, there always are.
+    #[must_use]
+    pub(crate) fn loaded(&self) -> watch::Receiver<bool> {
+        self.loaded.subscribe()
     }
 
     /// Store whose facts are served; empty where nobody said.
@@ -173,6 +182,7 @@ impl Publisher {
         state.forget_operations();
         state.remember(vec![done], change, forced);
         self.served.store(Arc::new(state.zone.snapshot(serial, true)));
+        self.loaded.send_if_modified(|loaded| !std::mem::replace(loaded, true));
         Ok(state.served)
     }
 

@@ -8,7 +8,6 @@ use api::proto::identity_dns::v1::identity_dns_service_server::IdentityDnsServic
 use service_kit::network::Network;
 use service_kit::{Context, Error, Running, Server, process, sized_server};
 
-use crate::NAME;
 use crate::config::{Config, NEGATIVE_TTL_SECONDS_MAX, TTL_SECONDS_MAX};
 use crate::error::StartError;
 use crate::forward::Forwarder;
@@ -18,6 +17,7 @@ use crate::publisher::Publisher;
 use crate::server::{Access, Endpoint, Handler, Listeners, Sockets};
 use crate::wire::Name;
 use crate::zone::{Zone, ZoneOptions};
+use crate::{DNS_HEALTH, NAME};
 
 /// How long a change may be in the file and not on the disk: what a machine that loses power may forget.
 const FORCE_INTERVAL: Duration = Duration::from_secs(1);
@@ -53,7 +53,8 @@ pub async fn start(config: Config, context: Context) -> Result<Started, Error> {
     let queries = Queries::register(publisher.clone(), &context.metrics);
     let handler = Arc::new(Handler::new(publisher.clone(), forwarder, access, queries));
     let listeners = Listeners::new(handler, context.clock.clone(), context.shutdown.clone());
-    let server = Server::new(NAME).add(sized_server!(IdentityDnsServiceServer::new(Service {
+    let server = Server::new(NAME).tells(DNS_HEALTH, publisher.loaded());
+    let server = server.add(sized_server!(IdentityDnsServiceServer::new(Service {
         publisher: publisher.clone(),
         listeners: listeners.clone(),
         domain: config.domain,

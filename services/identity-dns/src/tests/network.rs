@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use super::fixture::{facts, pod, query, render, type_number};
 use crate::config::{Config, Outside, Resolvers};
-use crate::{Sockets, Started, start};
+use crate::{DNS_HEALTH, NAME, Sockets, Started, start};
 
 /// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -98,6 +98,23 @@ async fn an_acknowledged_publication_is_seen_on_every_socket() {
     assert!(zone.names > 200);
     context.shutdown.cancel();
     tokio::time::timeout(PATIENCE, started.running.task).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_tells_whether_there_are_names_and_whether_calls_are_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = || Config { cache: Some(directory.path().join("names")), ..config() };
+    for known_before in [false, true] {
+        let (started, context, mut client) = started(config()).await;
+        let channel = connect(&Target::Tcp(started.running.address.unwrap().to_string()), None);
+        let ready = async |name| service_kit::readiness(channel.clone(), name).await.unwrap();
+        assert_eq!(ready(DNS_HEALTH).await, known_before, "no query is for who knows no name");
+        assert!(ready(NAME).await, "it can be told");
+        client.publish(publication(1, None, facts())).await.unwrap();
+        assert!(ready(DNS_HEALTH).await);
+        context.shutdown.cancel();
+        tokio::time::timeout(PATIENCE, started.running.task).await.unwrap().unwrap().unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
