@@ -27,7 +27,7 @@ pub struct Config {
     pub token: Option<Token>,
     /// Domain of names, without dots at its ends.
     pub cluster_domain: String,
-    /// Where identity-dns answers DNS, host:port; told to machines and people.
+    /// Where identity-dns answers DNS, host:port, several with commas; told to machines and people.
     pub dns_address: String,
     /// Whether sets behave as in Kubernetes, defect for defect, or as well as they can.
     pub profile: Profile,

@@ -1,74 +1,94 @@
 //! Bringing names to identity-dns: what is stored becomes facts, facts are published, and who must wait for that can.
 //!
-//! The publisher is level-triggered: each commit says which objects to look at, what they are is read from the world.
-//! Changes go out as deltas; after an error, and where identity-dns has another state than it was told, everything goes
-//! out anew.
+//! **Every replica is told.** Each address of identity-dns has a publisher of its own ([`replica`]), and none waits for
+//! another. Publishers are level-triggered: each commit says which objects to look at, what they are is read from the world.
+//! Changes go out as deltas; where it is not certain what a replica serves, everything goes out anew, to that one. Its
+//! addresses are looked up again while this goes on, so that replicas come and go without a restart.
+//!
+//! **When names are served**: as soon as every replica that answers has acknowledged them, and one at least ([`progress`]).
+//! A replica answers until it has owed an acknowledgement for [`SILENT_AFTER`]; then nobody waits for it, until it has
+//! acknowledged everything. A pod is called ready, and one that is deleted is told to stop, only after that. So
+//! - whoever asks a replica that the coordinator reaches finds every pod that is ready, and none that was told to stop;
+//! - a replica that is down or hangs holds up a change once, for a second;
+//! - where none answers, no pod becomes ready, and deletions go on after a bounded wait, with an event that says so.
+//!
+//! **What is not promised.** A replica that the coordinator cannot reach, and clients can, goes on to answer what it was told
+//! last: names that outlive the coordinator are worth that (a replica cannot tell the two apart). Each of its answers is
+//! believed for its TTL, and it gives them until the coordinator reaches it again. The same for the second or so that a
+//! replica takes to be found out after a restart with names that it kept on disk.
 
+mod announced;
+mod change;
 mod facts;
+mod inbox;
+mod progress;
+mod replica;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use api::manifest::Kind;
-use api::proto::identity_dns::v1::identity_dns_service_client::IdentityDnsServiceClient;
-use api::proto::identity_dns::v1::{GetZoneRequest, PublishRequest};
-use domain::zone::{ObjectName, PodFacts, Publication, ZoneChange, ZoneFacts};
+use domain::zone::ObjectName;
+use service_kit::metrics::Page;
 use service_kit::{Channel, Context};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::sync::{Mutex, watch};
-use tokio::task::JoinSet;
-use tracing::Instrument as _;
+use tokio::sync::{broadcast, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tracing::Span;
 
+use self::announced::Announced;
+use self::inbox::{Due, Inbox};
+use self::progress::{Level, Progress, Roll, Silence};
+use self::replica::Replica;
 use crate::store::StoreRevision;
 use crate::world::{Commit, Key, Object, World};
 
-/// How often it is checked that identity-dns still serves what it was told, and a failed publication is repeated.
+/// How often it is checked that a replica still serves what it was told, and one that does not answer is tried again.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// Longest publication. A full zone of ten thousand pods takes a fraction of it.
-const PUBLISH_MAX: Duration = Duration::from_secs(10);
+/// How long a replica may owe an acknowledgement and is waited for. Many times what one takes; less than a deletion waits
+/// for its names, so that a replica which hangs does not make all others too late.
+const SILENT_AFTER: Duration = Duration::from_secs(1);
 
 /// Names cannot be served now.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("identity-dns does not answer: {0}")]
 pub(crate) struct NotPublished(String);
 
-/// The publisher.
+/// Brings names to every replica.
 #[derive(Debug)]
 pub(crate) struct Names {
     world: Arc<World>,
     context: Context,
-    publisher: Arc<Mutex<Publisher>>,
-    published: watch::Sender<StoreRevision>,
+    epoch: u64,
+    /// The last publication. One count for all replicas: an address that is lost and found again is told no older one.
+    generation: AtomicU64,
     announced: Announced,
+    group: Mutex<Group>,
+    roll: watch::Sender<Roll>,
+    published: watch::Sender<StoreRevision>,
 }
 
-/// Pods that are announced before the store says so, and those that were and no longer are.
+/// Who is told, and up to where all of them are to be.
 #[derive(Debug, Default)]
-struct Announcements {
-    pods: BTreeMap<ObjectName, PodFacts>,
-    /// Those of them that no publication has taken along yet.
-    fresh: BTreeSet<ObjectName>,
-    withdrawn: BTreeSet<Key>,
+struct Group {
+    level: Level,
+    members: BTreeMap<String, Member>,
 }
-
-type Announced = Arc<std::sync::Mutex<Announcements>>;
 
 #[derive(Debug)]
-struct Publisher {
+struct Member {
     channel: Channel,
-    epoch: u64,
-    generation: u64,
-    /// What identity-dns was told and has acknowledged; none where that is not known.
-    served: Option<ZoneFacts>,
-    announced: Announced,
+    inbox: Arc<Inbox>,
+    publisher: AbortHandle,
 }
 
 impl Names {
-    /// Starts publishing.
+    /// Starts publishing to every server that the channel leads to.
     pub(crate) fn start(
         world: Arc<World>,
         channel: Channel,
@@ -76,53 +96,64 @@ impl Names {
         context: Context,
         tasks: &mut JoinSet<()>,
     ) -> Arc<Self> {
-        let announced = Announced::default();
-        let publisher = Publisher { channel, epoch, generation: 0, served: None, announced: announced.clone() };
+        let names = Self::follow(world, epoch, context, tasks);
+        tasks.spawn(names.clone().follow_replicas(channel));
+        names
+    }
+
+    /// The same without any server yet.
+    fn follow(world: Arc<World>, epoch: u64, context: Context, tasks: &mut JoinSet<()>) -> Arc<Self> {
+        // Changes first: what is read from here on is at least as new.
+        let commits = world.subscribe();
+        let level = Level { revision: world.revision(), announcement: 0 };
         let names = Arc::new(Self {
             world,
             context,
-            publisher: Arc::new(Mutex::new(publisher)),
-            published: watch::Sender::new(StoreRevision::default()),
-            announced,
+            epoch,
+            generation: AtomicU64::new(0),
+            announced: Announced::default(),
+            group: Mutex::new(Group { level, members: BTreeMap::new() }),
+            roll: watch::Sender::default(),
+            published: watch::Sender::default(),
         });
-        tasks.spawn(names.clone().run());
+        let read = names.roll.subscribe();
+        names.context.metrics.add(move |page| write(&read.borrow(), page));
+        tasks.spawn(names.clone().follow_commits(commits));
         names
     }
 
     /// Serves the names of a pod as if it were stored like this. Returns when queries see them.
     ///
     /// # Errors
-    /// When identity-dns cannot be told.
+    /// When no replica can be told.
     ///
     /// # Cancel safety
-    /// A publication that has begun goes on: others may be part of it, and what is served must be known.
+    /// The announcement stands, until it is withdrawn or the store says otherwise.
     pub(crate) async fn announce(&self, pod: &Object) -> Result<(), NotPublished> {
-        let Some(facts) = facts::pod(pod).cloned() else { return Ok(()) };
-        let name = facts.name.clone();
-        {
-            let mut announced = lock(&self.announced);
-            announced.fresh.insert(name.clone());
-            announced.pods.insert(name.clone(), facts);
+        let Some(facts) = facts::pod(pod) else { return Ok(()) };
+        self.announced.put(&self.world, facts);
+        let cause = Span::current();
+        let announcement = self.tell(
+            |level| level.announcement += 1,
+            |due| {
+                due.look_at([pod.key.clone()]);
+                due.cause = Some(cause.clone());
+            },
+        );
+        let mut roll = self.roll.subscribe();
+        let settled = roll.wait_for(|roll| roll.announced(announcement).is_some());
+        let ends = || NotPublished("the coordinator ends".to_owned());
+        tokio::select! {
+            biased;
+            roll = settled => roll.ok().and_then(|roll| roll.announced(announcement)).unwrap_or_else(|| Err(ends())),
+            () = self.context.shutdown.cancelled() => Err(ends()),
         }
-        let mut publisher = self.publisher.clone().lock_owned().await;
-        // Whoever had the turn before may have taken this along.
-        if publisher.serves_announced(&name) {
-            return Ok(());
-        }
-        let world = self.world.clone();
-        // Ends with the call, which is bounded.
-        let publication =
-            tokio::spawn(async move { publisher.publish(&world, &BTreeSet::new()).await }.in_current_span());
-        publication.await.unwrap_or_else(|_| Err(NotPublished("the publication was interrupted".to_owned())))
     }
 
     /// A pod is, after all, no more than the store says of it: what was announced of it is no longer true.
     pub(crate) fn withdraw(&self, key: &Key) {
-        let mut announced = lock(&self.announced);
-        let name = name_of(key);
-        announced.fresh.remove(&name);
-        if announced.pods.remove(&name).is_some() {
-            announced.withdrawn.insert(key.clone());
+        if self.announced.withdraw(&name_of(key)) {
+            self.tell(|_| {}, |due| due.look_at([key.clone()]));
         }
     }
 
@@ -142,61 +173,162 @@ impl Names {
         self.published.subscribe()
     }
 
-    async fn run(self: Arc<Self>) {
-        let mut commits = self.world.subscribe();
-        let mut changed = BTreeSet::new();
-        let mut complaining = false;
+    /// A channel to each replica, and whether it answers, so that changes wait for it.
+    pub(crate) fn replicas(&self) -> Vec<(Channel, bool)> {
+        // In this order, as whoever changes who is told.
+        let (group, roll) = (self.group(), self.roll.borrow());
+        let answers = |address| roll.replicas.get(address).is_some_and(|replica| replica.silent.is_none());
+        group.members.iter().map(|(address, member)| (member.channel.clone(), answers(address))).collect()
+    }
+
+    /// Makes more due to every replica, and says which announcement was the last.
+    fn tell(&self, rise: impl FnOnce(&mut Level), add: impl Fn(&mut Due)) -> u64 {
+        let mut group = self.group();
+        rise(&mut group.level);
+        let level = group.level;
+        for member in group.members.values() {
+            member.inbox.add(|due| {
+                due.level = level;
+                add(due);
+            });
+        }
+        level.announcement
+    }
+
+    async fn follow_commits(self: Arc<Self>, mut commits: broadcast::Receiver<Arc<Commit>>) {
         loop {
+            let mut received = tokio::select! {
+                biased;
+                () = self.context.shutdown.cancelled() => return,
+                received = commits.recv() => received,
+            };
             // Revision first: every change up to it is in the queue by now, and what is read after it is at least as new.
             let revision = self.world.revision();
-            let mut missed = false;
+            let (mut changed, mut missed) = (BTreeSet::new(), false);
             loop {
-                match commits.try_recv() {
+                match received {
                     Ok(commit) => collect(&commit, &mut changed),
-                    Err(TryRecvError::Lagged(_)) => missed = true,
-                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+                    Err(RecvError::Lagged(_)) => missed = true,
+                    Err(RecvError::Closed) => return,
                 }
+                received = match commits.try_recv() {
+                    Ok(commit) => Ok(commit),
+                    Err(TryRecvError::Lagged(many)) => Err(RecvError::Lagged(many)),
+                    Err(TryRecvError::Closed) => return,
+                    Err(TryRecvError::Empty) => break,
+                };
             }
+            let rise = |level: &mut Level| level.revision = revision.max(level.revision);
             if missed {
-                self.publisher.lock().await.served = None;
+                self.announced.forget(&self.world);
+                self.tell(rise, Due::look_at_everything);
+            } else {
+                self.announced.forget_changed(&self.world, changed.iter());
+                self.tell(rise, |due| due.look_at(changed.iter().cloned()));
             }
-            changed.append(&mut lock(&self.announced).withdrawn);
-            let result = self.publisher.lock().await.publish(&self.world, &changed).await;
-            match result {
-                Ok(()) => {
-                    changed.clear();
-                    complaining = false;
-                    self.published.send_if_modified(|seen| {
-                        let newer = revision > *seen;
-                        *seen = revision.max(*seen);
-                        newer
-                    });
-                }
-                Err(error) if !complaining => {
-                    complaining = true;
-                    tracing::warn!(%error, "names are not up to date; trying again");
-                }
-                Err(_) => {}
+        }
+    }
+
+    /// Keeps a publisher for every address there is.
+    async fn follow_replicas(self: Arc<Self>, channel: Channel) {
+        let mut publishers = JoinSet::new();
+        loop {
+            let found = tokio::select! {
+                biased;
+                () = self.context.shutdown.cancelled() => return,
+                Some(ended) = publishers.join_next() => match ended {
+                    Err(error) if error.is_cancelled() => continue,
+                    // It broke, and its replica is told nothing any more.
+                    _ => return,
+                },
+                found = channel.each() => found,
+            };
+            match found {
+                Ok(found) => self.be(found, &mut publishers),
+                Err(status) => self.update(|roll| {
+                    if roll.unknown.is_none() {
+                        tracing::warn!(error = status.message(), "no replica of identity-dns is known; looking again");
+                    }
+                    roll.unknown = Some(status.message().to_owned());
+                }),
             }
             tokio::select! {
                 biased;
                 () = self.context.shutdown.cancelled() => return,
-                // After a failure only time helps; the changes wait in their queue.
-                commit = commits.recv(), if !complaining => match commit {
-                    Ok(commit) => collect(&commit, &mut changed),
-                    Err(RecvError::Lagged(_)) => self.publisher.lock().await.served = None,
-                    Err(RecvError::Closed) => return,
-                },
-                () = self.context.clock.sleep(CHECK_EVERY) => {
-                    self.publisher.lock().await.check(self.world.store_id()).await;
-                }
+                () = self.context.clock.sleep(CHECK_EVERY) => {}
             }
         }
     }
-}
 
-fn lock(announced: &Announced) -> std::sync::MutexGuard<'_, Announcements> {
-    announced.lock().expect("no holder of this lock panics")
+    /// Tells these replicas, and no others.
+    fn be(self: &Arc<Self>, found: Vec<Channel>, publishers: &mut JoinSet<()>) {
+        let found: BTreeMap<String, Channel> =
+            found.into_iter().map(|channel| (channel.target().to_owned(), channel)).collect();
+        let mut group = self.group();
+        let mut gone = Vec::new();
+        group.members.retain(|address, member| {
+            let stays = found.contains_key(address);
+            if !stays {
+                member.publisher.abort();
+                gone.push(address.clone());
+            }
+            stays
+        });
+        let new: Vec<_> = found.into_iter().filter(|(address, _)| !group.members.contains_key(address)).collect();
+        if gone.is_empty() && new.is_empty() {
+            return;
+        }
+        self.update(|roll| {
+            roll.unknown = None;
+            gone.iter().for_each(|address| drop(roll.replicas.remove(address)));
+            roll.replicas.extend(new.iter().map(|(address, _)| (address.clone(), Progress::default())));
+        });
+        for (address, channel) in new {
+            let inbox = Arc::new(Inbox::new(group.level));
+            let publisher = publishers.spawn(Replica::new(self.clone(), channel.clone(), inbox.clone()).run());
+            group.members.insert(address, Member { channel, inbox, publisher });
+        }
+    }
+
+    fn next_generation(&self) -> u64 {
+        self.generation.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// A replica serves what was due up to there.
+    fn acknowledged(&self, address: &str, level: Level) {
+        self.update(|roll| {
+            let Some(replica) = roll.replicas.get_mut(address) else { return };
+            if replica.silent.is_some() {
+                tracing::info!(replica = address, "a replica of identity-dns has every name again");
+            }
+            *replica = Progress { served: level, silent: None };
+        });
+    }
+
+    /// A replica has owed its acknowledgement for too long; up to the announcement `in_vain` it was told, and refused.
+    fn silent(&self, address: &str, in_vain: u64, why: &str) {
+        self.update(|roll| {
+            let Some(replica) = roll.replicas.get_mut(address) else { return };
+            if replica.silent.is_none() {
+                tracing::warn!(
+                    replica = address,
+                    error = why,
+                    "a replica of identity-dns is not up to date; trying again"
+                );
+            }
+            replica.silent = Some(Silence { announcement: in_vain, why: why.to_owned() });
+        });
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Roll)) {
+        self.roll.send_modify(change);
+        let served = self.roll.borrow().published();
+        self.published.send_if_modified(|published| served > std::mem::replace(published, served.max(*published)));
+    }
+
+    fn group(&self) -> MutexGuard<'_, Group> {
+        self.group.lock().expect("no holder of this lock panics")
+    }
 }
 
 /// Adds the objects of a commit that names depend on.
@@ -205,155 +337,18 @@ fn collect(commit: &Commit, changed: &mut BTreeSet<Key>) {
     changed.extend(commit.changes.iter().filter(|change| named(change.key.kind)).map(|change| change.key.clone()));
 }
 
-impl Publisher {
-    /// Whether identity-dns serves a pod as it is announced, or nothing is announced of it any more.
-    fn serves_announced(&self, name: &ObjectName) -> bool {
-        let announced = lock(&self.announced);
-        let served = self.served.as_ref().and_then(|served| served.pods.get(name));
-        !announced.fresh.contains(name) && announced.pods.get(name).is_none_or(|pod| Some(pod) == served)
-    }
-
-    /// Brings what is served to what is stored and announced, for the objects looked at and what is freshly announced;
-    /// for all where what is served is not known.
-    async fn publish(&mut self, world: &World, looked_at: &BTreeSet<Key>) -> Result<(), NotPublished> {
-        let fresh = std::mem::take(&mut lock(&self.announced).fresh);
-        let (base, change) = match &self.served {
-            Some(served) => (Some(self.generation), self.delta(world, served, looked_at, &fresh)),
-            None => (None, ZoneFacts::default().change_to(&self.everything(world))),
-        };
-        let all = base.is_none().then(|| lock(&self.announced).pods.keys().cloned().collect::<Vec<_>>());
-        self.forget_announced(world, looked_at.iter().map(name_of).chain(fresh).chain(all.into_iter().flatten()));
-        if base.is_some() && change.is_empty() {
-            return Ok(());
-        }
-        let publication = Publication {
-            operation_id: format!("publish/{}/{}", self.epoch, self.generation + 1),
-            store: world.store_id().to_owned(),
-            epoch: self.epoch,
-            generation: self.generation + 1,
-            base_generation: base,
-            change: change.clone(),
-        };
-        // Whatever comes of it, this number is used up.
-        self.generation += 1;
-        let served = self.served.take();
-        let mut client = service_kit::sized_client!(IdentityDnsServiceClient::new(self.channel.clone()));
-        let telling = client.publish(PublishRequest::from(publication));
-        match tokio::time::timeout(PUBLISH_MAX, telling).await {
-            Ok(Ok(_)) => {
-                let mut served = served.unwrap_or_default();
-                served.apply(change);
-                self.served = Some(served);
-                Ok(())
-            }
-            Ok(Err(status)) => Err(NotPublished(status.message().to_owned())),
-            Err(_) => Err(NotPublished("no answer in time".to_owned())),
-        }
-    }
-
-    fn delta(
-        &self,
-        world: &World,
-        served: &ZoneFacts,
-        looked_at: &BTreeSet<Key>,
-        fresh: &BTreeSet<ObjectName>,
-    ) -> ZoneChange {
-        let mut change = ZoneChange::default();
-        let fresh = fresh.iter().map(|name| Key::new(Kind::Pod, &name.namespace, &name.name));
-        let fresh: Vec<_> = fresh.filter(|key| !looked_at.contains(key)).collect();
-        for key in looked_at.iter().chain(&fresh) {
-            let stored = world.get(key);
-            let name = name_of(key);
-            match key.kind {
-                Kind::Namespace => match stored {
-                    Some(_) if !served.namespaces.contains(&key.name) => change.namespaces.push(key.name.clone()),
-                    None if served.namespaces.contains(&key.name) => change.removed_namespaces.push(key.name.clone()),
-                    _ => {}
-                },
-                Kind::Service => {
-                    let facts = stored.and_then(|service| facts::service(&service));
-                    put(facts, served.services.get(&name), name, &mut change.services, &mut change.removed_services);
-                }
-                Kind::Pod => {
-                    let facts = self.pod_facts(stored.as_deref(), &name);
-                    put(facts, served.pods.get(&name), name, &mut change.pods, &mut change.removed_pods);
-                }
-                _ => {}
-            }
-        }
-        change
-    }
-
-    fn everything(&self, world: &World) -> ZoneFacts {
-        let services = world.list(Kind::Service, None).into_iter().filter_map(|service| facts::service(&service));
-        let pods =
-            world.list(Kind::Pod, None).into_iter().filter_map(|pod| self.pod_facts(Some(&pod), &name_of(&pod.key)));
-        ZoneFacts {
-            namespaces: world.list(Kind::Namespace, None).iter().map(|object| object.key.name.clone()).collect(),
-            services: services.map(|service| (service.name.clone(), service)).collect(),
-            pods: pods.map(|pod| (pod.name.clone(), pod)).collect(),
-            ..ZoneFacts::default()
-        }
-    }
-
-    /// A pod as it is stored, unless it is announced as more.
-    fn pod_facts(&self, stored: Option<&Object>, name: &ObjectName) -> Option<PodFacts> {
-        let stored = stored.and_then(facts::pod)?;
-        let announced = lock(&self.announced).pods.get(name).filter(|announced| ahead(announced, stored)).cloned();
-        Some(announced.unwrap_or_else(|| stored.clone()))
-    }
-
-    /// Drops announcements that the store has caught up with, or that are no longer true, among pods that changed.
-    fn forget_announced(&self, world: &World, changed: impl Iterator<Item = ObjectName>) {
-        let mut announced = lock(&self.announced);
-        for name in changed {
-            let Some(facts) = announced.pods.get(&name) else { continue };
-            let stored = world.get(&Key::new(Kind::Pod, &name.namespace, &name.name));
-            if !stored.as_deref().and_then(facts::pod).is_some_and(|stored| ahead(facts, stored)) {
-                announced.pods.remove(&name);
-            }
-        }
-    }
-
-    /// Whether identity-dns still serves what it was told; if not, everything is published anew.
-    async fn check(&mut self, store: &str) {
-        if self.served.is_none() {
-            return;
-        }
-        let mut client = service_kit::sized_client!(IdentityDnsServiceClient::new(self.channel.clone()));
-        if let Ok(Ok(zone)) = tokio::time::timeout(CHECK_EVERY, client.get_zone(GetZoneRequest {})).await {
-            let zone = zone.into_inner();
-            // An earlier version does not tell the store.
-            let another = !zone.store_id.is_empty() && zone.store_id != store;
-            if another || (zone.epoch, zone.generation) != (self.epoch, self.generation) {
-                self.served = None;
-            }
-        }
-    }
-}
-
 fn name_of(key: &Key) -> ObjectName {
     ObjectName::new(key.namespace.clone(), key.name.clone())
 }
 
-/// Whether an announcement says of the same living incarnation what the store does not say yet.
-fn ahead(announced: &PodFacts, stored: &PodFacts) -> bool {
-    announced.uid == stored.uid
-        && !stored.terminating
-        && announced != stored
-        && (!stored.ready || stored.ips.is_empty())
-}
-
-fn put<T: PartialEq>(
-    now: Option<T>,
-    served: Option<&T>,
-    name: ObjectName,
-    changed: &mut Vec<T>,
-    removed: &mut Vec<ObjectName>,
-) {
-    match (now, served) {
-        (Some(now), served) if served != Some(&now) => changed.push(now),
-        (None, Some(_)) => removed.push(name),
-        _ => {}
+/// How each replica is. Its address is a label: a target has few, and their number has a bound.
+fn write(roll: &Roll, page: &mut Page) {
+    for (address, replica) in &roll.replicas {
+        let labels = [("replica", address.as_str())];
+        let answers = f64::from(u8::from(replica.silent.is_none()));
+        let help = "Whether this replica of identity-dns acknowledges names, so that changes wait for it: 1 or 0.";
+        page.gauge("setkeeper_coordinator_names_replica_answers", help, &labels, answers);
+        let help = "State revision whose names this replica of identity-dns has acknowledged.";
+        page.gauge("setkeeper_coordinator_names_replica_revision", help, &labels, replica.served.revision.0 as f64);
     }
 }

@@ -10,8 +10,7 @@ use ::api::proto::coordinator::v1::stateful_set_service_server::StatefulSetServi
 use ::api::proto::coordinator::v1::system_service_server::SystemServiceServer;
 use serde_json::json;
 use service_kit::{
-    BoundServer, CancellationToken, Channel, Context, Error, Retry, Role, Running, Server, Target, process,
-    sized_server,
+    BoundServer, CancellationToken, Channel, Context, Error, Retry, Role, Running, Server, process, sized_server,
 };
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
@@ -70,8 +69,8 @@ pub async fn start_on(store: Arc<dyn StateStore>, config: Config, context: Conte
 
     let services = services(&config, &context);
     let channel = |name: &str| {
-        let found = services.iter().find(|(service, ..)| *service == name);
-        found.map(|(_, _, channel)| channel.clone()).expect("every service is listed")
+        let found = services.iter().find(|(service, _)| *service == name);
+        found.map(|(_, channel)| channel.clone()).expect("every service is listed")
     };
     let switches = config.profile.switches();
     let planners = Planners {
@@ -96,7 +95,7 @@ pub async fn start_on(store: Arc<dyn StateStore>, config: Config, context: Conte
     let supervised = world.clone();
     let nodes = Nodes {
         world: world.clone(),
-        reports: Reports { world, names, context: context.clone() },
+        reports: Reports { world, names: names.clone(), context: context.clone() },
         context: context.clone(),
         cluster_domain: config.cluster_domain.clone(),
         dns_address: config.dns_address.clone(),
@@ -108,6 +107,7 @@ pub async fn start_on(store: Arc<dyn StateStore>, config: Config, context: Conte
         sets,
         machines: machines.clone(),
         services,
+        names,
         epoch,
         cluster_domain: config.cluster_domain.clone(),
         dns_address: config.dns_address.clone(),
@@ -120,7 +120,7 @@ pub async fn start_on(store: Arc<dyn StateStore>, config: Config, context: Conte
         .add(sized_server!(PodServiceServer::new(crate::api::Pods { front, machines })))
         .add(sized_server!(NodeServiceServer::new(nodes)))
         .add(sized_server!(SystemServiceServer::new(system)));
-    let server = dependencies.into_iter().fold(server, |server, (name, _, channel)| server.depends_on(name, channel));
+    let server = dependencies.into_iter().fold(server, |server, (name, channel)| server.depends_on(name, channel));
     let bound = server.bind_in(&context, &config.server).await?;
     let address = bound.tcp_address();
     let task = tokio::spawn(serve(bound, tasks, following, supervised, context));
@@ -180,7 +180,7 @@ async fn serve(
     Err(broken)
 }
 
-fn services(config: &Config, context: &Context) -> Vec<(&'static str, Target, Channel)> {
+fn services(config: &Config, context: &Context) -> Vec<(&'static str, Channel)> {
     let all = [
         (Role::OrdinalScheduler, &config.ordinal_scheduler),
         (Role::UpdatePlanner, &config.update_planner),
@@ -189,7 +189,7 @@ fn services(config: &Config, context: &Context) -> Vec<(&'static str, Target, Ch
     ];
     let channel =
         |role, target| context.connect(role, target, config.token.as_ref()).called_by(NAME).retrying(Retry::QUICK);
-    all.map(|(role, target)| (role.name(), target.clone(), channel(role, target))).to_vec()
+    all.map(|(role, target)| (role.name(), channel(role, target))).to_vec()
 }
 
 /// Counts this start. Receivers refuse effects of an earlier one.

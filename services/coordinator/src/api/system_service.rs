@@ -12,7 +12,7 @@ use api::proto::pod_runtime::v1::StopAllRequest;
 use api::proto::pod_runtime::v1::pod_runtime_service_client::PodRuntimeServiceClient;
 use domain::Profile;
 use service_kit::access::Caller;
-use service_kit::{Channel, Target, readiness};
+use service_kit::{Channel, Role, readiness};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,6 +20,7 @@ use tonic::{Request, Response, Status};
 
 use super::{Front, visible};
 use crate::machines::Machines;
+use crate::names::Names;
 use crate::sets::Sets;
 use crate::world::Object;
 
@@ -35,8 +36,10 @@ pub(crate) struct System {
     pub(crate) front: Front,
     pub(crate) sets: Arc<Sets>,
     pub(crate) machines: Machines,
-    /// Services this coordinator calls: name, address, channel.
-    pub(crate) services: Vec<(&'static str, Target, Channel)>,
+    /// Services this coordinator calls.
+    pub(crate) services: Vec<(&'static str, Channel)>,
+    /// Knows which replicas of identity-dns are behind.
+    pub(crate) names: Arc<Names>,
     pub(crate) epoch: u64,
     pub(crate) cluster_domain: String,
     pub(crate) dns_address: String,
@@ -52,7 +55,13 @@ impl SystemService for System {
 
     async fn get_system(&self, request: Request<GetSystemRequest>) -> Result<Response<GetSystemResponse>, Status> {
         Caller::of(&request)?.may_everywhere()?;
-        let states = self.services.iter().map(|(name, target, channel)| state(name, target, channel.clone()));
+        // Of several replicas, each is shown: nobody takes turns with names.
+        let replicas = self.names.replicas();
+        let several = replicas.len() > 1;
+        let named = replicas.into_iter().filter(|_| several);
+        let named = named.map(|(channel, answers)| state(Role::IdentityDns.name(), channel, answers));
+        let whole = self.services.iter().filter(|(name, ..)| !several || *name != Role::IdentityDns.name());
+        let states = whole.map(|(name, channel)| state(name, channel.clone(), true)).chain(named);
         let world = &self.front.world;
         Ok(Response::new(GetSystemResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -147,11 +156,13 @@ impl System {
     }
 }
 
-async fn state(name: &str, target: &Target, channel: Channel) -> ServiceState {
+async fn state(name: &'static str, channel: Channel, up_to_date: bool) -> ServiceState {
+    let address = channel.target().to_owned();
     let state = match readiness(channel, name).await {
+        Ok(true) if !up_to_date => "BEHIND",
         Ok(true) => "SERVING",
         Ok(false) => "NOT_SERVING",
         Err(_) => "UNREACHABLE",
     };
-    ServiceState { name: name.to_owned(), address: target.to_string(), state: state.to_owned() }
+    ServiceState { name: name.to_owned(), address, state: state.to_owned() }
 }

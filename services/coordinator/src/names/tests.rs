@@ -1,10 +1,17 @@
+//! Against replicas that do what a test says, over real connections.
+
+mod several;
+
 use std::net::SocketAddr;
-use std::sync::Mutex as StdMutex;
 
 use api::proto::identity_dns::v1::identity_dns_service_server::{IdentityDnsService, IdentityDnsServiceServer};
-use api::proto::identity_dns::v1::{AssignRequest, AssignResponse, GetZoneResponse, PublishResponse};
+use api::proto::identity_dns::v1::{
+    AssignRequest, AssignResponse, GetZoneRequest, GetZoneResponse, PublishRequest, PublishResponse,
+};
+use domain::zone::{PodFacts, Publication, ZoneFacts};
 use serde_json::{Value, json};
 use service_kit::{Server, ServerConfig, Target, connect, sized_server};
+use tokio::task::JoinHandle;
 use tonic::{Request, Response, Status};
 
 use super::*;
@@ -14,9 +21,12 @@ use crate::world::Transaction;
 /// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Keeps what it is told, as identity-dns does; refuses when told to.
+/// Keeps what it is told, as identity-dns does; refuses or hangs when told to.
 #[derive(Debug, Clone, Default)]
-struct Fake(Arc<StdMutex<Told>>);
+struct Fake {
+    told: watch::Sender<Told>,
+    hangs: watch::Sender<bool>,
+}
 
 #[derive(Debug, Default)]
 struct Told {
@@ -28,6 +38,55 @@ struct Told {
     refuses: bool,
 }
 
+impl Told {
+    fn take(&mut self, publication: Publication) -> Result<(), Status> {
+        if self.refuses {
+            return Err(Status::unavailable("not now"));
+        }
+        if (publication.epoch, publication.generation) < (self.epoch, self.generation) {
+            return Err(Status::aborted("FENCED"));
+        }
+        match publication.base_generation {
+            None => {
+                self.full += 1;
+                self.facts = ZoneFacts::default();
+            }
+            Some(base) if (self.epoch, self.generation) == (publication.epoch, base) => {}
+            Some(_) => return Err(Status::failed_precondition("BASE_MISMATCH")),
+        }
+        self.facts.apply(publication.change);
+        (self.epoch, self.generation) = (publication.epoch, publication.generation);
+        self.store = publication.store;
+        Ok(())
+    }
+
+    fn pod(&self, name: &str) -> Option<&PodFacts> {
+        self.facts.pods.get(&ObjectName::new("default", name))
+    }
+}
+
+impl Fake {
+    fn told(&self) -> watch::Ref<'_, Told> {
+        self.told.borrow()
+    }
+
+    fn pod(&self, name: &str) -> Option<PodFacts> {
+        self.told().pod(name).cloned()
+    }
+
+    /// Returns when it was told this.
+    async fn until(&self, what: &str, is: impl Fn(&Told) -> bool) {
+        let mut told = self.told.subscribe();
+        let reached = tokio::time::timeout(PATIENCE, told.wait_for(|told| is(told))).await;
+        reached.unwrap_or_else(|_| panic!("{what}: {:?}", self.told())).unwrap();
+    }
+
+    /// A process that is stopped answers nothing, and everything once it goes on.
+    async fn going_on(&self) {
+        self.hangs.subscribe().wait_for(|hangs| !hangs).await.unwrap();
+    }
+}
+
 #[tonic::async_trait]
 impl IdentityDnsService for Fake {
     async fn assign(&self, _: Request<AssignRequest>) -> Result<Response<AssignResponse>, Status> {
@@ -35,54 +94,80 @@ impl IdentityDnsService for Fake {
     }
 
     async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<PublishResponse>, Status> {
+        self.going_on().await;
         let publication =
             Publication::try_from(request.into_inner()).map_err(|why| Status::invalid_argument(why.to_string()))?;
-        let mut told = self.0.lock().unwrap();
-        if told.refuses {
-            return Err(Status::unavailable("not now"));
-        }
-        match publication.base_generation {
-            None => {
-                told.full += 1;
-                told.facts = ZoneFacts::default();
-            }
-            Some(base) if (told.epoch, told.generation) == (publication.epoch, base) => {}
-            Some(_) => return Err(Status::failed_precondition("BASE_MISMATCH")),
-        }
-        told.facts.apply(publication.change);
-        (told.epoch, told.generation) = (publication.epoch, publication.generation);
-        told.store = publication.store;
-        Ok(Response::new(PublishResponse { generation: told.generation, serial: 1 }))
+        let mut taken = Ok(());
+        self.told.send_modify(|told| taken = told.take(publication));
+        taken.map(|()| Response::new(PublishResponse { generation: self.told().generation, serial: 1 }))
     }
 
     async fn get_zone(&self, _: Request<GetZoneRequest>) -> Result<Response<GetZoneResponse>, Status> {
-        let told = self.0.lock().unwrap();
+        self.going_on().await;
+        let told = self.told();
         let (store_id, epoch, generation) = (told.store.clone(), told.epoch, told.generation);
         Ok(Response::new(GetZoneResponse { store_id, epoch, generation, loaded: true, ..GetZoneResponse::default() }))
     }
 }
 
-struct Bench {
+/// A fake that can be reached, until it is stopped.
+struct Served {
     fake: Fake,
+    address: SocketAddr,
+    context: Context,
+    task: JoinHandle<Result<(), service_kit::Error>>,
+}
+
+impl Served {
+    async fn start() -> Self {
+        Self::serve(Fake::default(), SocketAddr::from(([127, 0, 0, 1], 0))).await
+    }
+
+    async fn serve(fake: Fake, address: SocketAddr) -> Self {
+        let context = Context::default();
+        let server = Server::new("identity-dns").add(sized_server!(IdentityDnsServiceServer::new(fake.clone())));
+        let bound = server.bind(&ServerConfig { listen: Some(address), ..ServerConfig::default() }).await.unwrap();
+        let running = bound.spawn(context.clone());
+        Self { fake, address: running.address.unwrap(), context, task: running.task }
+    }
+
+    /// Nobody is at its address any more. Returns what it had on disk.
+    async fn stop(self) -> (Fake, SocketAddr) {
+        self.context.shutdown.cancel();
+        self.task.await.unwrap().unwrap();
+        (self.fake, self.address)
+    }
+}
+
+struct Bench {
     world: Arc<World>,
     names: Arc<Names>,
     context: Context,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
-async fn bench() -> Bench {
-    let (fake, context) = (Fake::default(), Context::default());
-    let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let server = Server::new("identity-dns").add(sized_server!(IdentityDnsServiceServer::new(fake.clone())));
-    let bound = server.bind(&ServerConfig { listen, ..ServerConfig::default() }).await.unwrap();
-    let running = bound.spawn(context.clone());
+/// What was stored before is followed, and nobody is told.
+async fn followed() -> Bench {
+    let context = Context::default();
     let world = World::load(Arc::new(MemoryStore::new())).await.unwrap();
     let mut tasks = JoinSet::new();
     let following = world.clone().follow(context.shutdown.clone());
     tasks.spawn(async move { following.await.expect("the store works") });
-    let channel = connect(&Target::Tcp(running.address.unwrap().to_string()), None);
-    let names = Names::start(world.clone(), channel, 7, context.clone(), &mut tasks);
-    Bench { fake, world, names, context, _tasks: tasks }
+    let names = Names::follow(world.clone(), 7, context.clone(), &mut tasks);
+    Bench { world, names, context, tasks }
+}
+
+/// These replicas are told, as a list of their addresses.
+async fn bench<const N: usize>() -> (Bench, [Served; N]) {
+    let mut bench = followed().await;
+    let mut replicas = Vec::new();
+    for _ in 0..N {
+        replicas.push(Served::start().await);
+    }
+    let addresses = replicas.iter().map(|served| served.address.to_string()).collect::<Vec<_>>().join(",");
+    let channel = connect(&Target::Tcp(addresses), None);
+    bench.tasks.spawn(bench.names.clone().follow_replicas(channel));
+    (bench, replicas.try_into().ok().unwrap())
 }
 
 impl Bench {
@@ -102,8 +187,9 @@ impl Bench {
         assert!(self.names.wait_published(revision, PATIENCE).await, "served in time");
     }
 
-    fn pod(&self, name: &str) -> Option<PodFacts> {
-        self.fake.0.lock().unwrap().facts.pods.get(&ObjectName::new("default", name)).cloned()
+    /// The stored pod as it will be once it is ready.
+    fn ready(&self, stored: &Object) -> Object {
+        Object::new(stored.key.clone(), pod(true, false), stored.version)
     }
 }
 
@@ -119,51 +205,54 @@ fn pod(ready: bool, deleted: bool) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_waited_for_is_served() {
-    let bench = bench().await;
+    let (bench, [served]) = bench().await;
+    let fake = &served.fake;
     for round in 0..50 {
         let stored = bench.put(Kind::Pod, "web-0", pod(round % 2 == 0, round % 3 == 0)).await;
         bench.served(stored.version).await;
-        let served = bench.pod("web-0").unwrap();
+        let served = fake.pod("web-0").unwrap();
         assert_eq!((served.ready, served.terminating), (round % 2 == 0, round % 3 == 0), "round {round}");
     }
-    assert_eq!(bench.fake.0.lock().unwrap().full, 1, "changes go out as changes");
+    assert_eq!(fake.told().full, 1, "changes go out as changes");
     bench.context.shutdown.cancel();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_announcement_is_served_first_and_does_not_outlive_its_report() {
-    let bench = bench().await;
+    let (bench, [served]) = bench().await;
+    let fake = &served.fake;
     let stored = bench.put(Kind::Pod, "web-0", pod(false, false)).await;
     bench.served(stored.version).await;
-    let ready = Object::new(stored.key.clone(), pod(true, false), stored.version);
-    bench.names.announce(&ready).await.unwrap();
-    assert!(bench.pod("web-0").unwrap().ready, "before the store says so");
+    bench.names.announce(&bench.ready(&stored)).await.unwrap();
+    assert!(fake.pod("web-0").unwrap().ready, "before the store says so");
     bench.names.withdraw(&stored.key);
     // The next publication takes it back.
     let other = bench.put(Kind::Pod, "web-1", pod(false, false)).await;
     bench.served(other.version).await;
-    assert!(!bench.pod("web-0").unwrap().ready, "the report never came");
+    assert!(!fake.pod("web-0").unwrap().ready, "the report never came");
     bench.context.shutdown.cancel();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_an_error_everything_is_published_anew() {
-    let bench = bench().await;
+    let (bench, [served]) = bench().await;
+    let fake = &served.fake;
     let stored = bench.put(Kind::Pod, "web-0", pod(true, false)).await;
     bench.served(stored.version).await;
-    bench.fake.0.lock().unwrap().refuses = true;
+    fake.told.send_modify(|told| told.refuses = true);
     let stored = bench.put(Kind::Pod, "web-0", pod(true, true)).await;
     assert!(!bench.names.wait_published(stored.version, Duration::from_millis(200)).await);
-    *bench.fake.0.lock().unwrap() = Told::default();
+    fake.told.send_replace(Told::default());
     bench.served(stored.version).await;
-    assert!(bench.pod("web-0").unwrap().terminating);
-    assert_eq!(bench.fake.0.lock().unwrap().full, 1);
+    assert!(fake.pod("web-0").unwrap().terminating);
+    assert_eq!(fake.told().full, 1);
     bench.context.shutdown.cancel();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_object_without_names_does_not_keep_others_from_theirs() {
-    let bench = bench().await;
+    let (bench, [served]) = bench().await;
+    let fake = &served.fake;
     let mut odd = pod(true, false);
     odd["metadata"]["name"] = json!("odd");
     odd["spec"]["hostname"] = json!("not a label");
@@ -172,6 +261,6 @@ async fn one_object_without_names_does_not_keep_others_from_theirs() {
     bench.put(Kind::Service, "ip", address).await;
     let stored = bench.put(Kind::Pod, "web-0", pod(true, false)).await;
     bench.served(stored.version).await;
-    assert!(bench.pod("web-0").is_some() && bench.pod("odd").is_none());
+    assert!(fake.pod("web-0").is_some() && fake.pod("odd").is_none());
     bench.context.shutdown.cancel();
 }

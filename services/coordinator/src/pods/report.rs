@@ -22,7 +22,7 @@ use crate::world::{Key, Object, Transaction, World};
 const TRIES_MAX: u32 = 16;
 
 /// How long a report waits for the names of a pod that became ready. The machine reports again after that.
-const ANNOUNCE_WAIT_MAX: Duration = Duration::from_secs(5);
+pub(crate) const ANNOUNCE_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Why a pod that its machine calls ready is not: its names do not lead to it yet.
 pub(crate) const NAMES_NOT_SERVED: &str = "NamesNotServed";
