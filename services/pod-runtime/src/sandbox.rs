@@ -55,6 +55,7 @@ use self::operations::Inner;
 use self::probe::Trial;
 use self::record::Isolation;
 use self::wire::AnchorRequest;
+use crate::NameServers;
 use crate::backend::{
     BackendError, Capabilities, ContainerInstance, ContainerSpec, ExecOutcome, PodBackend, SandboxSpec, SandboxState,
 };
@@ -288,13 +289,13 @@ impl Sandboxes {
     ///
     /// # Errors
     /// [`BackendError::Machine`] if the sockets cannot be made or fail; the caller may call again.
-    pub async fn serve_dns(&self, upstream: SocketAddr, shutdown: CancellationToken) -> Result<(), BackendError> {
+    pub async fn serve_dns(&self, upstream: NameServers, shutdown: CancellationToken) -> Result<(), BackendError> {
         let Some(address) = self.inner.capabilities.nameserver else {
             shutdown.cancelled().await;
             return Ok(());
         };
         let sockets = self.name_sockets(address).await.map_err(machine(format!("name server on {address}")))?;
-        relay::serve(sockets, upstream, shutdown).await.map_err(machine(format!("name server on {address}")))
+        relay::serve(sockets, Arc::new(upstream), shutdown).await.map_err(machine(format!("name server on {address}")))
     }
 
     async fn name_sockets(&self, address: IpAddr) -> io::Result<relay::Sockets> {

@@ -21,6 +21,7 @@ use crate::kubelet::link::GrpcLink;
 use crate::kubelet::metrics::Metrics;
 use crate::kubelet::worker::{Shared, SteadyClock};
 use crate::kubelet::{Kubelet, Pods};
+use crate::name_servers::NameServers;
 use crate::sandbox::{self, PodNetwork, Sandboxes};
 use crate::server::PodRuntime;
 
@@ -79,9 +80,11 @@ pub async fn start(config: Config, context: Context) -> Result<Running, service_
 /// Answers the names of pods on port 53, where there is such a port, by asking the DNS service.
 async fn serve_names(sandboxes: Arc<Sandboxes>, mut dns: watch::Receiver<String>, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
-        let upstream = dns.borrow_and_update().parse::<SocketAddr>().ok();
+        let upstream = NameServers::of(&dns.borrow_and_update());
         let serving = async {
-            let Some(upstream) = upstream else { return std::future::pending().await };
+            if upstream.is_empty() {
+                return std::future::pending().await;
+            }
             if let Err(error) = sandboxes.serve_dns(upstream, shutdown.clone()).await {
                 tracing::warn!(error = %service_kit::status::chain(&error), "the name server of the pods failed");
                 tokio::time::sleep(NAME_SERVER_RETRY).await;

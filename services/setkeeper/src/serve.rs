@@ -95,14 +95,15 @@ fn metrics_listen(args: &ServeArgs) -> (MetricsListen, bool) {
     (asked.unwrap_or_else(default), asked.is_some())
 }
 
-/// Where DNS is really served: identity-dns knows, and where it does not answer, what it was told.
+/// Where DNS is really served: each replica of identity-dns knows, and where none answers, what it was told.
 async fn dns_address(setup: &Setup, context: &Context) -> String {
     let channel = context.connect(Role::IdentityDns, &setup.peers.identity_dns, setup.token.as_ref());
-    let zone = IdentityDnsServiceClient::new(channel).get_zone(GetZoneRequest {}).await;
-    match zone.map(|zone| zone.into_inner().address) {
-        Ok(address) if !address.is_empty() => address,
-        _ => setup.dns_listen.to_string(),
-    }
+    let replicas = channel.each().await.unwrap_or_default();
+    let ask = |replica| async { IdentityDnsServiceClient::new(replica).get_zone(GetZoneRequest {}).await };
+    let zones = futures::future::join_all(replicas.into_iter().map(ask)).await;
+    let addresses = zones.into_iter().flatten().map(|zone| zone.into_inner().address);
+    let addresses: Vec<_> = addresses.filter(|address| !address.is_empty()).collect();
+    if addresses.is_empty() { setup.dns_listen.to_string() } else { addresses.join(",") }
 }
 
 async fn listen(args: &ServeArgs) -> Outcome<ServerConfig> {

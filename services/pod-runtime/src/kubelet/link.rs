@@ -17,7 +17,7 @@ pub struct Registration {
     pub former_store_ids: Vec<String>,
     /// Domain of names.
     pub cluster_domain: String,
-    /// Where DNS is served, host:port.
+    /// Where DNS is served, host:port; several with commas know the same.
     pub dns_address: String,
 }
 

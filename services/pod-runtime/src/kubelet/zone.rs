@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tracing::{debug, info, warn};
 
 use super::worker::Shared;
+use crate::name_servers::NameServers;
 
 /// How often the serial is asked for: peers that wait for each other's names should not notice.
 const ASK_EVERY: Duration = Duration::from_millis(100);
@@ -58,17 +59,21 @@ impl Zone {
 /// Follows the zone for ever, wherever the coordinator says that it is served.
 pub(super) async fn follow(shared: Arc<Shared>) {
     let mut address = shared.dns_address.subscribe();
-    let mut failures = 0_u32;
+    let (mut failures, mut tried) = (0_u32, 0_usize);
     loop {
-        let server = address.borrow_and_update().parse::<SocketAddr>().ok();
+        let servers = NameServers::of(&address.borrow_and_update());
         let following = async {
-            let Some(server) = server else { return std::future::pending().await };
+            // The next one each time that one has failed.
+            let mut all = servers.in_turn();
+            let turn = tried.checked_rem(all.len()).unwrap_or(0);
+            let Some(server) = all.nth(turn) else { return std::future::pending().await };
             follow_server(&shared, server, &mut failures).await
         };
         tokio::select! {
             Err(error) = following => {
                 // A server ends old connections by itself; only a second failure in a row is news.
                 failures = failures.saturating_add(1);
+                tried = tried.wrapping_add(1);
                 if failures == 2 {
                     info!(error = %error, "names of pods cannot be read; those known stay");
                 } else {

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use pod_runtime::NameServers;
 use pod_runtime::backend::{Mount, MountSource, PodBackend};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
@@ -58,7 +59,9 @@ pub(crate) async fn two_pods_listen_on_one_port(world: &World) {
 
 pub(crate) async fn names_are_asked_on_port_53(world: &World) {
     let Some(IpAddr::V4(server)) = world.backend.capabilities().nameserver else { return };
-    let upstream = name_server().await;
+    // Two servers, of which the first is away.
+    let away = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a socket").local_addr().expect("bound");
+    let upstream = NameServers::new(vec![away, name_server().await]);
     let shutdown = CancellationToken::new();
     let backend = std::sync::Arc::clone(&world.backend);
     let relay = tokio::spawn({

@@ -50,8 +50,8 @@ pub(crate) struct ServeArgs {
     /// Where identity-dns serves DNS, UDP and TCP
     #[arg(long, env = "SETKEEPER_DNS_LISTEN", default_value = "127.0.0.1:7753", value_name = "ADDRESS")]
     pub(crate) dns_listen: SocketAddr,
-    /// Where machines and people ask for names, as the coordinator tells them [default: where identity-dns says it
-    /// serves DNS]
+    /// Where machines and people ask for names, as the coordinator tells them; several with commas know the same
+    /// [default: where each identity-dns that answers at the start says it serves DNS]
     #[arg(long, env = "SETKEEPER_DNS_ADDRESS", value_name = "ADDRESS")]
     pub(crate) dns_address: Option<String>,
     /// Domain of the names
@@ -141,7 +141,8 @@ pub(crate) struct PeerArgs {
     /// host:port or unix:PATH
     #[arg(long, env = "SETKEEPER_UPDATE_PLANNER", default_value = "127.0.0.1:7703", value_name = "ADDRESS")]
     pub(crate) update_planner: Target,
-    /// host:port or unix:PATH
+    /// host:port or unix:PATH; several with commas, and every address of a name, are replicas, each of which is told
+    /// all names
     #[arg(long, env = "SETKEEPER_IDENTITY_DNS", default_value = "127.0.0.1:7704", value_name = "ADDRESS")]
     pub(crate) identity_dns: Target,
     /// host:port or unix:PATH; machines tell the coordinator themselves where they are
