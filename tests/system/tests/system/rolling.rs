@@ -1,144 +1,22 @@
 //! Each service restarted in turn, as a rolling update does, while calls go on: nobody feels it.
 
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use api::proto::coordinator::v1::object_service_client::ObjectServiceClient;
 use api::proto::coordinator::v1::stateful_set_service_client::StatefulSetServiceClient;
 use api::proto::coordinator::v1::{
     ApplyRequest, GetRequest, GetStatefulSetRequest, ListRequest, ScaleStatefulSetRequest, WatchRequest,
 };
-use rustix::process::{Pid, Signal, kill_process};
-use service_kit::{Channel, Retry, Target, Token, connect};
-use support::{Scrape, until};
-use tempfile::TempDir;
+use service_kit::Channel;
+use support::until;
 use tonic::{Code, Status};
 
-use super::{BINARY, mark, sleepers};
-
-/// Every process, in the order of their restarts: name, and which replica of the service.
-const PROCESSES: [(&str, usize); 8] = [
-    ("ordinal-scheduler", 0),
-    ("ordinal-scheduler", 1),
-    ("update-planner", 0),
-    ("update-planner", 1),
-    ("volume-claim", 0),
-    ("identity-dns", 0),
-    ("pod-runtime", 0),
-    ("coordinator", 0),
-];
-
-/// Longest restart: more than a drain and a start take on a machine that does much else.
-const RESTART_MAX: Duration = Duration::from_secs(60);
+use super::fleet::{Fleet, PROCESSES, RESTART_MAX};
+use super::{mark, sleepers};
 
 /// Calls of each kind that must be answered between two restarts.
 const CALLS_BETWEEN: u64 = 20;
-
-/// The services as processes of their own.
-struct Fleet {
-    data: TempDir,
-    ports: Vec<u16>,
-    metrics: u16,
-    processes: Vec<Child>,
-}
-
-impl Fleet {
-    fn start() -> Self {
-        let data = tempfile::Builder::new().prefix("setkeeper-test-").tempdir().expect("a temporary directory");
-        // Whoever starts first would make it; callers are not to wait for that.
-        Token::load_or_create(&data.path().join("token")).expect("it can be written");
-        // Ports that were free a moment ago: a service that starts again must find its own.
-        let free: Vec<_> =
-            (0..=PROCESSES.len()).map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
-        let mut ports: Vec<u16> = free.iter().map(|one| one.local_addr().expect("it is bound").port()).collect();
-        drop(free);
-        let metrics = ports.pop().expect("one more than there are processes");
-        let mut fleet = Self { data, ports, metrics, processes: Vec::new() };
-        for place in 0..PROCESSES.len() {
-            let process = fleet.spawn(place);
-            fleet.processes.push(process);
-        }
-        fleet
-    }
-
-    /// Where a service is: every replica of it.
-    fn target(&self, service: &str) -> String {
-        let replicas = PROCESSES.iter().zip(&self.ports).filter(|((name, _), _)| *name == service);
-        replicas.map(|(_, port)| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",")
-    }
-
-    fn spawn(&self, place: usize) -> Child {
-        let (service, _) = PROCESSES[place];
-        let log = std::fs::File::options().create(true).append(true).open(self.log()).expect("a log file");
-        let mut command = Command::new(BINARY);
-        command.args(["serve", service, "--listen", &format!("127.0.0.1:{}", self.ports[place])]);
-        command.arg("--data-dir").arg(self.data.path()).args(["--dns-listen", "127.0.0.1:0", "--drain-delay", "0"]);
-        let metrics = match service {
-            "coordinator" => format!("127.0.0.1:{}", self.metrics),
-            _ => "off".to_owned(),
-        };
-        command.args(["--metrics-listen", &metrics]);
-        for peer in ["coordinator", "ordinal-scheduler", "update-planner", "volume-claim", "identity-dns"] {
-            command.args([format!("--{peer}"), self.target(peer)]);
-        }
-        command.env("HOME", self.data.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        command.spawn().expect("the product's binary can be run")
-    }
-
-    /// SIGTERM, until it has ended well, then the same again.
-    async fn restart(&mut self, place: usize) {
-        let process = &mut self.processes[place];
-        kill_process(Pid::from_child(process), Signal::TERM).expect("own child");
-        let ended = until("a service ends", || {
-            let ended = process.try_wait().expect("own child");
-            async move { ended.ok_or_else(|| "it goes on".to_owned()) }
-        });
-        let status = tokio::time::timeout(RESTART_MAX, ended).await.expect("it ends in time");
-        assert!(status.success(), "{}: {status}", PROCESSES[place].0);
-        self.processes[place] = self.spawn(place);
-        let target: Target = format!("127.0.0.1:{}", self.ports[place]).parse().expect("an address");
-        until("it serves again", || async {
-            let ready = service_kit::readiness(connect(&target, None), PROCESSES[place].0).await;
-            if matches!(ready, Ok(true)) { Ok(()) } else { Err(format!("{ready:?}")) }
-        })
-        .await;
-    }
-
-    fn channel(&self) -> Channel {
-        let token = Token::load(&self.data.path().join("token")).expect("it was made");
-        connect(&self.target("coordinator").parse().expect("an address"), Some(&token)).retrying(Retry::PATIENT)
-    }
-
-    fn log(&self) -> std::path::PathBuf {
-        self.data.path().join("services.log")
-    }
-
-    /// Passes of the coordinator so far, and how many of them failed.
-    async fn passes(&self) -> (f64, f64) {
-        let scrape = Scrape::of(([127, 0, 0, 1], self.metrics).into()).await.expect("it can be scraped");
-        let passes = |labels: &[&str]| scrape.sum("setkeeper_coordinator_reconcile_passes_total", labels);
-        (passes(&["controller=\"sets\""]), passes(&["controller=\"sets\"", "outcome=\"failed\""]))
-    }
-}
-
-impl Drop for Fleet {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("log of the services:\n{}", std::fs::read_to_string(self.log()).unwrap_or_default());
-        }
-        let server = self.target("coordinator");
-        let mut down = Command::new(BINARY);
-        down.args(["down", "--now", "--server", &server, "--data-dir"]).arg(self.data.path());
-        let _ = down.stdout(Stdio::null()).stderr(Stdio::null()).status();
-        for process in &mut self.processes {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-        support::end_leftovers(self.data.path());
-    }
-}
 
 /// Calls of one kind, and what became of them.
 #[derive(Default)]
