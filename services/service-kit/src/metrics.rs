@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::HealthHandle;
+use tokio::sync::watch;
 
 pub use self::endpoint::Endpoint;
 pub use self::page::Page;
@@ -159,8 +159,8 @@ struct Sources {
     all: Vec<Arc<Source>>,
     /// Calls that each service makes, whatever number of channels it has.
     clients: BTreeMap<&'static str, Arc<Rpc>>,
-    /// Whether each server takes calls.
-    servers: Vec<(&'static str, HealthHandle)>,
+    /// Whether each server takes calls, and what else has to be true.
+    subjects: Vec<(&'static str, watch::Receiver<bool>)>,
 }
 
 /// No server has begun to serve.
@@ -182,23 +182,28 @@ impl Registry {
     }
 
     /// Whether a server of `service` takes calls.
-    pub(crate) fn health(&self, service: &'static str, health: HealthHandle) {
+    pub(crate) fn health(&self, service: &'static str, serving: watch::Receiver<bool>) {
         let name = format!("setkeeper_{}_ready", service.replace('-', "_"));
-        let read = health.clone();
+        let read = serving.clone();
         self.add(move |page| {
-            page.gauge(&name, "Whether it takes calls: 1, or 0 while it ends.", &[], f64::from(read.is_serving()));
+            page.gauge(&name, "Whether it takes calls: 1, or 0 while it ends.", &[], f64::from(*read.borrow()));
         });
-        self.lock().servers.push((service, health));
+        self.ready_when(service, serving);
     }
 
-    /// The services that take no calls now; none where all of them do. An error where no service has begun to.
+    /// What has to be true for the process to be ready, and who or what that is about.
+    pub(crate) fn ready_when(&self, subject: &'static str, truth: watch::Receiver<bool>) {
+        self.lock().subjects.push((subject, truth));
+    }
+
+    /// Who or what is not ready now; none where all are. An error where nothing has begun to serve.
     pub(super) fn unready(&self) -> Result<Vec<&'static str>, NothingServes> {
         let sources = self.lock();
-        if sources.servers.is_empty() {
+        if sources.subjects.is_empty() {
             return Err(NothingServes);
         }
-        let unready = sources.servers.iter().filter(|(_, health)| !health.is_serving());
-        Ok(unready.map(|(service, _)| *service).collect())
+        let unready = sources.subjects.iter().filter(|(_, truth)| !*truth.borrow());
+        Ok(unready.map(|(subject, _)| *subject).collect())
     }
 
     /// The calls that `service` makes.

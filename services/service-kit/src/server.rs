@@ -230,7 +230,8 @@ impl BoundServer {
         } = self;
         let routes = with_reflection(name, routes, &services)?;
         let calls = context.metrics.server(name, services.iter().copied());
-        context.metrics.health(name, health.clone());
+        context.metrics.health(name, health.subscribe());
+        told.iter().for_each(|(what, truth)| context.metrics.ready_when(what, truth.clone()));
         let health_service =
             HealthService { name, health: health.clone(), services, told, dependencies, context: context.clone() };
         let routes = routes

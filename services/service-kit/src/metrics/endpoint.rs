@@ -1,7 +1,7 @@
 //! `GET /metrics`, `GET /healthz` and `GET /readyz` over HTTP/1.1, for scrapers and probes.
 //!
 //! The last two say what gRPC health says, for probes that speak no mutual TLS: that the process lives, and that every
-//! server in it takes calls.
+//! server in it takes calls and all that they tell of is true.
 
 use std::convert::Infallible;
 use std::io;
@@ -115,7 +115,7 @@ fn answer(method: &Method, path: &str, registry: &Registry) -> Response<Full<Byt
 fn readiness(registry: &Registry) -> (StatusCode, &'static str, String) {
     let body = match registry.unready() {
         Ok(unready) if unready.is_empty() => return (StatusCode::OK, "text/plain", "ok\n".to_owned()),
-        Ok(unready) => format!("no calls are taken by {}\n", unready.join(", ")),
+        Ok(unready) => format!("not ready: {}\n", unready.join(", ")),
         Err(NothingServes) => "nothing is served yet\n".to_owned(),
     };
     (StatusCode::SERVICE_UNAVAILABLE, "text/plain", body)
@@ -124,6 +124,7 @@ fn readiness(registry: &Registry) -> (StatusCode, &'static str, String) {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::watch;
 
     use super::*;
     use crate::{Context, Server, ServerConfig};
@@ -165,14 +166,19 @@ mod tests {
         let answering = tokio::spawn(endpoint.serve(end.clone()));
         assert!(ask(address, "GET /readyz").await.starts_with("HTTP/1.1 503"));
         let config = ServerConfig { listen: "127.0.0.1:0".parse().ok(), ..ServerConfig::default() };
-        let bound = Server::new("volume-claim").bind(&config).await.expect("it is free");
+        let (told, truth) = watch::channel(false);
+        let server = Server::new("volume-claim").tells("setkeeper.volumes", truth);
+        let bound = server.bind(&config).await.expect("it is free");
         let health = bound.health();
         let serving = tokio::spawn(bound.serve(context.clone()));
-        let ready = async { while !ask(address, "GET /readyz").await.ends_with("ok\n") {} };
-        tokio::time::timeout(Duration::from_secs(10), ready).await.expect("it becomes ready");
+        let until = async |end: &str| while !ask(address, "GET /readyz").await.ends_with(end) {};
+        let told_first = until("not ready: setkeeper.volumes\n");
+        tokio::time::timeout(Duration::from_secs(10), told_first).await.expect("calls are taken");
+        told.send_replace(true);
+        assert!(ask(address, "GET /readyz").await.ends_with("ok\n"));
         health.set_serving(false);
         let answer = ask(address, "GET /readyz").await;
-        assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with("taken by volume-claim\n"), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with("not ready: volume-claim\n"), "{answer}");
         assert!(ask(address, "GET /metrics").await.contains("\nsetkeeper_volume_claim_ready 0\n"));
         assert!(ask(address, "GET /healthz").await.starts_with("HTTP/1.1 200"));
         context.shutdown.cancel();

@@ -51,6 +51,11 @@ impl HealthHandle {
         self.serving.send_if_modified(|current| std::mem::replace(current, serving) != serving);
     }
 
+    /// What was said last, and what will be.
+    pub(super) fn subscribe(&self) -> watch::Receiver<bool> {
+        self.serving.subscribe()
+    }
+
     /// What was said last.
     #[must_use]
     pub fn is_serving(&self) -> bool {
@@ -145,8 +150,8 @@ impl Health for HealthService {
                 return Ok(Response::new(stream.take_until(shutdown.cancelled_owned()).boxed()));
             }
             Some(Subject::Process) => stream::iter([true]).chain(stream::pending()).boxed(),
-            Some(Subject::Readiness) => WatchStream::new(self.health.serving.subscribe()).boxed(),
-            Some(Subject::Told(told)) => both(self.health.serving.subscribe(), told),
+            Some(Subject::Readiness) => WatchStream::new(self.health.subscribe()).boxed(),
+            Some(Subject::Told(told)) => both(self.health.subscribe(), told),
             Some(Subject::Dependency(name, channel)) => follow(name, *channel, self.context.clone()),
         };
         let last = stream::iter([Ok(response(false))]);
