@@ -6,10 +6,13 @@
 //! within the same time; a stream that has begun goes on as long as both sides want, unless its caller set a timeout,
 //! which then bounds its beginning. Every call that runs out of time ends with `DEADLINE_EXCEEDED`.
 //!
+//! **Broken answers.** An answer that does not end with its server's status ends with `UNAVAILABLE` (`answer`).
+//!
 //! **Several servers.** A target that stands for several addresses is balanced (`replicas`). **Again.** A channel that is
 //! told to ([`Channel::retrying`]) repeats idempotent calls whose server cannot be reached (`retry`). A unary call that was
 //! never sent, because its connection ended in that moment, is sent over the next one whatever it is (`send`).
 
+mod answer;
 mod replicas;
 mod retry;
 mod send;

@@ -1,4 +1,9 @@
 //! Building errors of gRPC: a code, a reason, a message, and the details that go with the code.
+//!
+//! **Size.** Errors travel in headers: the message once with every second character escaped, and once more among the
+//! details, in base64. What a client of another language or a proxy takes of headers, where nobody tells it otherwise, is
+//! 8 KiB; an error with more would reach its caller as another one. So texts are cut, and violations beyond a bound are
+//! left out, the first of them never.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -9,11 +14,20 @@ use api::convert::Violations;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-/// Most violations that one error names. More would not be read, and errors travel in headers.
+/// Most violations that one error names. More would not be read.
 const VIOLATIONS_MAX: usize = 64;
 
 /// Longest text of one detail, in bytes.
-const TEXT_BYTES_MAX: usize = 2048;
+const TEXT_BYTES_MAX: usize = 1024;
+
+/// What the violations of one error may have together, in bytes.
+const VIOLATIONS_BYTES_MAX: usize = 2 * TEXT_BYTES_MAX;
+
+/// What a violation costs beside its texts, in bytes: tags and lengths.
+const VIOLATION_FRAMING_BYTES: usize = 6;
+
+/// The fact of an error that tells how many of its violations it does not name.
+pub const VIOLATIONS_LEFT_OUT: &str = "violationsLeftOut";
 
 /// How long a caller waits before it tries again, where the server knows no better.
 pub const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -34,6 +48,8 @@ pub struct StatusBuilder {
     message: String,
     details: ErrorDetails,
     violations: usize,
+    violations_bytes: usize,
+    left_out: usize,
 }
 
 impl StatusBuilder {
@@ -41,7 +57,7 @@ impl StatusBuilder {
     #[must_use]
     pub fn new(service: &str, code: Code, reason: &str, message: impl Into<String>) -> Self {
         let details = ErrorDetails::with_error_info(reason, format!("{service}.setkeeper"), HashMap::new());
-        Self { code, message: cut(message.into()), details, violations: 0 }
+        Self { code, message: cut(message.into()), details, violations: 0, violations_bytes: 0, left_out: 0 }
     }
 
     /// The answer to a message that cannot be decoded: `INVALID_ARGUMENT` with all that is wrong with it, up to a bound.
@@ -59,8 +75,9 @@ impl StatusBuilder {
     /// A field that is wrong, and what would be right. For `INVALID_ARGUMENT`; call it once per violation.
     #[must_use]
     pub fn violation(mut self, field: impl Into<String>, description: impl Into<String>) -> Self {
-        if self.counts() {
-            self.details.add_bad_request_violation(cut(field.into()), cut(description.into()));
+        let (field, description) = (cut(field.into()), cut(description.into()));
+        if self.fits(field.len() + description.len()) {
+            self.details.add_bad_request_violation(field, description);
         }
         self
     }
@@ -68,8 +85,9 @@ impl StatusBuilder {
     /// What has to change first. For `FAILED_PRECONDITION`.
     #[must_use]
     pub fn precondition(mut self, kind: &str, subject: impl Into<String>, description: impl Into<String>) -> Self {
-        if self.counts() {
-            self.details.add_precondition_failure_violation(kind, cut(subject.into()), cut(description.into()));
+        let (subject, description) = (cut(subject.into()), cut(description.into()));
+        if self.fits(kind.len() + subject.len() + description.len()) {
+            self.details.add_precondition_failure_violation(kind, subject, description);
         }
         self
     }
@@ -84,8 +102,9 @@ impl StatusBuilder {
     /// Which limit is reached. For `RESOURCE_EXHAUSTED`.
     #[must_use]
     pub fn quota(mut self, subject: impl Into<String>, description: impl Into<String>) -> Self {
-        if self.counts() {
-            self.details.add_quota_failure_violation(cut(subject.into()), cut(description.into()));
+        let (subject, description) = (cut(subject.into()), cut(description.into()));
+        if self.fits(subject.len() + description.len()) {
+            self.details.add_quota_failure_violation(subject, description);
         }
         self
     }
@@ -110,13 +129,22 @@ impl StatusBuilder {
 
     /// The status.
     #[must_use]
-    pub fn build(self) -> Status {
+    pub fn build(mut self) -> Status {
+        if self.left_out > 0 {
+            let left_out = self.left_out.to_string();
+            self = self.fact(VIOLATIONS_LEFT_OUT, left_out);
+        }
         Status::with_error_details(self.code, self.message, self.details)
     }
 
-    fn counts(&mut self) -> bool {
+    /// Whether one violation more has room. The first always has: a cut text is better than none.
+    fn fits(&mut self, bytes: usize) -> bool {
         self.violations += 1;
-        self.violations <= VIOLATIONS_MAX
+        self.violations_bytes += bytes + VIOLATION_FRAMING_BYTES;
+        let all_fit = self.violations <= VIOLATIONS_MAX && self.violations_bytes <= VIOLATIONS_BYTES_MAX;
+        let fits = self.violations == 1 || all_fit;
+        self.left_out += usize::from(!fits);
+        fits
     }
 }
 
@@ -198,8 +226,14 @@ mod tests {
             builder = builder.violation(format!("spec.items[{index}]"), "x".repeat(10_000));
         }
         let status = builder.build();
-        assert!(status.details().len() < crate::limits::RESPONSE_HEADER_BYTES_MAX as usize);
+        let mut headers = http::HeaderMap::new();
+        status.add_header(&mut headers).expect("it fits");
+        let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+        assert!(size < 8 * 1024, "{size} bytes");
         assert!(status.message().ends_with('…'));
+        assert_eq!(status.get_details_bad_request().map(|all| all.field_violations.len()), Some(1));
+        let info = status.get_details_error_info().expect("always there");
+        assert_eq!(info.metadata[VIOLATIONS_LEFT_OUT], "999");
     }
 
     #[test]

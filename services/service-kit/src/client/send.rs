@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body as http_body;
 use tokio::time::Instant;
 use tonic::body::Body;
@@ -12,18 +12,15 @@ use tonic::codegen::Service as _;
 use tonic::{Code, Status};
 use tower::ServiceExt as _;
 
+use super::answer::{complete, whole};
 use super::{Channel, Inner, Retry, code};
 use crate::deadline;
-use crate::limits::RESPONSE_BYTES_MAX;
 use crate::methods::Shape;
 use crate::status::{RETRY_DELAY, StatusBuilder, chain};
 
 /// Connections that may end one after the other before a call is sent. Each ends because it is old or its server ends, so
 /// a second one in a row is rare already.
 const RESENDS_MAX: u32 = 3;
-
-/// What a message costs beside its bytes: flag and length.
-const FRAMING_BYTES: usize = 5;
 
 impl Channel {
     async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Refused> {
@@ -40,7 +37,7 @@ impl Channel {
             Ok(ready) => ready.call(request).await,
             Err(error) => Err(error),
         };
-        answered.map_err(|error| {
+        answered.map(|response| complete(&self.target, response)).map_err(|error| {
             // Where there is another server, one that cannot be connected to has not been asked.
             let mut unsent = was_unsent(&error);
             if let Some((replicas, address)) = replica {
@@ -130,24 +127,6 @@ fn is_unconnected(error: &(dyn std::error::Error + 'static)) -> bool {
 
 fn whole_body(bytes: Bytes) -> impl http_body::Body<Data = Bytes, Error = Status> {
     Full::new(bytes).map_err(|never| match never {})
-}
-
-/// The response once all of it is there.
-async fn whole(response: Response<Body>) -> Result<Response<Body>, Status> {
-    let (parts, body) = response.into_parts();
-    let body = Limited::new(body, RESPONSE_BYTES_MAX + FRAMING_BYTES).collect().await.map_err(unfinished)?;
-    Ok(Response::from_parts(parts, Body::new(body.map_err(|never| match never {}))))
-}
-
-/// A response that broke off, or is larger than any may be.
-fn unfinished(error: Box<dyn std::error::Error + Send + Sync>) -> Status {
-    match error.downcast::<Status>() {
-        Ok(status) => *status,
-        Err(error) => {
-            let message = format!("the answer has more than {RESPONSE_BYTES_MAX} bytes: {error}");
-            StatusBuilder::new("client", Code::OutOfRange, "TOO_LARGE", message).build()
-        }
-    }
 }
 
 /// No answer came. Whether the server did what it was asked is unknown, as always with UNAVAILABLE.

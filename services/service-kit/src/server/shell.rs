@@ -30,8 +30,9 @@ use crate::{Token, deadline};
 /// Services that anyone may call: whether a server lives, and what it offers, is no secret, and probes have no token.
 const OPEN_PREFIXES: [&str; 3] = ["/grpc.health.v1.Health/", "/grpc.reflection.v1.", "/grpc.reflection.v1alpha."];
 
-/// A caller's deadline is kept this much early, so that the caller gets our answer and not its own.
-const DEADLINE_MARGIN: Duration = Duration::from_millis(5);
+/// A caller's deadline is kept a tenth early, so that the caller gets our answer, which says who was late, and not its own;
+/// but no more than the way back takes, through proxies and on machines under load.
+const DEADLINE_MARGIN_MAX: Duration = Duration::from_millis(50);
 
 #[derive(Clone)]
 pub(super) struct Shell {
@@ -65,7 +66,8 @@ impl Shell {
             return ended(call, refuse(overloaded(self.service, most)));
         };
         let span = if open { Span::none() } else { server_span(self.service, &request) };
-        let granted = deadline::from_headers(request.headers()).map(|granted| granted.saturating_sub(DEADLINE_MARGIN));
+        let granted = deadline::from_headers(request.headers());
+        let granted = granted.map(|granted| granted - (granted / 10).min(DEADLINE_MARGIN_MAX));
         let incoming = propagation::incoming(request.headers());
         let shape = shape(path);
         // Of a stream it is the beginning that has a deadline: a request that never comes whole must not keep its place.

@@ -1,5 +1,6 @@
 //! What a server refused, in words.
 
+use service_kit::status::VIOLATIONS_LEFT_OUT;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -29,6 +30,9 @@ pub(crate) fn explain(status: &Status) -> String {
     }
     for violation in preconditions {
         text.push_str(&bullet(&violation.subject, &violation.description));
+    }
+    if let Some(left_out) = details.error_info().and_then(|info| info.metadata.get(VIOLATIONS_LEFT_OUT)) {
+        text.push_str(&bullet("", &format!("and {left_out} more")));
     }
     let quotas = details.quota_failure().map(|failure| failure.violations.as_slice()).unwrap_or_default();
     for violation in quotas {
