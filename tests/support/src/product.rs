@@ -66,13 +66,22 @@ impl Options {
     }
 }
 
+/// A process of the product.
+#[derive(Debug)]
+struct Running {
+    /// Its service, or `up`.
+    name: String,
+    /// Which of the service's processes it is.
+    replica: usize,
+    process: Child,
+}
+
 /// A running product with a data directory of its own. Dropping it ends the pods and the services.
 #[derive(Debug)]
 pub struct Product {
     options: Options,
     data: TempDir,
-    /// By name: replicas have the same.
-    services: Vec<(String, Child)>,
+    services: Vec<Running>,
     places: Places,
     proxy: Option<Proxy>,
 }
@@ -109,7 +118,7 @@ impl Product {
             Layout::OneProcess => {
                 let mut command = self.command(&["up", "--port-base", "0", "--dns-listen", "127.0.0.1:0"]);
                 command.args(&self.options.arguments);
-                self.spawn("up", command);
+                self.spawn("up", 0, command);
             }
             Layout::Separate | Layout::Secured | Layout::Mesh => {
                 for service in SERVICES {
@@ -153,6 +162,15 @@ impl Product {
     /// When it is no mesh.
     pub fn proxy(&mut self) -> &mut Proxy {
         self.proxy.as_mut().expect("it is a mesh")
+    }
+
+    /// What passed through the proxy of a mesh, a line for each call that has ended.
+    ///
+    /// # Panics
+    /// When it is no mesh.
+    #[must_use]
+    pub fn proxy_log(&self) -> String {
+        self.proxy.as_ref().expect("it is a mesh").log()
     }
 
     /// Where `caller` finds `callee`. Callers are services and, such as `users/ann`, users.
@@ -207,7 +225,7 @@ impl Product {
         // Tests run side by side, and no balancer has to notice that a service ends.
         command.env("SETKEEPER_METRICS_LISTEN", "off").env("SETKEEPER_DRAIN_DELAY", "0");
         command.args(&self.options.arguments);
-        self.spawn(service, command);
+        self.spawn(service, replica, command);
     }
 
     /// Returns when the public API answers.
@@ -221,6 +239,12 @@ impl Product {
             }
         })
         .await;
+    }
+
+    /// How its services are laid out.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        self.options.layout
     }
 
     /// The data directory.
@@ -272,7 +296,7 @@ impl Product {
     #[must_use]
     pub fn peak_memory_kib(&self) -> u64 {
         let peak = |pid: u32| peak_memory_kib(Path::new(&format!("/proc/{pid}/status")));
-        self.services.iter().filter_map(|(_, child)| peak(child.id())).max().unwrap_or(0)
+        self.services.iter().filter_map(|running| peak(running.process.id())).max().unwrap_or(0)
     }
 
     /// The end of what the services logged.
@@ -317,12 +341,12 @@ impl Product {
         command
     }
 
-    fn spawn(&mut self, name: &str, mut command: Command) {
+    fn spawn(&mut self, name: &str, replica: usize, mut command: Command) {
         let log = File::options().create(true).append(true).open(self.log_path()).expect("a log file");
         let errors = log.try_clone().expect("a log file");
         command.stdin(Stdio::null()).stdout(log).stderr(errors);
-        let child = command.spawn().expect("the product's binary can be run");
-        self.services.push((name.to_owned(), child));
+        let process = command.spawn().expect("the product's binary can be run");
+        self.services.push(Running { name: name.to_owned(), replica, process });
     }
 }
 
@@ -353,9 +377,9 @@ impl Drop for Product {
                 .stderr(Stdio::null())
                 .status();
         }
-        for (_, child) in &mut self.services {
-            let _ = child.kill();
-            let _ = child.wait();
+        for Running { process, .. } in &mut self.services {
+            let _ = process.kill();
+            let _ = process.wait();
         }
         end_leftovers(self.data.path());
         let _: io::Result<()> = fs::remove_file(self.log_path());

@@ -26,9 +26,9 @@ use crate::wait::until;
 /// The program.
 pub const PROXY: &str = "haproxy";
 
-/// How long neither side of a call may say anything. The usual fifty seconds, cut short: streams that say nothing for
-/// longer are ended in every test that takes longer.
-const IDLE_MAX: Duration = Duration::from_secs(10);
+/// How long a side of a call may say nothing, where a test does not say otherwise: about the least that is usual. A machine
+/// under load must be able to copy some megabytes meanwhile.
+const IDLE_MAX: Duration = Duration::from_secs(30);
 
 /// Connections at the same time, far above what a dozen processes make.
 const CONNECTIONS_MAX: usize = 1000;
@@ -50,7 +50,9 @@ pub(crate) struct Hop {
 #[derive(Debug)]
 pub struct Proxy {
     directory: PathBuf,
+    authority: PathBuf,
     hops: Vec<Hop>,
+    idle_max: Duration,
     process: Option<Child>,
 }
 
@@ -68,9 +70,7 @@ impl Proxy {
             let part = |name: &str| fs::read_to_string(certificates.join(holder).join(name)).expect("is there");
             fs::write(pem(&directory, holder), part("tls.crt") + &part("tls.key")).expect("can be written");
         }
-        let configuration = configuration(&directory, &certificates.join("ca.crt"), &hops);
-        fs::write(directory.join("haproxy.cfg"), configuration).expect("can be written");
-        Self { directory, hops, process: None }
+        Self { directory, authority: certificates.join("ca.crt"), hops, idle_max: IDLE_MAX, process: None }
     }
 
     /// Where a caller finds a service: every listener of the pair, with commas between.
@@ -89,6 +89,8 @@ impl Proxy {
     /// # Panics
     /// When it does not.
     pub async fn start(&mut self) {
+        let configuration = configuration(&self.directory, &self.authority, &self.hops, self.idle_max);
+        fs::write(self.directory.join("haproxy.cfg"), configuration).expect("can be written");
         let log = File::options().create(true).append(true).open(self.directory.join("log")).expect("a log file");
         let errors = log.try_clone().expect("a log file");
         let mut command = Command::new(PROXY);
@@ -104,6 +106,28 @@ impl Proxy {
         })
         .await;
         self.process = Some(process);
+    }
+
+    /// Leads the callers of one service to the servers of another, as names that point to the wrong place do, and the
+    /// other way round. It counts from the next start on; a second time it undoes the first.
+    pub fn exchange(&mut self, one: &str, other: &str) {
+        let servers = |callee: &str| {
+            let mut hops = self.hops.iter().filter(|hop| hop.callee == callee);
+            hops.next().expect("somebody calls it").servers.clone()
+        };
+        let (of_one, of_other) = (servers(one), servers(other));
+        for hop in &mut self.hops {
+            match hop.callee {
+                callee if callee == one => hop.servers.clone_from(&of_other),
+                callee if callee == other => hop.servers.clone_from(&of_one),
+                _ => {}
+            }
+        }
+    }
+
+    /// Ends calls of which a side says nothing for that long. It counts from the next start on.
+    pub fn set_idle_max(&mut self, idle_max: Duration) {
+        self.idle_max = idle_max;
     }
 
     /// SIGKILL, in the middle of whatever passes through it.
@@ -141,8 +165,8 @@ fn pem(directory: &Path, holder: &str) -> PathBuf {
     directory.join(format!("{}.pem", holder.replace('/', "-")))
 }
 
-fn configuration(directory: &Path, authority: &Path, hops: &[Hop]) -> String {
-    let idle = IDLE_MAX.as_secs();
+fn configuration(directory: &Path, authority: &Path, hops: &[Hop], idle_max: Duration) -> String {
+    let idle = idle_max.as_millis();
     let mut text = format!(
         "global
     maxconn {CONNECTIONS_MAX}
@@ -153,8 +177,8 @@ defaults
     log global
     option httplog
     timeout connect 1s
-    timeout client {idle}s
-    timeout server {idle}s
+    timeout client {idle}ms
+    timeout server {idle}ms
     # What was not sent may be sent elsewhere; a call that may have arrived is its caller's to repeat.
     retries 1
     option redispatch 1

@@ -4,7 +4,7 @@ use std::process::Child;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::Product;
+use super::{Product, Running};
 
 impl Product {
     /// SIGKILL to a service: every replica of it, or `up`. Returns when it is dead.
@@ -20,8 +20,8 @@ impl Product {
 
     /// SIGKILL to every service. Returns when all are dead.
     pub fn kill_all(&mut self) {
-        while let Some((name, _)) = self.services.last() {
-            let name = name.clone();
+        while let Some(last) = self.services.last() {
+            let name = last.name.clone();
             self.kill(&name);
         }
     }
@@ -48,8 +48,8 @@ impl Product {
     /// When one does not end.
     pub async fn interrupt_all(&mut self) -> bool {
         let mut well = true;
-        while let Some((name, _)) = self.services.last() {
-            let name = name.clone();
+        while let Some(last) = self.services.last() {
+            let name = last.name.clone();
             well &= self.end(&name, Signal::INT).await == 0;
         }
         well
@@ -70,17 +70,37 @@ impl Product {
     }
 
     async fn end(&mut self, name: &str, signal: Signal) -> i32 {
-        for (_, child) in self.services.iter().filter(|(service, _)| service == name) {
-            kill_process(Pid::from_child(child), signal).expect("own child");
-        }
+        self.signal(name, signal);
         self.exit(name).await
     }
 
+    /// A signal to every process of a service.
+    ///
+    /// # Panics
+    /// When one cannot be signalled.
+    pub fn signal(&self, name: &str, signal: Signal) {
+        for running in self.services.iter().filter(|running| running.name == name) {
+            kill_process(Pid::from_child(&running.process), signal).expect("own child");
+        }
+    }
+
+    /// SIGTERM to one replica of a service, and the same again once it has ended.
+    ///
+    /// # Panics
+    /// When there is no such process, or it does not end well.
+    pub async fn restart(&mut self, service: &str, replica: usize) {
+        let is_it = |running: &mut Running| running.name == service && running.replica == replica;
+        let mut process = self.services.extract_if(.., is_it).next().expect("it was started").process;
+        kill_process(Pid::from_child(&process), Signal::TERM).expect("own child");
+        let ended = tokio::task::spawn_blocking(move || process.wait());
+        let status = tokio::time::timeout(crate::WAIT_MAX, ended).await.expect("ends in time").expect("joins");
+        assert!(status.expect("own child").success(), "{service}: {}", self.log_tail());
+        self.serve_replica(service, replica);
+    }
+
     fn take(&mut self, name: &str) -> Vec<Child> {
-        let all = std::mem::take(&mut self.services);
-        let (taken, left): (Vec<_>, Vec<_>) = all.into_iter().partition(|(service, _)| service == name);
-        self.services = left;
+        let taken: Vec<_> = self.services.extract_if(.., |running| running.name == name).collect();
         assert!(!taken.is_empty(), "{name} was not started");
-        taken.into_iter().map(|(_, child)| child).collect()
+        taken.into_iter().map(|running| running.process).collect()
     }
 }

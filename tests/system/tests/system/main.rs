@@ -22,6 +22,7 @@ mod hosts;
 mod jaeger;
 mod keepalive;
 mod keeping;
+mod mesh;
 mod metrics;
 mod names;
 mod once;

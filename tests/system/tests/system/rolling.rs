@@ -35,14 +35,14 @@ impl Calls {
 }
 
 /// Everybody who calls, by kind of call.
-struct Callers {
+pub(super) struct Callers {
     kinds: [(&'static str, Arc<Calls>); 4],
     end: Arc<AtomicBool>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Callers {
-    fn start(channel: &Channel) -> Self {
+    pub(super) fn start(channel: &Channel) -> Self {
         let kinds = ["Get", "List", "Scale", "Watch"].map(|kind| (kind, Arc::<Calls>::default()));
         let end = Arc::<AtomicBool>::default();
         let mut tasks = Vec::new();
@@ -69,7 +69,7 @@ impl Callers {
     }
 
     /// Returns when everybody was answered many more times.
-    async fn go_on(&self) {
+    pub(super) async fn go_on(&self) {
         let before: Vec<u64> = self.kinds.iter().map(|(_, calls)| calls.answered.load(Ordering::SeqCst)).collect();
         until("everybody is answered", || async {
             let now = self.kinds.iter().map(|(_, calls)| calls.answered.load(Ordering::SeqCst));
@@ -80,7 +80,7 @@ impl Callers {
     }
 
     /// Ends them all; what failed.
-    async fn end(self) -> Vec<String> {
+    pub(super) async fn end(self) -> Vec<String> {
         self.end.store(true, Ordering::SeqCst);
         for task in self.tasks {
             tokio::time::timeout(RESTART_MAX, task).await.expect("it ends").expect("no panic");
