@@ -8,7 +8,6 @@ mod signals;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -24,7 +23,7 @@ use self::commands::peak_memory_kib;
 pub use self::layout::Layout;
 use self::layout::Places;
 use crate::Proxy;
-use crate::hosts::{Hosts, PEOPLE};
+use crate::hosts::Hosts;
 use crate::wait::until;
 
 /// An ordinary user: nobody in particular.
@@ -221,7 +220,7 @@ impl Product {
             arguments.extend(self.certificate_arguments(service));
         }
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-        let mut command = self.command_on(service, &arguments);
+        let mut command = self.command_in(&self.directory(service, replica), service, &arguments);
         // Tests run side by side, and no balancer has to notice that a service ends.
         command.env("SETKEEPER_METRICS_LISTEN", "off").env("SETKEEPER_DRAIN_DELAY", "0");
         command.args(&self.options.arguments);
@@ -315,30 +314,12 @@ impl Product {
         self.data.path().with_extension("log")
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
-        self.command_on(PEOPLE, arguments)
-    }
-
-    fn command_on(&self, host: &str, arguments: &[&str]) -> Command {
-        let mut command = match &self.options.hosts {
-            Some(hosts) => {
-                let mut command = Command::new("ip");
-                command.args(["netns", "exec", &hosts.namespace(host)]).arg(&self.options.binary);
-                command
-            }
-            None => Command::new(&self.options.binary),
-        };
-        command.args(arguments).arg("--data-dir").arg(self.data.path()).env("HOME", self.data.path());
-        if self.places.of("coordinator").is_some() {
-            let files = self.tls_files(ADMIN);
-            command.env("SETKEEPER_SERVER", self.target(ADMIN, "coordinator"));
-            command.env("SETKEEPER_TLS_CERT", files.certificate).env("SETKEEPER_TLS_KEY", files.key);
-            command.env("SETKEEPER_TLS_CA", files.authority);
+    /// The data directory of one process: all have the same, but each identity-dns keeps its names in its own.
+    fn directory(&self, service: &str, replica: usize) -> PathBuf {
+        match (service, replica) {
+            ("identity-dns", 1..) => self.data.path().join(format!("names-{replica}")),
+            _ => self.data.path().to_owned(),
         }
-        if self.options.user == User::Ordinary {
-            command.uid(ORDINARY_UID).gid(ORDINARY_UID).current_dir(self.data.path());
-        }
-        command
     }
 
     fn spawn(&mut self, name: &str, replica: usize, mut command: Command) {

@@ -1,12 +1,14 @@
 //! Commands of the product, as a user types them.
 
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::Product;
+use super::{ADMIN, ORDINARY_UID, Product, User};
+use crate::hosts::PEOPLE;
 use crate::wait::until;
 
 /// What a command said.
@@ -110,6 +112,33 @@ impl Product {
             Ok(())
         })
         .await;
+    }
+
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
+        self.command_in(self.data.path(), PEOPLE, arguments)
+    }
+
+    /// A command whose data directory is `data`, on the host of that name where there are several.
+    pub(super) fn command_in(&self, data: &Path, host: &str, arguments: &[&str]) -> Command {
+        let mut command = match &self.options.hosts {
+            Some(hosts) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", &hosts.namespace(host)]).arg(&self.options.binary);
+                command
+            }
+            None => Command::new(&self.options.binary),
+        };
+        command.args(arguments).arg("--data-dir").arg(data).env("HOME", self.data.path());
+        if self.places.of("coordinator").is_some() {
+            let files = self.tls_files(ADMIN);
+            command.env("SETKEEPER_SERVER", self.target(ADMIN, "coordinator"));
+            command.env("SETKEEPER_TLS_CERT", files.certificate).env("SETKEEPER_TLS_KEY", files.key);
+            command.env("SETKEEPER_TLS_CA", files.authority);
+        }
+        if self.options.user == User::Ordinary {
+            command.uid(ORDINARY_UID).gid(ORDINARY_UID).current_dir(self.data.path());
+        }
+        command
     }
 }
 

@@ -14,8 +14,8 @@ const HOSTS_PORT: u16 = 7700;
 /// Port of DNS there.
 const HOSTS_DNS_PORT: u16 = 7753;
 
-/// Services that have two replicas behind a proxy.
-const REPLICATED: [&str; 2] = ["ordinal-scheduler", "update-planner"];
+/// Services that have two replicas in a mesh.
+const REPLICATED: [&str; 3] = ["ordinal-scheduler", "update-planner", "identity-dns"];
 
 /// Users who have a certificate, by its directory.
 const USERS: [&str; 2] = ["users/admin", "users/ann"];
@@ -32,7 +32,7 @@ pub enum Layout {
     Separate,
     /// The same over TCP with mutual TLS. Commands are those of the user `admin`, who may do everything.
     Secured,
-    /// The same with two replicas of planners, and a [`Proxy`](crate::Proxy) between everyone who calls and is called.
+    /// The same with two replicas of planners and of identity-dns, and a [`Proxy`](crate::Proxy) between everyone who calls and is called.
     Mesh,
 }
 
@@ -86,8 +86,13 @@ impl Places {
         let downwards = others().map(|callee| ("coordinator", callee));
         let mut hops = Vec::new();
         for (caller, callee) in upwards.chain(downwards) {
-            let (caller, servers) = (caller.to_owned(), places.services[callee].clone());
-            hops.push(Hop { caller, callee, listen: free.take(1)[0], servers });
+            let servers = places.services[callee].clone();
+            // Calls to planners take turns; each identity-dns is told every name, so each has a way of its own.
+            let ways = if callee == "identity-dns" { servers.chunks(1) } else { servers.chunks(servers.len()) };
+            for servers in ways {
+                let (caller, servers) = (caller.to_owned(), servers.to_vec());
+                hops.push(Hop { caller, callee, listen: free.take(1)[0], servers });
+            }
         }
         (places, hops)
     }
