@@ -1,5 +1,7 @@
 //! The public API. Objects go in as the JSON of a manifest.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::super::example;
@@ -129,8 +131,11 @@ pub(super) async fn sets(run: &mut Run) {
 /// What the system says of itself.
 pub(super) async fn system(run: &mut Run) -> Value {
     let system = run.answers("coordinator.v1.SystemService/GetSystem", json!({})).await;
-    let states: Vec<_> = system["services"].as_array().into_iter().flatten().map(|service| &service["state"]).collect();
-    assert!(states.len() == 4 && states.iter().all(|state| *state == "SERVING"), "{system}");
+    let services = system["services"].as_array().expect("a list");
+    assert!(services.iter().all(|service| service["state"] == "SERVING"), "{system}");
+    // Each replica of identity-dns is told of.
+    let names: BTreeSet<_> = services.iter().filter_map(|service| service["name"].as_str()).collect();
+    assert_eq!(names, ["identity-dns", "ordinal-scheduler", "update-planner", "volume-claim"].into(), "{system}");
     system
 }
 
