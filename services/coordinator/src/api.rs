@@ -51,7 +51,7 @@ pub(crate) struct Front {
 
 /// Ends when a stream has to end although both sides want it to go on, with the reason: this process ends, or its caller
 /// may no longer see what it is about.
-async fn cut(context: Context, caller: Caller, kind: Kind, namespace: String) -> Status {
+async fn cut_off(context: Context, caller: Caller, kind: Kind, namespace: String) -> Status {
     tokio::select! {
         () = context.shutdown.cancelled() => shutting_down(SERVICE),
         refused = caller.withdrawn(kind, namespace) => refused,

@@ -18,7 +18,7 @@ mod status;
 mod stored;
 pub(crate) mod templates;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

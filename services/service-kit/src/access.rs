@@ -84,10 +84,6 @@ impl Access {
         user_calls_per_second: u32,
     ) -> Result<Caller, Status> {
         let rule = rule(path);
-        let user = match &principal {
-            Principal::Holder(Holder::User(name)) => Some(name.clone()),
-            Principal::Owner | Principal::Holder(Holder::Service(_)) => None,
-        };
         let grants = match &principal {
             Principal::Owner => return Ok(Caller::new(service, principal, rule, None, self.audit.clone())),
             Principal::Holder(Holder::Service(role)) => match rule {
@@ -113,10 +109,7 @@ impl Access {
             }
         };
         let caller = Caller::new(service, principal, rule, Some(grants), self.audit.clone());
-        Ok(match user {
-            Some(user) => caller.granted_by(self.policy.as_ref(), &user),
-            None => caller,
-        })
+        Ok(caller.bound_by(self.policy.clone()))
     }
 
     fn refuse(&self, service: &'static str, principal: &Principal, path: &str, why: &str) -> Result<Caller, Status> {

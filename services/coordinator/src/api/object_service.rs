@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::page::{Filter, page};
 use super::watch::watch;
-use super::{Deletion, Front, cut, kind, namespace, visible};
+use super::{Deletion, Front, cut_off, kind, namespace, visible};
 use crate::apply::{Application, Input};
 use crate::world::Key;
 
@@ -74,7 +74,7 @@ impl ObjectService for Front {
             object: told.object,
             revision: told.revision,
         };
-        let cut = cut(self.context.clone(), caller, filter.kind, filter.namespace.clone());
+        let cut = cut_off(self.context.clone(), caller, filter.kind, filter.namespace.clone());
         Ok(Response::new(watch(self.world.clone(), filter, request.from_revision, cut, tell).await?))
     }
 

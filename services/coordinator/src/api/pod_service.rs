@@ -21,7 +21,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use super::page::{Filter, page};
 use super::port_forward::{self, port_forward};
 use super::watch::watch;
-use super::{Deletion, Front, cut, namespace, visible};
+use super::{Deletion, Front, cut_off, namespace, visible};
 use crate::apply::Application;
 use crate::error::SERVICE;
 use crate::machines::Machines;
@@ -90,7 +90,7 @@ impl PodService for Pods {
             revision: told.revision,
         };
         let front = &self.front;
-        let cut = cut(front.context.clone(), caller, filter.kind, filter.namespace.clone());
+        let cut = cut_off(front.context.clone(), caller, filter.kind, filter.namespace.clone());
         Ok(Response::new(watch(front.world.clone(), filter, request.from_revision, cut, tell).await?))
     }
 
@@ -135,7 +135,7 @@ impl PodService for Pods {
             })?
             .into_inner();
         let (feed, receiver) = mpsc::channel(LOG_BUFFERED_MAX);
-        let cut = cut(self.front.context.clone(), caller, key.kind, key.namespace);
+        let cut = cut_off(self.front.context.clone(), caller, key.kind, key.namespace);
         // Owned by its receiver: it ends when the reader hangs up, the log ends, or it is cut off.
         tokio::spawn(async move {
             tokio::pin!(cut);

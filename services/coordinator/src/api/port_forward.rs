@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
-use super::{Front, cut, namespace};
+use super::{Front, cut_off, namespace};
 use crate::error::{SERVICE, invalid_argument};
 use crate::machines::{Machines, unreachable};
 use crate::world::{Key, Object};
@@ -81,7 +81,7 @@ pub(crate) async fn port_forward(
     let (feed, receiver) = mpsc::channel(PIECES_MAX);
     let up = upload(requests, to_machine, first.end);
     let down = download(responses.into_inner(), feed.clone());
-    let cut = cut(front.context.clone(), caller.clone(), key.kind, key.namespace);
+    let cut = cut_off(front.context.clone(), caller.clone(), key.kind, key.namespace);
     // Owned by its caller: it ends when the caller leaves, the machine ends the call, or it is cut off.
     tokio::spawn(carry(up, down, feed, cut));
     Ok(ReceiverStream::new(receiver))

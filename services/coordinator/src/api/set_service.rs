@@ -18,7 +18,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::page::{Filter, page};
 use super::watch::watch;
-use super::{Deletion, Front, TRIES_MAX, busy, cut, namespace, scaled, visible};
+use super::{Deletion, Front, TRIES_MAX, busy, cut_off, namespace, scaled, visible};
 use crate::apply::Application;
 use crate::error::{SERVICE, commit_status};
 use crate::store::CommitError;
@@ -78,7 +78,7 @@ impl StatefulSetService for Front {
             stateful_set: told.object,
             revision: told.revision,
         };
-        let cut = cut(self.context.clone(), caller, filter.kind, filter.namespace.clone());
+        let cut = cut_off(self.context.clone(), caller, filter.kind, filter.namespace.clone());
         Ok(Response::new(watch(self.world.clone(), filter, request.from_revision, cut, tell).await?))
     }
 

@@ -31,8 +31,8 @@ pub(super) struct Verdict {
 enum Sentence {
     /// It goes.
     Delete,
-    /// It stays, and nobody has it: the policy kept it, and a later change of the policy does not reach what is left over
-    /// (StatefulSet rules, section 11.3).
+    /// It stays, and nobody has it. Either the policy kept it, and a later change of the policy does not reach what is left
+    /// over (StatefulSet rules, section 11.3); or it serves a pod of another set, whose policy decides from now on.
     Release,
 }
 
@@ -74,10 +74,6 @@ pub(super) fn judge(view: &View<'_>, claim: &Object, asks_set: bool) -> Option<V
             Some(other) => verdict.unchanged.push(other),
             None => verdict.absent.push(key),
         }
-        if asks_set && serves_successor(view, claim, &owner) {
-            tracing::debug!(claim = claim.key.name, "claim stays: a pod of the set that took its owner's name has it");
-            return None;
-        }
         sentences.push(if asks_set { sentence_of(view, claim, &owner, &mut verdict)? } else { Sentence::Delete });
         verdict.why.push(owner.gone());
     }
@@ -87,8 +83,7 @@ pub(super) fn judge(view: &View<'_>, claim: &Object, asks_set: bool) -> Option<V
 }
 
 /// Whether another set has the name of the set that owned the claim, and a pod that the claim serves (StatefulSet rules,
-/// S-145). What that pod writes is nobody's to delete, and it may not even have started (S10). When the pod is gone, the
-/// claim is looked at again.
+/// S-145). What that pod writes is its set's, and it may not even have started (S10).
 fn serves_successor(view: &View<'_>, claim: &Object, owner: &Owner<'_>) -> bool {
     if owner.kind != Kind::StatefulSet.name() {
         return false;
@@ -102,7 +97,9 @@ fn serves_successor(view: &View<'_>, claim: &Object, owner: &Owner<'_>) -> bool 
 
 /// What the end of this owner means for the claim; none where it has to stay, or where nobody can tell.
 fn sentence_of(view: &View<'_>, claim: &Object, owner: &Owner<'_>, verdict: &mut Verdict) -> Option<Sentence> {
-    let Some((set, ordinal)) = owner.member() else { return Some(Sentence::Delete) };
+    let Some((set, ordinal)) = owner.member() else {
+        return Some(if serves_successor(view, claim, owner) { Sentence::Release } else { Sentence::Delete });
+    };
     let key = Key::new(Kind::StatefulSet, &claim.key.namespace, set);
     let set = view.get(&key);
     let spec = match &set {
@@ -129,8 +126,8 @@ fn sentence_of(view: &View<'_>, claim: &Object, owner: &Owner<'_>, verdict: &mut
     Some(sentence)
 }
 
-/// Claims that a change may allow to go although none of their owners ended with it: when the spec of their set changed or
-/// it is gone, and when the pod that had taken the place of the owner, or of a pod of the owner, is gone.
+/// Claims that a change may allow to go although none of their owners ended with it: when the spec of their set changed,
+/// and when the pod that had taken the place of the owner is gone.
 pub(super) fn freed(world: &World, change: &Change) -> Vec<Key> {
     let namespace = &change.key.namespace;
     match (change.key.kind, &change.old, &change.new) {
@@ -140,7 +137,7 @@ pub(super) fn freed(world: &World, change: &Change) -> Vec<Key> {
                 return Vec::new();
             }
             let mut claims = world.list(Kind::PersistentVolumeClaim, Some(namespace));
-            claims.retain(|claim| is_owned(claim) && claim_ordinal(&old.value, &claim.key.name).is_some());
+            claims.retain(|claim| is_handed(claim) && claim_ordinal(&old.value, &claim.key.name).is_some());
             claims.iter().map(|claim| claim.key.clone()).collect()
         }
         (Kind::Pod, Some(old), None) => {
@@ -148,7 +145,7 @@ pub(super) fn freed(world: &World, change: &Change) -> Vec<Key> {
             let Some(set) = world.get(&Key::new(Kind::StatefulSet, namespace, set)) else { return Vec::new() };
             let names = claim_names_of(&set.value, ordinal);
             let claims = names.filter_map(|name| world.get(&Key::new(Kind::PersistentVolumeClaim, namespace, &name)));
-            claims.filter(|claim| is_owned(claim)).map(|claim| claim.key.clone()).collect()
+            claims.filter(|claim| is_handed(claim)).map(|claim| claim.key.clone()).collect()
         }
         _ => Vec::new(),
     }
@@ -188,9 +185,9 @@ fn owners(claim: &Object) -> impl Iterator<Item = Owner<'_>> {
     })
 }
 
-/// Whether a claim has an owner: a pod to which a scale-down has handed it, or a set.
-fn is_owned(claim: &Object) -> bool {
-    owners(claim).next().is_some()
+/// Whether a scale-down has handed a claim to a pod.
+fn is_handed(claim: &Object) -> bool {
+    owners(claim).any(|owner| owner.kind == "Pod")
 }
 
 /// The name of the set, and the ordinal, that a pod of this name would have.
@@ -201,72 +198,46 @@ fn member(pod: &str) -> Option<(&str, Ordinal)> {
 
 #[cfg(test)]
 mod tests {
-    use domain::Profile;
     use serde_json::json;
     use service_kit::CancellationToken;
 
     use super::*;
+    use crate::sets::tests::set;
     use crate::store::MemoryStore;
 
-    async fn world(objects: &[(Kind, &str, Value)]) -> Arc<World> {
+    async fn world(objects: Vec<(Kind, &str, Value)>) -> Arc<World> {
         let world = World::load(Arc::new(MemoryStore::new())).await.unwrap();
         tokio::spawn(world.clone().follow(CancellationToken::new()));
         for (kind, name, value) in objects {
             let mut transaction = Transaction::default();
-            transaction.create(Key::new(*kind, "default", name), value.clone());
+            transaction.create(Key::new(kind, "default", name), value);
             world.commit(transaction).await.unwrap();
         }
         world
     }
 
-    fn set(uid: &str) -> Value {
-        let labels = json!({ "app": "web" });
-        let manifest = json!({
-            "apiVersion": "apps/v1",
-            "kind": "StatefulSet",
-            "metadata": { "name": "web" },
-            "spec": {
-                "serviceName": "web",
-                "selector": { "matchLabels": labels },
-                "template": {
-                    "metadata": { "labels": labels },
-                    "spec": { "containers": [{ "name": "main", "image": "busybox" }] },
-                },
-                "volumeClaimTemplates": [{
-                    "metadata": { "name": "data" },
-                    "spec": {
-                        "accessModes": ["ReadWriteOnce"],
-                        "resources": { "requests": { "storage": "1Mi" } },
-                    },
-                }],
-            },
-        });
-        let documents = manifest::parse_values(vec![manifest]).unwrap();
-        let admitted = manifest::admit_all(documents, "default", Profile::Setkeeper.switches()).unwrap();
-        let mut set = admitted.objects.into_iter().next().unwrap().value;
-        set["metadata"]["uid"] = uid.into();
-        set
-    }
-
-    fn owned(uid: &str, kind: &str, owner: &str) -> Value {
-        let owners = json!([{ "kind": kind, "name": "web", "uid": owner, "controller": true }]);
+    fn owned(uid: &str, owner: &str) -> Value {
+        let owners = json!([{ "kind": "StatefulSet", "name": "web", "uid": owner, "controller": true }]);
         json!({ "metadata": { "namespace": "default", "uid": uid, "ownerReferences": owners } })
     }
 
     #[tokio::test]
-    async fn s_145_a_claim_of_a_former_set_stays_while_a_pod_of_its_successor_has_it() {
-        let claim = ("data-web-0", owned("claim", "StatefulSet", "former"));
-        let goes = async |others: &[(Kind, &str, Value)]| {
-            let claim = (Kind::PersistentVolumeClaim, claim.0, claim.1.clone());
-            let world = world(&[others, &[claim]].concat()).await;
-            let key = Key::new(Kind::PersistentVolumeClaim, "default", "data-web-0");
-            world.view(|view| judge(view, &world.get(&key).unwrap(), true).is_some())
+    async fn s_145_a_claim_of_a_former_set_is_its_successors_once_a_pod_of_that_has_it() {
+        let sentence = async |others: Vec<(Kind, &str, Value)>| {
+            let claim = (Kind::PersistentVolumeClaim, "data-web-0", owned("claim", "former"));
+            let world = world([others, vec![claim]].concat()).await;
+            let claim = world.get(&Key::new(Kind::PersistentVolumeClaim, "default", "data-web-0")).unwrap();
+            world.view(|view| judge(view, &claim, true)).map(|verdict| verdict.sentence)
         };
-        let successor = (Kind::StatefulSet, "web", set("next"));
-        assert!(goes(&[]).await, "nobody has taken the owner's place");
-        assert!(goes(std::slice::from_ref(&successor)).await, "no pod has the claim");
-        let pod = |owner| (Kind::Pod, "web-0", owned("pod", "StatefulSet", owner));
-        assert!(!goes(&[successor.clone(), pod("next")]).await, "what it writes is nobody's to delete");
-        assert!(goes(&[successor, pod("former")]).await, "it goes too, and the claim with it");
+        let successor = || {
+            let mut set = set("next");
+            set["spec"]["volumeClaimTemplates"] = json!([{ "metadata": { "name": "data" } }]);
+            (Kind::StatefulSet, "web", set)
+        };
+        let pod = |owner| (Kind::Pod, "web-0", owned("pod", owner));
+        assert_eq!(sentence(vec![]).await, Some(Sentence::Delete), "nobody has taken the owner's place");
+        assert_eq!(sentence(vec![successor()]).await, Some(Sentence::Delete), "no pod has the claim");
+        assert_eq!(sentence(vec![successor(), pod("next")]).await, Some(Sentence::Release));
+        assert_eq!(sentence(vec![successor(), pod("former")]).await, Some(Sentence::Delete), "its pod goes too");
     }
 }

@@ -26,7 +26,8 @@ async fn world() -> Arc<World> {
     world
 }
 
-fn set(uid: &str) -> Value {
+/// The set `web` with two replicas.
+pub(crate) fn set(uid: &str) -> Value {
     let manifest = json!({
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",

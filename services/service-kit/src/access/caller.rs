@@ -9,6 +9,7 @@ use super::audit::{Audit, Subject};
 use super::policy::{Grant, Policy};
 use super::rules::{Rule, Verb};
 use super::{Principal, WHOM_TO_ASK};
+use crate::role::Holder;
 use crate::status::StatusBuilder;
 
 /// Who makes a call, what they may do in it, and where it is recorded.
@@ -19,8 +20,8 @@ pub struct Caller {
     rule: Option<Rule>,
     /// None: everything.
     grants: Option<Vec<Grant>>,
-    /// Where the grants come from, and whose they are.
-    granted: Option<(Policy, String)>,
+    /// Where the grants of a user come from.
+    policy: Option<Policy>,
     audit: Audit,
 }
 
@@ -35,13 +36,12 @@ impl Caller {
         grants: Option<Vec<Grant>>,
         audit: Audit,
     ) -> Self {
-        Self { service, principal, rule, grants, granted: None, audit }
+        Self { service, principal, rule, grants, policy: None, audit }
     }
 
-    /// The grants of a user, who may lose them while the call goes on.
-    pub(super) fn granted_by(mut self, policy: Option<&Policy>, user: &str) -> Self {
-        self.granted = policy.map(|policy| (policy.clone(), user.to_owned()));
-        self
+    /// The policy that a user is bound by, who may lose grants while the call goes on.
+    pub(super) fn bound_by(self, policy: Option<Policy>) -> Self {
+        Self { policy, ..self }
     }
 
     /// The caller of a request that came through a [`Server`](crate::Server).
@@ -88,7 +88,10 @@ impl Caller {
     /// Ends when the policy no longer lets the caller do this, with the refusal: for calls that go on. It is asked every few
     /// seconds; of a caller whom no policy binds it never ends.
     pub async fn withdrawn(mut self, kind: Kind, namespace: String) -> Status {
-        let Some((policy, user)) = self.granted.clone() else { return std::future::pending().await };
+        let (Some(policy), Principal::Holder(Holder::User(user))) = (self.policy.clone(), self.principal.clone())
+        else {
+            return std::future::pending().await;
+        };
         loop {
             tokio::time::sleep(ASK_INTERVAL).await;
             self.grants = Some(policy.now().grants_of(&user));

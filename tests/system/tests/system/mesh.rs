@@ -15,21 +15,9 @@ use tokio::net::TcpStream;
 use tonic::{Code, Request, Status, Streaming};
 use tonic_types::StatusExt as _;
 
+use super::fleet::PROCESSES;
 use super::rolling::Callers;
 use super::{BINARY, forward, mark, sleepers};
-
-/// Every process, in the order of their restarts: name, and which replica of the service.
-const PROCESSES: [(&str, usize); 9] = [
-    ("ordinal-scheduler", 0),
-    ("ordinal-scheduler", 1),
-    ("update-planner", 0),
-    ("update-planner", 1),
-    ("volume-claim", 0),
-    ("identity-dns", 0),
-    ("identity-dns", 1),
-    ("pod-runtime", 0),
-    ("coordinator", 0),
-];
 
 /// What a call gets whose server does not answer.
 const SHORT: Duration = Duration::from_millis(500);
