@@ -1,7 +1,7 @@
 //! The whole product, started as a user starts it: real services, real processes, real volumes, real names.
 //!
 //! **Layouts.** With `SETKEEPER_TEST_LAYOUT=mesh` every test that does not depend on a layout runs in the one of a mesh:
-//! each service as its own process, planners twice, mutual TLS, and on every hop a proxy that reads HTTP/2
+//! each service as its own process, planners and identity-dns twice, mutual TLS, and on every hop a proxy that reads HTTP/2
 //! ([`support::Proxy`]). These are about a layout of their own, and are the same whatever the environment asks for:
 //!
 //! - `doors`, `metrics`, `unit`, `up`, and of `traces` those of one process and without a collector: what `setkeeper up` is
