@@ -8,6 +8,7 @@ mod adopt;
 mod claims;
 pub(crate) mod deletion;
 mod execute;
+mod foresight;
 mod identity;
 mod outages;
 mod pace;
@@ -38,6 +39,7 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
 use self::claims::ClaimPlan;
+use self::foresight::Foresight;
 use self::pace::Pace;
 pub(crate) use self::planners::{PlannerError, Planners};
 use self::record::Recorder;
@@ -58,6 +60,7 @@ pub(crate) struct Sets {
     switches: Switches,
     context: Context,
     recorder: Recorder,
+    foresight: Foresight,
     pace: Pace,
     /// Whether every pod is to stop because the machine goes down.
     draining: AtomicBool,
@@ -113,6 +116,7 @@ impl Sets {
             switches,
             context,
             recorder: Recorder::default(),
+            foresight: Foresight::default(),
             pace: Pace::default(),
             draining: AtomicBool::new(false),
             shaken: Notify::new(),
@@ -127,6 +131,7 @@ impl Sets {
 
     fn forget(&self, set: &Uid) {
         self.recorder.forget(set);
+        self.foresight.forget(set);
         self.pace.forget(set);
     }
 
@@ -159,9 +164,12 @@ impl Sets {
     }
 
     async fn decide(&self, scene: &Scene) -> Result<Decision, PlannerError> {
-        let mut update = self.planners.update(scene.update_request()).await?;
-        let request = OrdinalRequest { snapshot: scene.snapshot.clone(), targets: update.targets.clone() };
-        let mut order = self.planners.order(request).await?;
+        let update = self.planners.update(scene.update_request());
+        let order = |targets| {
+            let snapshot = scene.snapshot.clone();
+            self.planners.order(OrdinalRequest { snapshot, targets })
+        };
+        let (mut update, mut order) = self.foresight.ask(&scene.snapshot.set.uid, update, order).await?;
         let taken = names_taken(&self.world, scene, &order);
         order.create.retain(|creation| taken.iter().all(|wait| wait.ordinal != Some(creation.ordinal)));
         order.waits.extend(taken);

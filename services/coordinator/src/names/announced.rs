@@ -43,11 +43,12 @@ impl Announced {
         self.lock().retain(|_, pod| is_ahead(world, pod));
     }
 
-    /// What is served of a pod: what is stored, unless it is announced as more.
+    /// What is served of a pod: what is stored, unless it is announced as more. None while no name can lead to it, so that
+    /// a pod which has no address yet costs no publication.
     pub(super) fn of(&self, stored: Option<&Object>) -> Option<PodFacts> {
         let stored = stored.and_then(facts::pod)?;
         let announced = self.lock().get(&stored.name).filter(|announced| ahead(announced, stored)).cloned();
-        Some(announced.unwrap_or_else(|| stored.clone()))
+        Some(announced.unwrap_or_else(|| stored.clone())).filter(|pod| !pod.ips.is_empty())
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectName, PodFacts>> {

@@ -1,0 +1,107 @@
+//! Asking ahead: what a planner will most likely be asked, while another still thinks.
+//!
+//! A pass asks its planners one after the other, since each answer is part of the next question. But which revision an
+//! ordinal gets is mostly the same from one pass to the next. So the ordinal scheduler is asked with the targets of the
+//! last pass at the same time as the update planner is asked for those of this one, and once more only where they differ.
+//! A planner says the same whenever it is asked the same, so nothing is decided otherwise: a step of a rollout is only
+//! sooner by one round trip.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use domain::{OrdinalPlan, TargetRange, Uid, UpdatePlan};
+
+use super::PlannerError;
+
+/// The targets that each set had in its last pass: a few ranges a set.
+#[derive(Debug, Default)]
+pub(super) struct Foresight {
+    targets: Mutex<HashMap<Uid, Vec<TargetRange>>>,
+}
+
+impl Foresight {
+    /// Asks both planners about a set: what to update, and for the targets that this gives, what comes and goes now.
+    pub(super) async fn ask<O: Future<Output = Result<OrdinalPlan, PlannerError>>>(
+        &self,
+        set: &Uid,
+        update: impl Future<Output = Result<UpdatePlan, PlannerError>>,
+        order: impl Fn(Vec<TargetRange>) -> O,
+    ) -> Result<(UpdatePlan, OrdinalPlan), PlannerError> {
+        let expected = self.all().get(set).cloned();
+        let early = async { Some(order(expected.clone()?).await) };
+        let (update, early) = tokio::join!(update, early);
+        let update = update?;
+        let order = match early.filter(|_| expected.as_ref() == Some(&update.targets)) {
+            Some(order) => order?,
+            None => {
+                self.all().insert(set.clone(), update.targets.clone());
+                order(update.targets.clone()).await?
+            }
+        };
+        Ok((update, order))
+    }
+
+    /// The set is gone.
+    pub(super) fn forget(&self, set: &Uid) {
+        self.all().remove(set);
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<Uid, Vec<TargetRange>>> {
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Guard, Ordinal, PodCreation, RevisionName};
+
+    use super::*;
+
+    fn targets(revision: &str) -> Vec<TargetRange> {
+        vec![TargetRange { first: Ordinal(0), last: Ordinal(2), revision: RevisionName(revision.into()) }]
+    }
+
+    fn refused(service: &'static str) -> PlannerError {
+        PlannerError { service, error: "not now".into() }
+    }
+
+    /// One pass in which the update planner wants a revision. Gives that of the pod to create, or who refused; and for
+    /// which revisions the ordinal scheduler was asked. It refuses `bad`.
+    async fn pass(foresight: &Foresight, update: Result<&str, PlannerError>) -> (Result<String, String>, Vec<String>) {
+        let asked = Mutex::new(Vec::new());
+        let update = update.map(|revision| UpdatePlan { targets: targets(revision), ..UpdatePlan::default() });
+        let order = |targets: Vec<TargetRange>| {
+            let revision = targets[0].revision.clone();
+            asked.lock().unwrap().push(revision.0.clone());
+            async move {
+                let bad = revision.0 == "bad";
+                let create = vec![PodCreation { ordinal: Ordinal(0), revision, guard: Guard::Pod }];
+                if bad { Err(refused("order")) } else { Ok(OrdinalPlan { create, ..OrdinalPlan::default() }) }
+            }
+        };
+        let answer = foresight.ask(&Uid("u".into()), async { update }, order).await;
+        let created = answer.map(|(_, order)| order.create[0].revision.0.clone());
+        (created.map_err(|error| error.service.to_owned()), asked.into_inner().unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_is_expected_is_asked_once_and_what_is_not_is_asked_again() {
+        let foresight = Foresight::default();
+        for (wanted, asked) in [("a", vec!["a"]), ("a", vec!["a"]), ("b", vec!["a", "b"]), ("b", vec!["b"])] {
+            let (created, questions) = pass(&foresight, Ok(wanted)).await;
+            assert_eq!(created.as_deref(), Ok(wanted));
+            assert_eq!(questions, asked);
+        }
+        foresight.forget(&Uid("u".into()));
+        assert_eq!(pass(&foresight, Ok("c")).await, (Ok("c".into()), vec!["c".into()]));
+    }
+
+    #[tokio::test]
+    async fn only_the_answer_to_the_right_question_can_fail_a_pass() {
+        let foresight = Foresight::default();
+        assert_eq!(pass(&foresight, Ok("bad")).await.0, Err("order".into()));
+        assert_eq!(pass(&foresight, Ok("bad")).await, (Err("order".into()), vec!["bad".into()]));
+        assert_eq!(pass(&foresight, Ok("good")).await, (Ok("good".into()), vec!["bad".into(), "good".into()]));
+        assert_eq!(pass(&foresight, Err(refused("update"))).await, (Err("update".into()), vec!["good".into()]));
+    }
+}
