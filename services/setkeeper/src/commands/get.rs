@@ -78,25 +78,23 @@ async fn show(
         labels: args.show_labels,
         kinds: found.len() > 1,
     };
-    let names_only = args.output == Some(Output::Name);
     let mut tables: Vec<Table> = Vec::new();
     let mut shown = 0;
     for found in &found {
         let mut table = Table::new();
         if !found.objects.is_empty() {
-            if shown > 0 && !names_only {
-                writeln!(out)?;
-            }
-            shown += found.objects.len();
-            if names_only {
-                for object in &found.objects {
-                    writeln!(out, "{}", print::qualified_name(found.kind, print::name_of(object)))?;
+            let whole: Vec<_> = found.objects.iter().filter_map(|object| alone(args, found.kind, object)).collect();
+            if whole.is_empty() {
+                if shown > 0 {
+                    writeln!(out)?;
                 }
-            } else {
                 let mut rows = if args.no_headers { Vec::new() } else { vec![headings(found.kind, layout)] };
                 rows.extend(found.objects.iter().map(|object| row(found.kind, object, layout)));
                 out.write_all(table.render(&rows).as_bytes())?;
+            } else {
+                out.write_all(whole.concat().as_bytes())?;
             }
+            shown += found.objects.len();
         }
         tables.push(table);
     }
@@ -141,23 +139,28 @@ async fn follow(
             continue;
         }
         let kind = found[index].kind;
-        let text = match args.output {
-            Some(Output::Json) => print::as_json(&[change.object], true),
-            Some(Output::Yaml) => format!("---\n{}", print::as_yaml(&[change.object], true)),
-            Some(Output::Name) => format!("{}\n", print::qualified_name(kind, print::name_of(&change.object))),
-            _ => {
-                let mut rows = Vec::new();
-                if !std::mem::replace(&mut headed[index], true) {
-                    rows.push(headings(kind, layout));
-                }
-                rows.push(row(kind, &change.object, layout));
-                tables[index].render(&rows)
+        let text = alone(args, kind, &change.object).unwrap_or_else(|| {
+            let mut rows = Vec::new();
+            if !std::mem::replace(&mut headed[index], true) {
+                rows.push(headings(kind, layout));
             }
-        };
+            rows.push(row(kind, &change.object, layout));
+            tables[index].render(&rows)
+        });
         out.write_all(text.as_bytes())?;
         out.flush()?;
     }
     Err(Failure::new("the server ended the watch"))
+}
+
+/// One object of several that are told one after the other; none where it is a row of a table.
+fn alone(args: &GetArgs, kind: Kind, object: &Value) -> Option<String> {
+    match args.output? {
+        Output::Json => Some(print::as_json(std::slice::from_ref(object), true)),
+        Output::Yaml => Some(format!("---\n{}", print::as_yaml(std::slice::from_ref(object), true))),
+        Output::Name => Some(format!("{}\n", print::qualified_name(kind, print::name_of(object)))),
+        Output::Wide => None,
+    }
 }
 
 /// What exists, and what to say about what does not.

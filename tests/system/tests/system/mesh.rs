@@ -149,10 +149,8 @@ async fn told_until(following: &mut tokio::process::Child, last: &str) -> Vec<u6
     let reading = async {
         while !seen.contains(&last) {
             assert_ne!(stdout.read_buf(&mut text).await.expect("it can be read"), 0, "it goes on");
-            // A table of what is there comes first.
-            let begin = text.iter().position(|byte| *byte == b'{').unwrap_or(text.len());
-            let objects =
-                serde_json::Deserializer::from_slice(&text[begin..]).into_iter::<Value>().map_while(Result::ok);
+            // First what is there, then what changes; nothing else.
+            let objects = serde_json::Deserializer::from_slice(&text).into_iter::<Value>().map_while(Result::ok);
             let version = |object: Value| object["metadata"]["resourceVersion"].as_str()?.parse().ok();
             seen = objects.filter_map(version).collect::<Vec<u64>>();
         }

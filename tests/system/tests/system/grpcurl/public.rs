@@ -148,6 +148,7 @@ pub(super) async fn backup(run: &mut Run) {
 }
 
 pub(super) async fn drain(run: &mut Run) {
-    let over = |steps: &[Value]| steps.last().is_some_and(|step| step["remaining"] == 0);
+    // After the last pod of a set comes what belongs to none, and then nothing is left to be named.
+    let over = |steps: &[Value]| steps.last().is_some_and(|step| step["remaining"] == 0 && step["stopped"] == "");
     run.streams("coordinator.v1.SystemService/Drain", &[json!({})], over).await;
 }
