@@ -24,6 +24,24 @@ pub fn from_struct(object: Struct) -> Value {
     Value::Object(fields.collect::<Map<_, _>>())
 }
 
+/// The text at a JSON pointer; empty where there is none.
+#[must_use]
+pub fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The whole number at a JSON pointer; 0 where there is none.
+#[must_use]
+pub fn number(value: &Value, pointer: &str) -> i64 {
+    value.pointer(pointer).and_then(Value::as_i64).unwrap_or_default()
+}
+
+/// The list at a JSON pointer; empty where there is none.
+#[must_use]
+pub fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
+    value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
 fn to_proto(value: &Value) -> ProtoValue {
     let kind = match value {
         Value::Null => ProtoKind::NullValue(0),

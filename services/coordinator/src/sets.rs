@@ -1,8 +1,9 @@
 //! StatefulSets: one pass brings one set one safe step nearer to its spec.
 //!
-//! A pass takes a scene from the world, asks the planners in a fixed order (updates, order, claims, identities), and
-//! commits what they say in one transaction that rests on the very versions they saw: revisions first, then claims and
-//! pods, deletions, status last, together with the record of what was decided and why.
+//! A pass takes a scene from the world, asks the planners (updates, order, claims, identities: each answer is part of the
+//! next question, which [`foresight`] may ask early), and commits what they say in one transaction that rests on the very
+//! versions they saw: revisions first, then claims and pods, deletions, status last, together with the record of what was
+//! decided and why.
 
 mod adopt;
 mod claims;

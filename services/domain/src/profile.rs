@@ -13,7 +13,9 @@ macro_rules! switches {
         }
 
         impl Switches {
-            /// Kubernetes 1.37 exactly, known defects included.
+            /// Kubernetes 1.37 as it decides, known defects included. How it gets there is not imitated where nothing comes
+            /// of it: a pod that it creates and deletes in the same pass is created as it is afterwards (scenario S-96), and
+            /// a pass commits all or nothing, so that no batch of a Parallel set fails half-way (S-13).
             pub const KUBERNETES: Self = Self { $($name: false,)+ };
 
             /// Every mend. The default.

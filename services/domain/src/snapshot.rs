@@ -1,7 +1,7 @@
 //! What the planners are asked, and what they answer.
 //!
-//! Both planners see the same snapshot of one set. The update planner is asked first; the ordinal scheduler then gets
-//! the revisions it chose.
+//! Both planners see the same snapshot of one set. The ordinal scheduler is also told the revisions that the update planner
+//! chose.
 
 use crate::{
     Cause, Failures, Generation, Ordinal, Outage, Phase, Pod, PodCreation, PodDeletion, Revision, RevisionName, SetRef,

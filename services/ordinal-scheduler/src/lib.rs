@@ -6,7 +6,7 @@
 //! What it guarantees: the same request gives the same answer; nothing is stored, so a call can always be repeated, and
 //! any number of copies may run. Under OrderedReady a pod is created only when every lower one is healthy, and one that
 //! is not wanted any more is deleted only when no higher one is left and all wanted ones are healthy. A set that stops
-//! stops from the top, whatever its health.
+//! stops from the top, whatever its health; under Parallel all at once.
 //!
 //! What it relies on: the executor carries out an action only if what its guard names is unchanged since the snapshot.
 

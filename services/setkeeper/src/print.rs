@@ -6,10 +6,8 @@ mod decision;
 mod describe;
 mod history;
 mod json;
-mod partition;
 mod pod;
 mod refusal;
-mod rollout;
 mod table;
 
 pub(crate) use self::columns::{headers, labels, row, sort_events};
@@ -18,5 +16,4 @@ pub(crate) use self::history::{history, revision};
 pub(crate) use self::json::{as_json, as_yaml, is_owned, name_of, ordinal, qualified_name, resource_name, text};
 pub(crate) use self::pod::summarize;
 pub(crate) use self::refusal::explain;
-pub(crate) use self::rollout::{Progress, Rollout, progress, rollout, trace_id};
 pub(crate) use self::table::Table;

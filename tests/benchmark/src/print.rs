@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::rollout::{Cost, Growth, Rollout};
+use crate::rollout::{Cost, Growth, Kubernetes, Rollout};
 use crate::samples::Row;
 
 /// Rows of one value and two percentiles.
@@ -24,7 +24,7 @@ pub(crate) fn rollouts(runs: usize, rollouts: &[Rollout]) {
         "per ordinal",
         "processor",
         "commits",
-        "Kubernetes 1.36: lifted, default"
+        "Kubernetes 1.36: lifted, default; how many times faster"
     );
     for rollout in rollouts {
         let mut walls: Vec<_> = rollout.costs.iter().map(|cost| cost.wall).collect();
@@ -35,7 +35,10 @@ pub(crate) fn rollouts(runs: usize, rollouts: &[Rollout]) {
         processors.sort_unstable();
         let (Some(best), Some(worst)) = (walls.first(), walls.last()) else { continue };
         let median = walls[walls.len() / 2];
-        let kubernetes = rollout.kubernetes.map(|them| format!("{:.2} s, {:.1} s", them.lifted, them.default));
+        let times = |theirs: f64| theirs / median.as_secs_f64();
+        let kubernetes = rollout.kubernetes.map(|Kubernetes { lifted, default }| {
+            format!("{lifted:.2} s, {default:.1} s; {:.1}, {:.0}", times(lifted), times(default))
+        });
         println!(
             "  {:<46} {:>9} {:>9} {:>9} {:>11} {:>11} {:>8}   {:<30}",
             rollout.name,
@@ -53,17 +56,21 @@ pub(crate) fn rollouts(runs: usize, rollouts: &[Rollout]) {
 /// How the cost of one ordinal grows with the size of its set.
 pub(crate) fn growth(sizes: &[Growth]) {
     println!(
-        "\n{:<48} {:>9} {:>11} {:>11} {:>14} {:>11}",
-        "growth of one set", "wall", "per ordinal", "processor", "per ordinal", "memory"
+        "\n{:<48} {:>9} {:>11} {:>11} {:>14} {:>8} {:>11}",
+        "growth of one set", "wall", "per ordinal", "processor", "per ordinal", "ratio", "memory"
     );
+    // Processor time of an ordinal beside that in the smallest set: 1 throughout where growth costs nothing.
+    let mut smallest = None;
     for size in sizes {
         let name = format!("create 1 set x {} {:?}", size.replicas, size.policy);
         let Some(Cost { wall, processor, .. }) = size.cost else {
             println!("  {name:<46} left out: it would take more than two minutes");
             continue;
         };
+        let one = processor.as_secs_f64() / f64::from(size.replicas.max(1));
+        let ratio = one / *smallest.get_or_insert(one);
         println!(
-            "  {name:<46} {:>9} {:>11} {:>11} {:>14} {:>11}",
+            "  {name:<46} {:>9} {:>11} {:>11} {:>14} {ratio:>8.2} {:>11}",
             seconds(wall),
             each(wall, size.replicas),
             seconds(processor),

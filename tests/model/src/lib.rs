@@ -20,6 +20,8 @@
 //! That is three million states; each further edit or fault multiplies them by twenty or so, and they are kept in
 //! memory: some hundred bytes each.
 
+use std::io::Write as _;
+
 pub mod caught;
 pub mod checks;
 pub mod cluster;
@@ -30,3 +32,9 @@ pub mod planners;
 pub mod random;
 
 pub use mutant::Mutant;
+
+/// Prints a line that is seen in any case: what `print!` says, the test runner shows of failing tests only.
+pub fn say(text: impl std::fmt::Display) {
+    // Nobody may be listening.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}

@@ -1,9 +1,9 @@
 //! Every state of a small set: safe at every commit, healed from everywhere.
 
 use domain::Switches;
-use model::Mutant;
 use model::exhaustive::Config;
 use model::exhaustive::search::{Report, search};
+use model::{Mutant, say};
 
 /// Fewer states than this prove too little.
 const STATES_MIN: usize = 1_000_000;
@@ -21,12 +21,12 @@ fn every_state_is_safe_and_heals() {
     let (mut states, mut seconds) = (0, 0.0);
     for (name, config) in kinds {
         let report = search(&config);
-        println!("{name}: {report}");
+        say(format_args!("{name}: {report}"));
         assert!(report.broken.is_none(), "{name}: {report}");
         states += report.states;
         seconds += report.time.as_secs_f64();
     }
-    println!("together {states} states in {seconds:.1} s");
+    say(format_args!("together {states} states in {seconds:.1} s"));
     assert!(states >= STATES_MIN, "only {states} states: this proves too little");
 }
 
@@ -48,11 +48,11 @@ fn the_model_has_teeth() {
         (Mutant::NeverHeals, &edits, "L2"),
     ] {
         let (found, report) = broken(&kind.clone().with(mutant));
-        println!("{mutant:?}: {report}");
+        say(format_args!("{mutant:?}: {report}"));
         assert_eq!(found, rule, "{mutant:?}: {report}");
     }
     let kubernetes = Config { switches: Switches::KUBERNETES, edits: 1, faults: 0, ..Config::ordered() };
     let (found, report) = broken(&kubernetes);
-    println!("profile kubernetes: {report}");
+    say(format_args!("profile kubernetes: {report}"));
     assert_eq!(found, "L2", "kubernetes/kubernetes 67250 is not reproduced: {report}");
 }

@@ -1,6 +1,7 @@
 //! Every kind of set comes through anything, and rests.
 
 use model::matrix::{cells, run_cell};
+use model::say;
 
 #[test]
 fn every_kind_of_set_keeps_the_rules_and_converges() {
@@ -12,7 +13,7 @@ fn every_kind_of_set_keeps_the_rules_and_converges() {
             Err(failure) => failures.push(failure),
         }
     }
-    println!("{} cells, {runs} runs", cells.len());
+    say(format_args!("{} cells, {runs} runs", cells.len()));
     let shown = failures.first().map(ToString::to_string).unwrap_or_default();
     let names: Vec<String> =
         failures.iter().map(|failure| format!("{}: {}", failure.cell, failure.violation)).collect();

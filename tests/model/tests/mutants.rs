@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use model::Mutant;
 use model::mutant::ELSEWHERE;
+use model::{Mutant, say};
 
 #[test]
 fn every_historical_bug_is_caught() {
@@ -17,14 +17,14 @@ fn every_historical_bug_is_caught() {
         match mutant.caught() {
             Some(violation) => {
                 caught += 1;
-                println!("{:4} {mutant:?} is caught by {:?}: {violation}", mutant.number(), mutant.detector());
+                say(format_args!("{:4} {mutant:?} is caught by {:?}: {violation}", mutant.number(), mutant.detector()));
             }
             None => missed.push(format!("{} {mutant:?}", mutant.number())),
         }
     }
-    println!("mutants caught / total: {caught} / {}", Mutant::ALL.len());
+    say(format_args!("mutants caught / total: {caught} / {}", Mutant::ALL.len()));
     for (number, why) in ELSEWHERE {
-        println!("{number:4} is not for this level: {why}");
+        say(format_args!("{number:4} is not for this level: {why}"));
     }
     assert!(missed.is_empty(), "not caught: {missed:?}");
 }

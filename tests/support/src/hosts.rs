@@ -30,7 +30,7 @@ impl Hosts {
         let possible = rustix::process::geteuid().is_root() && crate::available(&["ip"]);
         assert!(possible || std::env::var("CI").as_deref() != Ok("true"), "only root may make network namespaces");
         if !possible {
-            println!("skipped: only root may make network namespaces");
+            crate::program::say("skipped: only root may make network namespaces");
         }
         possible
     }

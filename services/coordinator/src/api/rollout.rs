@@ -2,6 +2,8 @@
 //!
 //! Each changes one set by one conditional commit, and tries again where somebody else was faster.
 
+mod status;
+
 use std::sync::Arc;
 
 use api::manifest::{self, Kind, PAUSED_ANNOTATION};
@@ -19,6 +21,8 @@ use crate::rollouts::next_generation;
 use crate::sets::templates;
 use crate::store::CommitError;
 use crate::world::{Key, Object, Transaction};
+
+pub(super) use self::status::follow;
 
 /// Annotation of a template that makes it another one, as kubectl writes it.
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";

@@ -7,8 +7,8 @@ use api::proto::coordinator::v1::{
     GetStatefulSetRequest, GetStatefulSetResponse, HistoryStatefulSetRequest, HistoryStatefulSetResponse,
     ListStatefulSetsRequest, ListStatefulSetsResponse, PauseStatefulSetRequest, PauseStatefulSetResponse,
     RestartStatefulSetRequest, RestartStatefulSetResponse, ResumeStatefulSetRequest, ResumeStatefulSetResponse,
-    ScaleStatefulSetRequest, ScaleStatefulSetResponse, UndoStatefulSetRequest, UndoStatefulSetResponse,
-    WatchStatefulSetsRequest, WatchStatefulSetsResponse,
+    RolloutStatusRequest, RolloutStatusResponse, ScaleStatefulSetRequest, ScaleStatefulSetResponse,
+    UndoStatefulSetRequest, UndoStatefulSetResponse, WatchStatefulSetsRequest, WatchStatefulSetsResponse,
 };
 use serde_json::Value;
 use service_kit::access::Caller;
@@ -18,7 +18,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::page::{Filter, page};
 use super::watch::watch;
-use super::{Deletion, Front, TRIES_MAX, busy, cut_off, namespace, scaled, visible};
+use super::{Deletion, Front, TRIES_MAX, busy, cut_off, namespace, rollout, scaled, visible};
 use crate::apply::Application;
 use crate::error::{SERVICE, commit_status};
 use crate::store::CommitError;
@@ -26,6 +26,7 @@ use crate::world::{Key, Transaction};
 
 #[tonic::async_trait]
 impl StatefulSetService for Front {
+    type RolloutStatusStream = ReceiverStream<Result<RolloutStatusResponse, Status>>;
     type WatchStream = ReceiverStream<Result<WatchStatefulSetsResponse, Status>>;
 
     async fn apply(
@@ -168,6 +169,17 @@ impl StatefulSetService for Front {
         caller.may(key.kind, &key.namespace)?;
         let revisions = self.history_of(&request)?;
         Ok(Response::new(HistoryStatefulSetResponse { revisions }))
+    }
+
+    async fn rollout_status(
+        &self,
+        request: Request<RolloutStatusRequest>,
+    ) -> Result<Response<Self::RolloutStatusStream>, Status> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let key = key(&request.namespace, &request.name);
+        caller.may(key.kind, &key.namespace)?;
+        Ok(Response::new(rollout::follow(self, caller, &key, request.once)?))
     }
 }
 

@@ -264,3 +264,26 @@ async fn one_object_without_names_does_not_keep_others_from_theirs() {
     assert!(fake.pod("web-0").is_some() && fake.pod("odd").is_none());
     bench.context.shutdown.cancel();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_without_an_address_is_no_news_and_takes_none_over() {
+    let (bench, [served]) = bench().await;
+    let fake = &served.fake;
+    let without = || {
+        let mut pod = pod(false, false);
+        pod["status"].as_object_mut().unwrap().remove("podIP");
+        pod
+    };
+    let stored = bench.put(Kind::Pod, "web-0", pod(true, false)).await;
+    bench.served(stored.version).await;
+    let before = fake.told().generation;
+    let other = bench.put(Kind::Pod, "web-1", without()).await;
+    bench.served(other.version).await;
+    assert_eq!((fake.told().generation, fake.pod("web-1")), (before, None), "nothing to tell");
+    // One that loses its address, or whose successor has none yet, is found no more.
+    let lost = bench.put(Kind::Pod, "web-0", without()).await;
+    bench.served(lost.version).await;
+    assert_eq!(fake.pod("web-0"), None);
+    assert_eq!(fake.told().full, 1, "changes go out as changes");
+    bench.context.shutdown.cancel();
+}

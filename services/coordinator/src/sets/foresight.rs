@@ -7,11 +7,16 @@
 //! sooner by one round trip.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::{OrdinalPlan, TargetRange, Uid, UpdatePlan};
+use futures::future::{Either, select};
 
 use super::PlannerError;
+
+/// Sets whose targets are remembered.
+const SETS_MAX: usize = 16_384;
 
 /// The targets that each set had in its last pass: a few ranges a set.
 #[derive(Debug, Default)]
@@ -29,12 +34,20 @@ impl Foresight {
     ) -> Result<(UpdatePlan, OrdinalPlan), PlannerError> {
         let expected = self.all().get(set).cloned();
         let early = async { Some(order(expected.clone()?).await) };
-        let (update, early) = tokio::join!(update, early);
-        let update = update?;
-        let order = match early.filter(|_| expected.as_ref() == Some(&update.targets)) {
+        let as_expected = |update: &UpdatePlan| expected.as_ref() == Some(&update.targets);
+        let (update, early) = match select(pin!(update), pin!(early)).await {
+            Either::Left((update, early)) => {
+                let update = update?;
+                // Nobody waits for an answer to the wrong question.
+                let early = if as_expected(&update) { early.await } else { None };
+                (update, early)
+            }
+            Either::Right((early, update)) => (update.await?, early),
+        };
+        let order = match early.filter(|_| as_expected(&update)) {
             Some(order) => order?,
             None => {
-                self.all().insert(set.clone(), update.targets.clone());
+                self.note(set, &update.targets);
                 order(update.targets.clone()).await?
             }
         };
@@ -44,6 +57,15 @@ impl Foresight {
     /// The set is gone.
     pub(super) fn forget(&self, set: &Uid) {
         self.all().remove(set);
+    }
+
+    fn note(&self, set: &Uid, targets: &[TargetRange]) {
+        let mut all = self.all();
+        // A pass that outlives its set leaves its targets behind. To forget all of them costs each set a round trip.
+        if all.len() >= SETS_MAX {
+            all.clear();
+        }
+        all.insert(set.clone(), targets.to_vec());
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<Uid, Vec<TargetRange>>> {
@@ -79,7 +101,11 @@ mod tests {
                 if bad { Err(refused("order")) } else { Ok(OrdinalPlan { create, ..OrdinalPlan::default() }) }
             }
         };
-        let answer = foresight.ask(&Uid("u".into()), async { update }, order).await;
+        let update = async {
+            tokio::task::yield_now().await;
+            update
+        };
+        let answer = foresight.ask(&Uid("u".into()), update, order).await;
         let created = answer.map(|(_, order)| order.create[0].revision.0.clone());
         (created.map_err(|error| error.service.to_owned()), asked.into_inner().unwrap())
     }
@@ -94,6 +120,24 @@ mod tests {
         }
         foresight.forget(&Uid("u".into()));
         assert_eq!(pass(&foresight, Ok("c")).await, (Ok("c".into()), vec!["c".into()]));
+    }
+
+    #[tokio::test]
+    async fn an_answer_to_the_wrong_question_is_not_waited_for() {
+        let foresight = Foresight::default();
+        assert_eq!(pass(&foresight, Ok("a")).await.0, Ok("a".into()));
+        let set = Uid("u".into());
+        let hangs = |_| std::future::pending();
+        let refusal = foresight.ask(&set, async { Err(refused("update")) }, hangs).await;
+        assert_eq!(refusal.expect_err("it refuses").service, "update");
+        let update = async { Ok(UpdatePlan { targets: targets("b"), ..UpdatePlan::default() }) };
+        let order = |asked: Vec<TargetRange>| async move {
+            if asked != targets("b") {
+                std::future::pending::<()>().await;
+            }
+            Ok(OrdinalPlan::default())
+        };
+        assert!(foresight.ask(&set, update, order).await.is_ok());
     }
 
     #[tokio::test]

@@ -94,6 +94,7 @@ const RULES: &[(&str, Rule)] = &[
     ("setkeeper.coordinator.v1.StatefulSetService/Pause", Rule::Users(Verb::Pause)),
     ("setkeeper.coordinator.v1.StatefulSetService/Resume", Rule::Users(Verb::Resume)),
     ("setkeeper.coordinator.v1.StatefulSetService/History", Rule::Users(Verb::Get)),
+    ("setkeeper.coordinator.v1.StatefulSetService/RolloutStatus", Rule::Users(Verb::Watch)),
     ("setkeeper.coordinator.v1.PodService/Apply", Rule::Users(Verb::Apply)),
     ("setkeeper.coordinator.v1.PodService/Get", Rule::Users(Verb::Get)),
     ("setkeeper.coordinator.v1.PodService/List", Rule::Users(Verb::List)),

@@ -92,7 +92,7 @@ pub(crate) struct DescribeArgs {
 /// What happens to the pods of a deleted set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Cascade {
-    /// They stop one by one, the highest ordinal first
+    /// They stop one by one, the highest ordinal first; those of a Parallel set all at once. The set goes after the last
     Ordered,
     /// The set goes at once, its pods stop all at once
     Background,

@@ -1,23 +1,9 @@
 //! Reading objects, and printing them whole.
 
 use api::manifest::Kind;
+pub(crate) use api::object::text;
+pub(super) use api::object::{list, number};
 use serde_json::{Value, json};
-
-/// The text at a JSON pointer; empty where there is none.
-#[must_use]
-pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// The whole number at a JSON pointer; 0 where there is none.
-pub(super) fn number(value: &Value, pointer: &str) -> i64 {
-    value.pointer(pointer).and_then(Value::as_i64).unwrap_or_default()
-}
-
-/// The list at a JSON pointer; empty where there is none.
-pub(super) fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
-    value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
 
 /// Name of an object.
 #[must_use]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use api::proto::coordinator::v1::{
     HistoryStatefulSetRequest, PauseStatefulSetRequest, RestartStatefulSetRequest, ResumeStatefulSetRequest,
-    SetRevision, UndoStatefulSetRequest, UndoStatefulSetResponse,
+    RolloutStatusRequest, RolloutStatusResponse, SetRevision, UndoStatefulSetRequest, UndoStatefulSetResponse,
 };
 use serde_json::{Value, json};
 use support::until;
@@ -254,4 +254,65 @@ async fn a_revision_that_is_in_use_no_longer_goes_with_the_end_of_the_update() {
         if left == 1 { Ok(()) } else { Err(format!("{left} revisions")) }
     });
     tokio::time::timeout(AT_ONCE, pruned).await.expect("nobody needs the other any more");
+}
+
+/// How far the rollout of `web` is, as it is told until that ends.
+async fn follow(plane: &Plane, once: bool) -> Result<tonic::Streaming<RolloutStatusResponse>, Status> {
+    let request = RolloutStatusRequest { name: "web".into(), once, ..RolloutStatusRequest::default() };
+    plane.sets().rollout_status(request).await.map(tonic::Response::into_inner)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_is_followed_to_its_end() {
+    let plane = Plane::start().await;
+    let machine = Machine::eager(&plane).await;
+    let missing = follow(&plane, true).await.expect_err("there is no set yet");
+    assert_eq!((missing.code(), reason(&missing).as_str()), (Code::NotFound, "OBJECT_NOT_FOUND"));
+    plane.apply(&[web("busybox:a", json!({}))]).await;
+    plane.complete("web", 3).await;
+
+    // Not a step further: what is told is how far it is now.
+    machine.eagerness(false, true);
+    plane.apply(&[web("busybox:b", json!({}))]).await;
+    plane.waits_for("web", "pod 2 to start its containers").await;
+    let mut now = follow(&plane, true).await.unwrap();
+    let status = now.message().await.unwrap().expect("one message");
+    assert_eq!((status.state.as_str(), status.wanted), ("Waiting", 3), "{status:?}");
+    assert!(status.message.starts_with("Waiting for 1 pods to be ready"), "{status:?}");
+    assert!(status.why.contains("pod 2"), "{status:?}");
+    assert_eq!(now.message().await.unwrap(), None, "once");
+
+    let mut following = follow(&plane, false).await.unwrap();
+    machine.eagerness(true, true);
+    machine.ready("web-2").await;
+    let mut told: Vec<RolloutStatusResponse> = Vec::new();
+    while let Some(status) = following.message().await.unwrap() {
+        told.push(status);
+    }
+    let last = told.pop().expect("the end is told");
+    assert_eq!((last.state.as_str(), last.done), ("Done", 3), "{last:?}");
+    assert!(
+        last.message.contains("roll out complete: 3 new pods") || last.message.contains("update complete"),
+        "{last:?}"
+    );
+    assert!(told.iter().all(|status| status.state == "Waiting"), "{told:?}");
+
+    machine.eagerness(false, true);
+    plane.apply(&[web("busybox:c", json!({}))]).await;
+    let mut following = follow(&plane, false).await.unwrap();
+    plane.delete("sts", "web", "background").await.unwrap();
+    let gone = loop {
+        match following.message().await {
+            Ok(Some(status)) => assert_eq!(status.state, "Waiting"),
+            Ok(None) => panic!("the set never came so far"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!((gone.code(), reason(&gone).as_str()), (Code::NotFound, "OBJECT_NOT_FOUND"));
+
+    plane.apply(&[web("busybox:a", json!({ "updateStrategy": { "type": "OnDelete" } }))]).await;
+    let mut following = follow(&plane, false).await.unwrap();
+    let status = following.message().await.unwrap().expect("one message");
+    assert_eq!(status.state, "Unavailable", "{status:?}");
+    assert_eq!(following.message().await.unwrap(), None);
 }

@@ -4,6 +4,7 @@ use std::io::{IsTerminal as _, Write};
 use std::time::Duration;
 
 use api::manifest::Kind;
+use api::rollout::{Progress, Rollout, progress, rollout, trace_id};
 use futures::StreamExt as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use serde_json::Value;
@@ -11,7 +12,6 @@ use serde_json::Value;
 use crate::args::{Global, RolloutStatusArgs};
 use crate::client::Client;
 use crate::failure::{Explained as _, Failure, Outcome};
-use crate::print::{Progress, Rollout, progress, rollout, trace_id};
 
 /// How often the live line moves: people see that it lives.
 const TICK: Duration = Duration::from_millis(120);

@@ -1,6 +1,7 @@
 //! A set: what it wants, how far it is, and why it goes no further.
 
 use api::manifest::Kind;
+use api::rollout::{is_paused, reach, trace_id};
 use domain::Timestamp;
 use serde_json::Value;
 
@@ -9,9 +10,8 @@ use super::page::Page;
 use super::pod::containers;
 use crate::print::age::age;
 use crate::print::columns::{access_modes, headers, pairs, row};
+use crate::print::decision;
 use crate::print::json::{list, name_of, number, text};
-use crate::print::rollout::{is_paused, trace_id};
-use crate::print::{decision, partition};
 
 /// Decisions that are shown; the newest tell why a set waits.
 const DECISIONS_MAX: usize = 5;
@@ -25,8 +25,8 @@ pub(super) fn set(page: &mut Page, object: &Value, pods: &[Value], decisions: &[
     page.field("Update Strategy", text(object, "/spec/updateStrategy/type"));
     if object.pointer("/spec/updateStrategy/rollingUpdate").is_some() {
         let partition = number(object, "/spec/updateStrategy/rollingUpdate/partition");
-        let reach = partition::reach(object).map_or_else(String::new, |pods| format!(" (updates reach {pods})"));
-        page.field("  Partition", &format!("{partition}{reach}"));
+        let reached = reach(object).map_or_else(String::new, |pods| format!(" (updates reach {pods})"));
+        page.field("  Partition", &format!("{partition}{reached}"));
         let unavailable = object.pointer("/spec/updateStrategy/rollingUpdate/maxUnavailable");
         page.field("  MaxUnavailable", &unavailable.map_or_else(|| "1".to_owned(), plain));
     }

@@ -116,7 +116,9 @@ pub(super) async fn sets(run: &mut Run) {
     let restarted = run.answers(&method("Restart"), of.clone()).await;
     let annotations = &restarted["statefulSet"]["spec"]["template"]["metadata"]["annotations"];
     assert!(annotations["kubectl.kubernetes.io/restartedAt"].is_string(), "{annotations}");
-    run.product.ok(&["rollout", "status", "sts/web", "--timeout=60s"]).await;
+    let over = |told: &[Value]| told.last().is_some_and(|status| status["state"] == "Done");
+    let told = run.streams(&method("RolloutStatus"), std::slice::from_ref(&of), over).await;
+    assert!(told.iter().all(|status| status["wanted"] == 2 && status["message"].is_string()), "{told:?}");
     let history = run.answers(&method("History"), of.clone()).await;
     let numbers: Vec<_> =
         history["revisions"].as_array().into_iter().flatten().map(|revision| &revision["number"]).collect();

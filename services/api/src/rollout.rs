@@ -1,15 +1,17 @@
 //! How far a rolling update is, in the words of kubectl (StatefulSet rules, section 16).
 
-use api::manifest::PAUSED_ANNOTATION;
+mod partition;
+
 use domain::WaitReason;
 use serde_json::Value;
 
-use super::json::{list, number, text};
-use super::partition;
+pub use self::partition::reach;
+use crate::manifest::PAUSED_ANNOTATION;
+use crate::object::{list, number, text};
 
 /// How far it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Rollout {
+pub enum Rollout {
     /// It goes on.
     Waiting(String),
     /// It is done.
@@ -23,7 +25,7 @@ pub(crate) enum Rollout {
 /// How far the rolling update of a set is: what kubectl says, and where that is to wait although the set says that its
 /// deadline has passed, that.
 #[must_use]
-pub(crate) fn rollout(set: &Value) -> Rollout {
+pub fn rollout(set: &Value) -> Rollout {
     let rollout = of_kubectl(set);
     let observed = number(set, "/status/observedGeneration") >= number(set, "/metadata/generation");
     let progressing = progressing(set).filter(|condition| {
@@ -45,12 +47,13 @@ fn progressing(set: &Value) -> Option<&Value> {
 
 /// The trace of the latest rollout of a set, where traces are recorded.
 #[must_use]
-pub(crate) fn trace_id(set: &Value) -> Option<&str> {
+pub fn trace_id(set: &Value) -> Option<&str> {
     Some(text(set, "/status/rollout/traceId")).filter(|trace| !trace.is_empty())
 }
 
 /// Whether updates of a set stand still because somebody wants it.
-pub(super) fn is_paused(set: &Value) -> bool {
+#[must_use]
+pub fn is_paused(set: &Value) -> bool {
     let annotation = set.pointer("/metadata/annotations").and_then(|all| all.get(PAUSED_ANNOTATION));
     set.pointer("/spec/paused") == Some(&Value::Bool(true)) || annotation.is_some_and(|paused| paused == "true")
 }
@@ -73,7 +76,7 @@ fn of_kubectl(set: &Value) -> Rollout {
     if set.pointer("/spec/updateStrategy/rollingUpdate").is_some_and(Value::is_object) {
         let wanted = replicas - number(set, "/spec/updateStrategy/rollingUpdate/partition");
         // After kubectl's words, so that who looks for those finds them.
-        let reach = partition::reach(set).map_or_else(String::new, |pods| format!(" (the partition lets {pods} go)"));
+        let reach = reach(set).map_or_else(String::new, |pods| format!(" (the partition lets {pods} go)"));
         if updated < wanted {
             return Rollout::Waiting(format!(
                 "Waiting for partitioned roll out to finish: {updated} out of {wanted} new pods have been updated...{reach}"
@@ -93,22 +96,22 @@ fn of_kubectl(set: &Value) -> Rollout {
 
 /// How far it is, for a line that lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Progress {
+pub struct Progress {
     /// Pods that the rollout is done with.
-    pub(crate) done: u64,
+    pub done: u64,
     /// Pods that the set wants.
-    pub(crate) wanted: u64,
+    pub wanted: u64,
     /// Counts, and why it goes no further.
-    pub(crate) text: String,
+    pub text: String,
     /// Why it goes no further; empty where nothing waits.
-    pub(crate) why: String,
+    pub why: String,
     /// Whether that is more than the usual turns of an update: pods are not ready, or somebody paused it.
-    pub(crate) held: bool,
+    pub held: bool,
 }
 
 /// Counts of a set, and what it waits for: the message of its condition Progressing.
 #[must_use]
-pub(crate) fn progress(set: &Value) -> Progress {
+pub fn progress(set: &Value) -> Progress {
     let count = |pointer: &str| u64::try_from(number(set, pointer)).unwrap_or_default();
     let wanted = set.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
     let (ready, updated) = (count("/status/readyReplicas"), count("/status/updatedReplicas"));

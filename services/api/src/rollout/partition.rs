@@ -1,14 +1,14 @@
 //! Where a partition splits a set. It counts pods from the first one on, so that with a start, or with ordinals that are
 //! left out, it is no ordinal itself (kubernetes/kubernetes 128529).
 
-use api::manifest;
 use serde_json::Value;
 
-use super::json::text;
+use crate::manifest;
+use crate::object::text;
 
 /// Which pods of a set a partition lets an update reach; none where there is no partition.
 #[must_use]
-pub(super) fn reach(set: &Value) -> Option<String> {
+pub fn reach(set: &Value) -> Option<String> {
     let spec = manifest::set_spec(set).ok().filter(|spec| spec.partition() > 0)?;
     let first = spec.ordinal_at(spec.partition());
     let reached = spec.last().is_some_and(|last| first <= u64::from(last.0));
