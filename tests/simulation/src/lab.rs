@@ -16,6 +16,7 @@ use std::time::Duration;
 use coordinator::store::simulated_disk::{Faults, Random, SimulatedDisk};
 use oracles::{Answer, History, State, Violation, Written};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::machine::Machine;
 use crate::mutant::Mutant;
@@ -101,6 +102,8 @@ struct Inner {
 /// The laboratory of one run.
 pub struct Lab {
     inner: Mutex<Inner>,
+    /// Whether faults are over.
+    healthy: watch::Sender<bool>,
     /// Directory of what is not simulated: the volumes and the journal of names.
     pub directory: PathBuf,
 }
@@ -157,7 +160,7 @@ impl Lab {
             store_id: None,
             known: BTreeSet::new(),
         };
-        Arc::new(Self { inner: Mutex::new(inner), directory })
+        Arc::new(Self { inner: Mutex::new(inner), healthy: watch::Sender::new(false), directory })
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -253,6 +256,17 @@ impl Lab {
     pub fn plan_in(&self, commits: u64, at: AtCommit) {
         let inner = &mut *self.inner();
         inner.plan.insert(inner.commits + commits, at);
+    }
+
+    /// From now on nothing is withheld from watchers.
+    pub fn heal(&self) {
+        self.healthy.send_replace(true);
+    }
+
+    /// Returns once faults are over.
+    pub async fn healed(&self) {
+        // The sender lives as long as this.
+        let _ = self.healthy.subscribe().wait_for(|healthy| *healthy).await;
     }
 
     /// Makes the disk slow, or fast again.

@@ -208,6 +208,7 @@ impl Swarm {
         lab.slow_disk(None);
         lab.processes(false, false, false);
         lab.ghosts(false);
+        lab.heal();
         (self.next, self.storm) = (Duration::MAX, None);
         lab.note("faults end");
     }
