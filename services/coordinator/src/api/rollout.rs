@@ -1,6 +1,6 @@
-//! The verbs of a rollout: restart, undo, pause, resume, and its history (StatefulSet rules, section 16).
+//! The verbs of a rollout: restart, undo, pause, resume, its history, and how far it is (StatefulSet rules, section 16).
 //!
-//! Each changes one set by one conditional commit, and tries again where somebody else was faster.
+//! Those that change a set do so by one conditional commit, and try again where somebody else was faster.
 
 mod status;
 

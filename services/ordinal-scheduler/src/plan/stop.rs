@@ -1,5 +1,5 @@
-//! Stopping a whole set, because it is deleted or because its machine goes down. Highest first, under
-//! Parallel all at once; nothing is created; a pod that is not healthy holds up nobody.
+//! Stopping a whole set, because it is deleted or because its machine goes down. Highest first, under Parallel
+//! all at once; nothing is created; a pod that is not healthy holds up nobody.
 
 use domain::{Guard, Intent, OrdinalPlan, Pod, PodDeletion, Snapshot, WaitReason, Waits};
 
