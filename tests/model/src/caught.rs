@@ -18,6 +18,8 @@ pub enum Detector {
     StatesWithEdits,
     /// Every state of a small Parallel set: one edit.
     ParallelStates,
+    /// Every state of a small set that is updated only when somebody deletes its pods: one edit.
+    OnDeleteStates,
     /// Every kind of set, at random.
     Matrix,
     /// A history of its own.
@@ -32,6 +34,7 @@ impl Mutant {
             Self::DeleteByName | Self::UnguardedWrites => Detector::StatesWithFaults,
             Self::NeverHeals | Self::StaleSpec | Self::OutageStopsUpdates => Detector::StatesWithEdits,
             Self::BrokenPodsSpendTheBudget => Detector::ParallelStates,
+            Self::OnDeleteRolls | Self::OnDeleteNeverPromotes => Detector::OnDeleteStates,
             Self::ForeignClaimsShared
             | Self::LeadingZeros
             | Self::BrokenPodsHoldScaleDown
@@ -59,6 +62,7 @@ impl Detector {
             Self::StatesWithFaults => states(Config { edits: 0, faults: 3, ..Config::ordered() }),
             Self::StatesWithEdits => states(Config { edits: 1, faults: 1, ..Config::ordered() }),
             Self::ParallelStates => states(Config { edits: 1, faults: 0, ..Config::parallel() }),
+            Self::OnDeleteStates => states(Config { edits: 1, faults: 0, ..Config::ordered().on_delete() }),
             Self::Matrix => matrix(mutant),
             Self::Story => {
                 let stories = [

@@ -17,8 +17,8 @@ pub use creation::{
     s1_at_most_one, s2_canonical_identity, s3_predecessors_are_available, s6_revision_follows_the_partition,
 };
 pub use deletion::{
-    Cause, s4_scale_down_in_order, s5_update_in_order, s7_held_updates_touch_nobody, s8_within_the_budget,
-    s13_only_the_observed_pod,
+    Cause, s4_scale_down_in_order, s5_update_in_order, s7_held_updates_touch_nobody, s7_members_stay_until_they_end,
+    s8_within_the_budget, s13_only_the_observed_pod,
 };
 pub use status::{Counted, s20_live_revisions_stay, s21_counts_are_observed, s21_counts_fit, s21_promotion_is_earned};
 
@@ -169,7 +169,7 @@ pub fn creation(view: &View, ordinal: usize, revision: u8) -> Result<(), Violati
 /// The first that is broken.
 pub fn deletion(view: &View, ordinal: usize, cause: Cause) -> Result<(), Violation> {
     match cause {
-        Cause::Ended => Ok(()),
+        Cause::Ended => s7_members_stay_until_they_end(view, ordinal),
         Cause::ScaleDown => s4_scale_down_in_order(view, ordinal),
         Cause::Update => {
             s7_held_updates_touch_nobody(view, ordinal)?;

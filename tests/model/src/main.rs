@@ -12,7 +12,7 @@ struct Arguments {
     /// Ordinals the set may have.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=4))]
     ordinals: u8,
-    /// Edits of template, replicas and partition.
+    /// Edits of template, replicas and strategy.
     #[arg(long, default_value_t = 2)]
     edits: u8,
     /// Faults: pods that break, end or are deleted, plans that are lost, coordinators that lag.
@@ -24,14 +24,18 @@ struct Arguments {
     /// Create and delete all at once, instead of in order.
     #[arg(long)]
     parallel: bool,
+    /// Update pods only when somebody deletes them, instead of one after another.
+    #[arg(long)]
+    on_delete: bool,
     /// Pods must stay ready for a while to be available.
     #[arg(long)]
     soak: bool,
 }
 
 fn main() -> ExitCode {
-    let Arguments { ordinals, edits, faults, max_unavailable, parallel, soak } = Arguments::parse();
+    let Arguments { ordinals, edits, faults, max_unavailable, parallel, on_delete, soak } = Arguments::parse();
     let kind = if parallel { Config::parallel() } else { Config::ordered() };
+    let kind = if on_delete { kind.on_delete() } else { kind };
     let report = search(&Config { ordinals, edits, faults, max_unavailable, soak, ..kind });
     println!("{report}");
     if report.broken.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

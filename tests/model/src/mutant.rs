@@ -40,6 +40,8 @@ mutants! {
     UnguardedWrites = "M-B",
     /// A claim is deleted because its owner is gone, whatever the set wants by then.
     CollectorAsksNobody = "M-C",
+    /// Under OnDelete pods are updated one after another all the same.
+    OnDeleteRolls = "M-D",
     /// kubernetes/kubernetes 67250, 60164, zookeeper-operator 547: a bad template is corrected, and its pod waited for.
     NeverHeals = "B4",
     /// kubernetes/kubernetes 137409, 137666: broken old pods use up the budget of the update that would mend them.

@@ -15,6 +15,8 @@ fn every_state_is_safe_and_heals() {
         ("in order, with minReadySeconds", Config { edits: 1, faults: 1, soak: true, ..Config::ordered() }),
         ("in order, two at once", Config { edits: 1, faults: 1, max_unavailable: 2, ..Config::ordered() }),
         ("in order, two faults", Config { edits: 0, faults: 2, ..Config::ordered() }),
+        ("in order, OnDelete", Config { edits: 1, faults: 1, ..Config::ordered().on_delete() }),
+        ("parallel, OnDelete", Config { edits: 1, faults: 1, ..Config::parallel().on_delete() }),
         ("parallel", Config { edits: 1, faults: 1, ..Config::parallel() }),
         ("parallel, two at once", Config { edits: 0, faults: 2, max_unavailable: 2, ..Config::parallel() }),
     ];

@@ -64,6 +64,12 @@ pub fn s7_held_updates_touch_nobody(view: &View, ordinal: usize) -> Result<(), V
     hold("S7", !view.paused, || format!("pod {ordinal} is updated while the set is paused"))
 }
 
+/// S7, and S4: whatever else deletes a pod in range finds that it has ended; nothing is updated under another name.
+pub fn s7_members_stay_until_they_end(view: &View, ordinal: usize) -> Result<(), Violation> {
+    let ended = view.pods[ordinal].is_some_and(|pod| pod.ended);
+    hold("S7", ended, || format!("pod {ordinal} is deleted in range, is not updated, and has not ended"))
+}
+
 /// S8: after an available pod is taken down for an update, no more pods in range are unavailable than may be.
 pub fn s8_within_the_budget(view: &View, ordinal: usize) -> Result<(), Violation> {
     let after = view.unavailable() + u32::from(view.healthy(ordinal));

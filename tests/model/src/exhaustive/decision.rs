@@ -10,7 +10,7 @@ use domain::{
 };
 
 use super::Config;
-use super::world::{FAILURES_MAX, Health, IMAGES, NONE, Pod, Status, World, letter};
+use super::world::{FAILURES_MAX, Health, IMAGES, NONE, Pod, Status, Strategy, World, letter};
 use crate::planners::{Answer, Planners};
 
 /// Revisions that nobody uses and that are kept: few, so that pruning happens.
@@ -145,14 +145,17 @@ impl Desk {
 
     /// What the planners see.
     fn request(&self, world: &World) -> UpdateRequest {
-        let block = RollingUpdate {
-            partition: world.partition.into(),
-            max_unavailable: Some(IntOrPercent::Int(self.config.max_unavailable.into())),
+        let max_unavailable = Some(IntOrPercent::Int(self.config.max_unavailable.into()));
+        let strategy = match world.strategy {
+            Strategy::RollingUpdate { partition } => {
+                UpdateStrategy::RollingUpdate(Some(RollingUpdate { partition: partition.into(), max_unavailable }))
+            }
+            Strategy::OnDelete => UpdateStrategy::OnDelete,
         };
         let spec = SetSpec {
             replicas: world.replicas.into(),
             policy: self.config.policy,
-            strategy: UpdateStrategy::RollingUpdate(Some(block)),
+            strategy,
             min_ready_seconds: if self.config.soak { SOAK_SECONDS } else { 0 },
             revision_history_limit: HISTORY_LIMIT,
             progress_deadline_seconds: 0,

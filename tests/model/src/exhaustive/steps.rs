@@ -7,7 +7,7 @@ use std::sync::{Arc, RwLock};
 use super::Config;
 use super::commit::{InFlight, Rules, State};
 use super::decision::{Desk, Write, created};
-use super::world::{BAD, Health, IMAGES, Status, World, letter};
+use super::world::{BAD, Health, IMAGES, Status, Strategy, World, letter};
 use crate::checks::Violation;
 
 /// One thing that happens.
@@ -43,8 +43,8 @@ pub enum Step {
     Image(u8),
     /// Somebody scales the set.
     Replicas(u8),
-    /// Somebody moves the partition.
-    Partition(u8),
+    /// Somebody changes the strategy, or moves its partition.
+    Strategy(Strategy),
 }
 
 /// Decisions that have been made, each once.
@@ -238,8 +238,10 @@ impl Plans {
         }
         for number in 0..=self.config.ordinals {
             edit(Step::Replicas(number), &|world| world.replicas = number);
-            edit(Step::Partition(number), &|world| world.partition = number);
+            let partition = Strategy::RollingUpdate { partition: number };
+            edit(Step::Strategy(partition), &|world| world.strategy = partition);
         }
+        edit(Step::Strategy(Strategy::OnDelete), &|world| world.strategy = Strategy::OnDelete);
     }
 
     /// The state once a pod is like this.
@@ -304,7 +306,7 @@ impl fmt::Display for Step {
             Self::Delete(ordinal) => write!(f, "FAULT: somebody deletes pod {ordinal}"),
             Self::Image(image) => write!(f, "EDIT: template {}", letter(*image)),
             Self::Replicas(number) => write!(f, "EDIT: {number} replicas"),
-            Self::Partition(number) => write!(f, "EDIT: partition {number}"),
+            Self::Strategy(strategy) => write!(f, "EDIT: {strategy}"),
         }
     }
 }

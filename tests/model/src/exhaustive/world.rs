@@ -20,6 +20,32 @@ pub const BAD: u8 = 1;
 /// Where no template stands.
 pub const NONE: u8 = u8::MAX;
 
+/// How a change of the template reaches the pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Strategy {
+    /// One after another, the lowest ones not at all.
+    RollingUpdate {
+        /// How many of the lowest stay as they are.
+        partition: u8,
+    },
+    /// When somebody deletes them.
+    OnDelete,
+}
+
+impl Strategy {
+    /// One after another, all of them.
+    pub const ROLLING: Self = Self::RollingUpdate { partition: 0 };
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RollingUpdate { partition } => write!(f, "partition {partition}"),
+            Self::OnDelete => f.write_str("OnDelete"),
+        }
+    }
+}
+
 /// How a pod is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Health {
@@ -88,8 +114,8 @@ pub struct World {
     pub pods: [Option<Pod>; ORDINALS_MAX],
     /// `spec.replicas`.
     pub replicas: u8,
-    /// `spec.updateStrategy.rollingUpdate.partition`.
-    pub partition: u8,
+    /// `spec.updateStrategy`.
+    pub strategy: Strategy,
     /// Its template.
     pub image: u8,
     /// Templates of the stored revisions, the oldest number first.
@@ -107,11 +133,20 @@ impl World {
         Self {
             pods: [None; ORDINALS_MAX],
             replicas: config.ordinals,
-            partition: 0,
+            strategy: config.strategy,
             image: 0,
             history: [NONE; IMAGES.len()],
             status: Status::new(),
             observed: false,
+        }
+    }
+
+    /// How many of the lowest ordinals stay at the current revision.
+    #[must_use]
+    pub fn partition(&self) -> u8 {
+        match self.strategy {
+            Strategy::RollingUpdate { partition } => partition,
+            Strategy::OnDelete => 0,
         }
     }
 
@@ -150,9 +185,9 @@ impl World {
     pub fn view(&self, config: &Config) -> View {
         let mut view = View {
             ordered: config.policy == domain::PodManagementPolicy::OrderedReady,
-            on_delete: false,
+            on_delete: self.strategy == Strategy::OnDelete,
             in_range: std::array::from_fn(|ordinal| ordinal < usize::from(self.replicas)),
-            partition: self.partition.into(),
+            partition: self.partition().into(),
             max_unavailable: config.max_unavailable.into(),
             current: self.current(config),
             current_recorded: self.stored().any(|image| image == self.status.current),
@@ -203,8 +238,8 @@ pub fn letter(image: u8) -> char {
 impl fmt::Display for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} replicas of {}", self.replicas, letter(self.image))?;
-        if self.partition > 0 {
-            write!(f, ", partition {}", self.partition)?;
+        if self.strategy != Strategy::ROLLING {
+            write!(f, ", {}", self.strategy)?;
         }
         f.write_str(" |")?;
         for (ordinal, pod) in self.pods() {

@@ -60,6 +60,9 @@ impl Mutant {
             (Self::PartitionAsOrdinal, UpdateStrategy::RollingUpdate(Some(RollingUpdate { partition, .. }))) => {
                 *partition = partition.saturating_sub(start);
             }
+            (Self::OnDeleteRolls, strategy @ UpdateStrategy::OnDelete) => {
+                *strategy = UpdateStrategy::RollingUpdate(None);
+            }
             (Self::MinReadyIgnored, _) => snapshot.spec.min_ready_seconds = 0,
             (Self::ReservedOrdinalsAddReplicas, _) => {
                 let unused = snapshot

@@ -1,0 +1,54 @@
+//! What must hold once nothing happens any more: S19, L2 and S21.
+
+use super::people::waits_for_deletion;
+use super::steps::Plans;
+use super::world::{Health, World, letter};
+use crate::checks::{Violation, hold};
+
+/// The set is as its spec says, as far as it does not wait for people; its status too; and a further pass writes nothing.
+pub(super) fn check(plans: &Plans, world: &World) -> Result<(), Violation> {
+    let plan = plans.writes(plans.of(world));
+    hold("S19", plan.is_empty(), || format!("a pass over a set at rest writes {plan:?}; at {world}"))?;
+    let held = is_held(plans, world);
+    let wrong = (0..world.pods.len()).find(|place| !is_right(plans, world, *place, held));
+    hold("L2", wrong.is_none(), || {
+        let (_, answer) = plans.desk().ask(world);
+        let waits: Vec<String> =
+            answer.order.waits.iter().chain(&answer.update.waits).map(|wait| wait.reason.to_string()).collect();
+        format!("ordinal {} never comes right (waits: {}); at {world}", wrong.unwrap_or_default(), waits.join("; "))
+    })?;
+    status(world)
+}
+
+/// Whether a pod that waits for people holds up others: in order, one that is not healthy does.
+fn is_held(plans: &Plans, world: &World) -> bool {
+    let view = world.view(plans.config());
+    view.ordered && (0..world.pods.len()).any(|place| waits_for_deletion(world, place) && !view.healthy(place))
+}
+
+/// Whether an ordinal needs no more work: its pod is there, healthy and updated, or out of range and gone. One that waits
+/// for people may be neither, and where it holds up others those may be missing, or not gone.
+fn is_right(plans: &Plans, world: &World, place: usize, held: bool) -> bool {
+    let view = world.view(plans.config());
+    match world.pods[place] {
+        None => held || !view.in_range[place],
+        Some(_) if !view.in_range[place] => held,
+        Some(pod) => {
+            let outdated = view.updatable(place) && pod.image != world.image;
+            waits_for_deletion(world, place) || (view.healthy(place) && !outdated)
+        }
+    }
+}
+
+/// S21: the status counts what there is, and a complete update is promoted.
+fn status(world: &World) -> Result<(), Violation> {
+    let all = world.pods().count() as u8;
+    let ready = world.pods().filter(|(_, pod)| pod.health == Health::Ready).count() as u8;
+    let at = |image| world.pods().filter(|(_, pod)| pod.image == image).count() as u8;
+    let expected = [all, ready, ready, at(world.status.current), at(world.image)];
+    let right = world.status.counts == expected && world.status.update == world.image && world.observed;
+    hold("S21", right, || format!("the status of a set at rest is wrong, not {expected:?}; at {world}"))?;
+    let complete = [all, at(world.image)] == [world.replicas; 2] && (all > 0 || world.partition() == 0);
+    let promoted = !complete || world.status.current == world.image;
+    hold("S21", promoted, || format!("every pod is updated and {} is not current; at {world}", letter(world.image)))
+}
