@@ -15,6 +15,7 @@ mod outages;
 mod pace;
 mod planners;
 mod record;
+mod refusals;
 pub(crate) mod scene;
 mod status;
 mod stored;
@@ -31,7 +32,6 @@ use api::manifest::Kind;
 use domain::safety::Plans;
 use domain::{
     DecisionRecord, Intent, OrdinalPlan, OrdinalRequest, PodIdentity, Switches, Timestamp, Uid, UpdatePlan, Wait,
-    WaitReason,
 };
 use serde_json::Value;
 use service_kit::Context;
@@ -44,6 +44,7 @@ use self::foresight::Foresight;
 use self::pace::Pace;
 pub(crate) use self::planners::{PlannerError, Planners};
 use self::record::Recorder;
+use self::refusals::{Failure, Refusal};
 use self::scene::Scene;
 use crate::driver::{Controller, Outcome};
 use crate::rollouts::{self, Rollout};
@@ -69,12 +70,16 @@ pub(crate) struct Sets {
 }
 
 /// All that the planners said about one scene.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Decision {
     update: UpdatePlan,
     order: OrdinalPlan,
     claims: ClaimPlan,
     identities: Vec<PodIdentity>,
+    /// Pods that cannot be created, or not be put right.
+    refusals: Vec<Refusal>,
+    /// What the pass fails with once all of this is done (switch `isolate_refusals`).
+    failure: Option<Failure>,
 }
 
 /// What a pass has committed.
@@ -170,22 +175,18 @@ impl Sets {
             let snapshot = scene.snapshot.clone();
             self.planners.order(OrdinalRequest { snapshot, targets })
         };
-        let (mut update, mut order) = self.foresight.ask(&scene.snapshot.set.uid, update, order).await?;
-        let taken = names_taken(&self.world, scene, &order);
-        order.create.retain(|creation| taken.iter().all(|wait| wait.ordinal != Some(creation.ordinal)));
-        order.waits.extend(taken);
-        let mut claims = self.planners.claims(&self.world, scene, &order).await?;
-        if self.switches.wait_for_claims {
-            claims.only_news(&self.recorder.waits(&self.world, &scene.set));
-        }
+        let (update, order) = self.foresight.ask(&scene.snapshot.set.uid, update, order).await?;
+        let mut decision = Decision { update, order, ..Decision::default() };
+        self.weigh(scene, &mut decision).await?;
+        let Decision { update, order, claims, identities, .. } = &mut decision;
         order.create.retain(|creation| !claims.blocks(creation.ordinal));
-        outages::add_held(&scene.snapshot, &mut update, order.waits.iter().chain(&claims.waits));
+        outages::add_held(&scene.snapshot, update, order.waits.iter().chain(&claims.waits));
         let service_name = scene.set.text("/spec/serviceName");
-        let identities = self.planners.identities(&scene.snapshot.set, service_name, &order.create).await?;
+        *identities = self.planners.identities(&scene.snapshot.set, service_name, &order.create).await?;
         // Whatever a planner says: what must never happen is refused here, and the commit rests on what was looked at.
-        let plans = Plans { snapshot: &scene.snapshot, update: &update, order: &order };
+        let plans = Plans { snapshot: &scene.snapshot, update, order };
         plans.check().map_err(PlannerError::answer("planner"))?;
-        Ok(Decision { update, order, claims, identities })
+        Ok(decision)
     }
 
     async fn execute(&self, scene: &Scene, decision: &Decision, now: Timestamp) -> Result<Outcome, String> {
@@ -232,8 +233,8 @@ impl Sets {
             );
             self.recorder.committed(&scene.set, number, waits);
         }
-        if let Some(failure) = decision.claims.failure().filter(|_| !self.switches.wait_for_claims) {
-            return Err(failure);
+        if let Some(failure) = &decision.failure {
+            return Err(failure.error.clone());
         }
         Ok(self.rest(scene, decision, &committed))
     }
@@ -285,22 +286,6 @@ impl Sets {
             self.recorder.committed(&scene.set, number, vec![wait]);
         }
     }
-}
-
-/// Creations whose name another pod still has: one of an earlier set of this name that has not stopped yet, or one that
-/// somebody applied.
-fn names_taken(world: &World, scene: &Scene, order: &OrdinalPlan) -> Vec<Wait> {
-    let wait = |creation: &domain::PodCreation| {
-        let name = domain::pod_name(&scene.set.key.name, creation.ordinal);
-        let pod = world.get(&Key::new(Kind::Pod, &scene.set.key.namespace, &name))?;
-        let reason = if pod.deleting() {
-            WaitReason::Terminating { ordinal: creation.ordinal }
-        } else {
-            WaitReason::NameTaken { pod: name, uid: pod.uid() }
-        };
-        Some(Wait { ordinal: Some(creation.ordinal), reason })
-    };
-    order.create.iter().filter_map(wait).collect()
 }
 
 fn execute_span() -> Span {

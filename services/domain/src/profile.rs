@@ -13,9 +13,8 @@ macro_rules! switches {
         }
 
         impl Switches {
-            /// Kubernetes 1.37 as it decides, known defects included. How it gets there is not imitated where nothing comes
-            /// of it: a pod that it creates and deletes in the same pass is created as it is afterwards (scenario S-96), and
-            /// a pass commits all or nothing, so that no batch of a Parallel set fails half-way (S-13).
+            /// Kubernetes 1.37 exactly, known defects included. What only its API can refuse does not occur: there are no
+            /// quotas and no admission plug-ins here, and no deletion of a pod is refused (event `FailedDelete`).
             pub const KUBERNETES: Self = Self { $($name: false,)+ };
 
             /// Every mend. The default.
@@ -47,6 +46,13 @@ switches! {
     /// While revisions differ, members that an update may replace and that are missing within its budget come back together,
     /// where Kubernetes makes one after the other (section 8.5).
     recreate_together,
+    /// A lost pod of a set without a `rollingUpdate` block comes back at the revision at which it stays, where Kubernetes
+    /// creates it at the old one and, under Parallel, deletes it in the same pass (sections 8.4 and 9, scenario S-96).
+    recreate_at_last_revision,
+    /// A pod that cannot be created now holds up no other pod and no update of its set, and leaves no claim behind. In
+    /// Kubernetes a pass ends with it: after its batch under Parallel, at once under OrderedReady, with its claims made
+    /// (sections 7 and 15, scenarios S-12 and S-13).
+    isolate_refusals,
     /// An ordinal that is not available before its progress deadline is told, and reverts the update if the set says so.
     watch_progress,
     /// A claim that carries the labels of another set is not used (section 3.1).

@@ -200,6 +200,16 @@ pub struct TargetRange {
     pub revision: RevisionName,
 }
 
+impl UpdateRequest {
+    /// What the planner is asked about a pass that does not come to its update: the status of such a one counts no
+    /// deletion. As under OnDelete, which deletes nothing and has the same revisions.
+    #[must_use]
+    pub fn without_replacement(mut self) -> Self {
+        self.snapshot.spec.strategy = UpdateStrategy::OnDelete;
+        self
+    }
+}
+
 /// Answer of the update planner.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UpdatePlan {
@@ -209,6 +219,9 @@ pub struct UpdatePlan {
     pub targets: Vec<TargetRange>,
     /// Pods to delete now so that they come back at their target, in the order of deletion.
     pub replace: Vec<PodDeletion>,
+    /// Ordinals whose pod, created in this very pass, is deleted again in it, in this order. Only without the switch
+    /// `recreate_at_last_revision`.
+    pub recall: Vec<Ordinal>,
     /// Why other outdated pods stay.
     pub waits: Vec<Wait>,
     /// Status computed from the snapshot.

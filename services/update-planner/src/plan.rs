@@ -41,12 +41,13 @@ pub fn plan(request: &UpdateRequest) -> UpdatePlan {
 fn update(request: &UpdateRequest) -> UpdatePlan {
     let snapshot: &Snapshot = &request.snapshot;
     let choice = revisions::choose(request);
-    let Replacement { replace, waits } = replacement::plan(snapshot, &choice.revisions);
-    let status = status::of(snapshot, &choice, &replace);
     let targets = targets::of(snapshot, &choice.revisions);
+    let replacement = replacement::plan(snapshot, &choice.revisions, &targets);
+    let status = status::of(snapshot, &choice, &replacement);
     let pruned = history::prune(request, &choice.revisions);
     let Progress { stuck, outages, revert, next_deadline } = progress::of(request, &choice.revisions);
     let look_again_at = next_deadline.into_iter().chain(snapshot.next_availability()).min();
     let revisions = choice.change.into_iter().chain(pruned).collect();
-    UpdatePlan { revisions, targets, replace, waits, status, stuck, outages, revert, look_again_at }
+    let Replacement { replace, recall, waits } = replacement;
+    UpdatePlan { revisions, targets, replace, recall, waits, status, stuck, outages, revert, look_again_at }
 }

@@ -244,6 +244,12 @@ impl World {
             self.start(creation.ordinal, creation.revision.clone());
             actions.push(format!("create {}@{}", creation.ordinal, self.image_of(Some(&creation.revision))));
         }
+        for ordinal in &update.recall {
+            assert!(ordinals.create.iter().any(|creation| creation.ordinal == *ordinal), "recalled: {ordinal}");
+            self.terminate(*ordinal);
+            let image = self.image_of(self.pods[ordinal].revision.as_ref());
+            actions.push(format!("delete {ordinal}@{image}"));
+        }
         for deletion in ordinals.delete.iter().chain(&update.replace) {
             let pod = self.pod_mut(deletion.ordinal);
             assert_eq!(pod.uid, deletion.uid, "deletes another incarnation");

@@ -14,7 +14,7 @@ use super::{Violations, to_timestamp};
 use crate::proto::planning::v1 as proto;
 
 /// Notes a violation unless `number` can be an ordinal.
-fn ordinal(violations: &mut Violations, field: &str, number: u32) -> Ordinal {
+pub(super) fn ordinal(violations: &mut Violations, field: &str, number: u32) -> Ordinal {
     violations.require(number <= Ordinal::MAX.0, field, "must be at most 2147483647");
     Ordinal(number)
 }
@@ -225,6 +225,8 @@ same_fields! { Switches:
     classless_before_default
     delete_in_order
     refuse_long_names
+    recreate_at_last_revision
+    isolate_refusals
 }
 
 impl From<Failures> for proto::Failures {

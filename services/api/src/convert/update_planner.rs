@@ -2,7 +2,7 @@
 
 use domain::{Revision, RevisionChange, RevisionName, UpdatePlan, UpdateRequest};
 
-use super::planning::check_targets;
+use super::planning::{check_targets, ordinal};
 use super::{Violations, to_timestamp};
 use crate::proto::update_planner::v1 as proto;
 use crate::proto::update_planner::v1::revision_change::Change;
@@ -104,6 +104,7 @@ impl From<UpdatePlan> for proto::PlanResponse {
             revisions: plan.revisions.into_iter().map(Into::into).collect(),
             targets: plan.targets.into_iter().map(Into::into).collect(),
             replace: plan.replace.into_iter().map(Into::into).collect(),
+            recall: plan.recall.into_iter().map(|ordinal| ordinal.0).collect(),
             waits: plan.waits.into_iter().map(Into::into).collect(),
             status: Some(plan.status.into()),
             stuck: plan.stuck.into_iter().map(Into::into).collect(),
@@ -123,6 +124,7 @@ impl TryFrom<proto::PlanResponse> for UpdatePlan {
         let targets = violations.list("targets", plan.targets);
         check_targets(&mut violations, &targets);
         let replace = violations.list("replace", plan.replace);
+        let recall = plan.recall.into_iter().map(|number| ordinal(&mut violations, "recall", number)).collect();
         let waits = violations.list("waits", plan.waits);
         let status = violations.required("status", plan.status);
         let stuck = violations.list("stuck", plan.stuck);
@@ -133,6 +135,7 @@ impl TryFrom<proto::PlanResponse> for UpdatePlan {
             revisions,
             targets,
             replace,
+            recall,
             waits,
             status,
             stuck,

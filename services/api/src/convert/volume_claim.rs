@@ -10,20 +10,16 @@ mod volumes;
 use std::collections::{BTreeMap, HashMap};
 
 use domain::volume::AccessMode;
-use domain::{ObjectRef, Ordinal, Quantity, Uid};
+use domain::{ObjectRef, Quantity, Uid};
 
 use super::Violations;
+use super::planning::ordinal;
 use crate::proto::volume_claim::v1 as proto;
 
 /// Notes a violation if `text` is empty.
 fn filled(violations: &mut Violations, field: &str, text: String) -> String {
     violations.require(!text.is_empty(), field, "is required");
     text
-}
-
-fn ordinal(violations: &mut Violations, field: &str, number: u32) -> Ordinal {
-    violations.require(number <= Ordinal::MAX.0, field, "must be at most 2147483647");
-    Ordinal(number)
 }
 
 fn sorted(map: HashMap<String, String>) -> BTreeMap<String, String> {

@@ -1,13 +1,18 @@
 //! Taking over pods and revisions that nobody controls, and letting go of pods that are no longer ours (StatefulSet rules, section 4).
 
-use domain::{DecisionRecord, Step, Timestamp};
+use std::sync::Arc;
+
+use domain::{DecisionRecord, Step, Timestamp, pod_ordinal};
 use serde_json::Value;
 use tracing::Instrument as _;
 
 use super::deletion::without_owner;
+use super::execute::COMPONENT;
+use super::identity::uses_its_claims;
 use super::scene::Scene;
 use super::{Sets, execute_span, trace_id};
 use crate::driver::Outcome;
+use crate::events::{self, Event};
 use crate::objects::object_mut;
 use crate::world::{Object, Transaction, controller_reference};
 
@@ -30,6 +35,10 @@ impl Sets {
             steps,
             waits: self.recorder.waits(&self.world, &scene.set),
         };
+        for pod in without_their_claims(scene) {
+            let about = (&scene.set.key, &*scene.snapshot.set.uid.0);
+            events::record(&mut transaction, &self.world, about, COMPONENT, &claims_unused(pod), now);
+        }
         let number = self.recorder.add(&mut transaction, &self.world, &scene.set, &record);
         let committed = self.world.commit(transaction).instrument(execute_span()).await;
         if let Some(outcome) = self.committed(committed)? {
@@ -61,6 +70,23 @@ pub(super) fn plan(scene: &Scene) -> (Transaction, Vec<Step>) {
         }
     }
     (transaction, steps)
+}
+
+/// Orphans that are taken over as they are, and do not use the claims of their ordinal. Kubernetes tries to change them
+/// in every pass, and fails (switch `isolate_refusals`).
+fn without_their_claims(scene: &Scene) -> impl Iterator<Item = &Arc<Object>> {
+    let (set, told) = (&scene.set, scene.snapshot.switches.isolate_refusals);
+    let uses = move |pod: &Object| {
+        let ordinal = pod_ordinal(&set.key.name, &pod.key.name);
+        ordinal.is_none_or(|ordinal| uses_its_claims(&set.value, ordinal, &pod.value))
+    };
+    scene.orphans.iter().take(ADOPTED_AT_ONCE_MAX).filter(move |pod| told && !uses(pod))
+}
+
+fn claims_unused(pod: &Object) -> Event {
+    let name = &pod.key.name;
+    let message = format!("Pod {name} does not use the claims of its ordinal; delete it, and it comes back with them");
+    Event::warning("ClaimsUnused", message)
 }
 
 fn step(verb: &str, object: &Object, why: &str) -> Step {

@@ -12,6 +12,7 @@ use domain::volume::{
 use domain::{Intent, Ordinal, OrdinalPlan, Phase, Pod, PodManagementPolicy, Snapshot, Wait, WaitReason};
 use serde_json::{Map, Value, json};
 
+use super::identity;
 use super::planners::{PlannerError, Planners};
 use super::scene::Scene;
 use super::templates::{claim_names_of, claim_templates};
@@ -52,28 +53,32 @@ impl ClaimPlan {
         }
     }
 
-    /// What a pass fails with where no claim wakes a set (switch `wait_for_claims`), so that it is repeated: a claim that
-    /// is being deleted. For one that waits to be collected Kubernetes does not even do that.
-    pub(super) fn failure(&self) -> Option<String> {
-        self.waits.iter().find_map(|wait| match &wait.reason {
-            WaitReason::ClaimTerminating { claim } => Some(format!("pvc {claim} is being deleted")),
+    /// At what a pass fails where no claim wakes a set (switch `wait_for_claims`), so that it is repeated: claims that are
+    /// being deleted. For one that waits to be collected Kubernetes does not even do that.
+    pub(super) fn failures(&self) -> impl Iterator<Item = (Ordinal, WaitReason, String)> {
+        self.waits.iter().filter_map(|wait| match &wait.reason {
+            WaitReason::ClaimTerminating { claim } => {
+                Some((wait.ordinal?, wait.reason.clone(), format!("pvc {claim} is being deleted")))
+            }
             _ => None,
         })
     }
 }
 
 impl Planners {
-    /// Claims to create and to change hands, and ordinals that must wait for theirs.
+    /// Claims to create and to change hands, and ordinals that must wait for theirs. A pass that fails comes only to the
+    /// ordinals in range up to `last`.
     pub(super) async fn claims(
         &self,
         world: &World,
         scene: &Scene,
         order: &OrdinalPlan,
+        last: Option<Ordinal>,
     ) -> Result<ClaimPlan, PlannerError> {
         if claim_templates(&scene.set.value).next().is_none() {
             return Ok(ClaimPlan::default());
         }
-        let (request, stored) = question(world, scene, order);
+        let (request, stored) = question(world, scene, order, last);
         let mut client = service_kit::sized_client!(VolumeClaimServiceClient::new(self.volume_claim.clone()));
         let answer = client.plan_set(PlanSetRequest::from(request)).await.map_err(PlannerError::call(SERVICE))?;
         let plan = SetClaimsPlan::try_from(answer.into_inner()).map_err(PlannerError::answer(SERVICE))?;
@@ -83,18 +88,23 @@ impl Planners {
 
 type Stored = BTreeMap<String, Arc<Object>>;
 
-fn question(world: &World, scene: &Scene, order: &OrdinalPlan) -> (SetClaimsRequest, Stored) {
+fn question(world: &World, scene: &Scene, order: &OrdinalPlan, last: Option<Ordinal>) -> (SetClaimsRequest, Stored) {
     let snapshot = &scene.snapshot;
     let stop = walk_stop(snapshot);
     let handled = snapshot.pods.iter().filter(|pod| is_handled(snapshot, stop, pod));
-    let existing = handled.map(|pod| ClaimOrdinal {
-        ordinal: pod.ordinal,
-        in_range: snapshot.spec.contains(pod.ordinal),
-        pod: Some(OrdinalPod { uid: pod.uid.clone(), phase: pod.phase, terminating: pod.terminating }),
+    let without: BTreeSet<Ordinal> = identity::without_their_claims(scene).collect();
+    let existing = handled.map(|pod| {
+        let known = OrdinalPod { uid: pod.uid.clone(), phase: pod.phase, terminating: pod.terminating };
+        ClaimOrdinal {
+            ordinal: pod.ordinal,
+            in_range: snapshot.spec.contains(pod.ordinal),
+            pod: (!without.contains(&pod.ordinal)).then_some(known),
+        }
     });
     let coming =
         order.create.iter().map(|creation| ClaimOrdinal { ordinal: creation.ordinal, in_range: true, pod: None });
-    let mut ordinals: Vec<_> = existing.chain(coming).collect();
+    let reached = |one: &ClaimOrdinal| last.is_none_or(|last| one.in_range && one.ordinal <= last);
+    let mut ordinals: Vec<_> = existing.chain(coming).filter(reached).collect();
     ordinals.sort_by_key(|ordinal| ordinal.ordinal);
     let set = &scene.set;
     let stored: Stored = world.view(|view| {

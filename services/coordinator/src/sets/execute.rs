@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use api::manifest::{self, Kind};
 use domain::{
-    Guard, Ordinal, PodCreation, PodDeletion, PodIdentity, Revision, RevisionChange, SetStatus, Step, Timestamp,
-    pod_name,
+    Guard, Ordinal, PodCreation, PodDeletion, PodIdentity, Revision, RevisionChange, RevisionName, SetStatus, Step,
+    Timestamp, pod_name,
 };
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ const WRITES_MAX: usize = 512;
 const BYTES_MAX: usize = crate::store::BATCH_BYTES_MAX / 2;
 
 /// Who says so, in events.
-const COMPONENT: &str = "statefulset-controller";
+pub(super) const COMPONENT: &str = "statefulset-controller";
 
 /// What to commit, in order, and what it amounts to.
 #[derive(Debug)]
@@ -83,11 +83,14 @@ pub(super) fn transactions(
     for (creation, identity) in decision.order.create.iter().zip(&decision.identities) {
         writer.create_pod(decision, creation, identity)?;
     }
+    for event in decision.refusals.iter().filter_map(|refusal| refusal.event.as_ref()) {
+        writer.event(event);
+    }
     writer.serve_early(decision.order.cold_start);
     for deletion in decision.order.delete.iter().chain(&decision.update.replace) {
         writer.delete_pod(deletion)?;
     }
-    writer.repair_identities();
+    writer.repair_identities(decision);
     writer.finish(decision)
 }
 
@@ -198,13 +201,29 @@ impl Writer<'_> {
         rollouts::mark(&mut pod, &self.scene.set, &identity.name);
         let key = Key::new(Kind::Pod, &self.scene.set.key.namespace, &identity.name);
         self.guard(creation.ordinal, creation.guard);
-        self.open.create(key, pod);
+        let recalled = decision.update.recall.contains(&creation.ordinal);
+        if recalled {
+            self.open.absent(key);
+        } else {
+            self.open.create(key, pod);
+        }
         let set = &self.scene.set.key.name;
         let message = format!("Create Pod {} in StatefulSet {set} successful", identity.name);
         self.event(&Event::normal("SuccessfulCreate", message));
         self.step("create Pod", &identity.name, format!("ordinal {} is missing", creation.ordinal));
+        if recalled {
+            self.recall(&identity.name, &creation.revision);
+        }
         self.breathe();
         Ok(())
+    }
+
+    /// Says of a pod that it was deleted in the pass that created it. No machine has it yet, so nothing of it stays.
+    fn recall(&mut self, name: &str, revision: &RevisionName) {
+        let set = &self.scene.set.key.name;
+        self.event(&Event::normal("SuccessfulDelete", format!("Delete Pod {name} in StatefulSet {set} successful")));
+        self.step("delete Pod", name, format!("it was created at the outdated revision {revision}"));
+        self.goes_on = true;
     }
 
     /// A pod whose claims are bound needs no second look to get its machine.
@@ -286,9 +305,11 @@ impl Writer<'_> {
     }
 
     /// Puts back the labels by which a single pod is found.
-    fn repair_identities(&mut self) {
+    fn repair_identities(&mut self, decision: &Decision) {
+        let reached = |ordinal| decision.failure.as_ref().is_none_or(|failure| ordinal <= failure.last);
+        let refused = |ordinal| decision.refusals.iter().any(|refusal| refusal.ordinal == ordinal);
         for (ordinal, pod) in identity::unmarked(self.scene) {
-            if self.deleted.contains(&ordinal) {
+            if self.deleted.contains(&ordinal) || !reached(ordinal) || refused(ordinal) {
                 continue;
             }
             let repaired = identity::marked(self.open.pending(&pod.key).unwrap_or(&pod.value), ordinal, &pod.key.name);

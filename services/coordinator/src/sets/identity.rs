@@ -1,5 +1,6 @@
 //! The labels by which a Service finds one pod of a set, put back where somebody took them away (StatefulSet rules,
-//! section 3.4). What else makes a pod its ordinal, its name and its volumes, nobody can change.
+//! section 3.4). What else makes a pod its ordinal, its name and its volumes, nobody can change; a pod that was taken over
+//! may have other volumes.
 
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::claims::walk_stop;
 use super::scene::{Scene, sighting};
+use super::templates::{claim_names_of, claim_templates};
 use crate::objects::object_mut;
 use crate::world::Object;
 
@@ -24,6 +26,28 @@ pub(super) fn unmarked(scene: &Scene) -> impl Iterator<Item = (Ordinal, &Arc<Obj
     let pods = scene.pods.iter().zip(&snapshot.pods).filter(move |(_, pod)| is_repaired(snapshot, stop, pod));
     let unmarked = pods.filter(|((ordinal, object), _)| !sighting(*ordinal, object).marked);
     unmarked.map(|((ordinal, object), _)| (*ordinal, object))
+}
+
+/// Ordinals whose pod does not use their claims, ascending, where Kubernetes' walk comes by: it tries to change the pod,
+/// and fails (switch `isolate_refusals`).
+pub(super) fn without_their_claims(scene: &Scene) -> impl Iterator<Item = Ordinal> {
+    let snapshot = &scene.snapshot;
+    let stop = walk_stop(snapshot);
+    let walked = move |pod: &domain::Pod| !snapshot.switches.isolate_refusals && is_repaired(snapshot, stop, pod);
+    let pods = scene.pods.iter().zip(&snapshot.pods).filter(move |(_, pod)| walked(pod));
+    let without = pods.filter(|((ordinal, pod), _)| !uses_its_claims(&scene.set.value, *ordinal, &pod.value));
+    without.map(|((ordinal, _), _)| *ordinal)
+}
+
+/// Whether a pod has a volume for every claim of the ordinal.
+pub(super) fn uses_its_claims(set: &Value, ordinal: Ordinal, pod: &Value) -> bool {
+    let volumes = || pod.pointer("/spec/volumes").and_then(Value::as_array).into_iter().flatten();
+    let names = claim_templates(set).filter_map(|template| template.pointer("/metadata/name"));
+    names.zip(claim_names_of(set, ordinal)).all(|(template, claim)| {
+        let is_its =
+            |volume: &Value| volume.pointer("/persistentVolumeClaim/claimName").is_some_and(|name| *name == claim);
+        volumes().any(|volume| volume.get("name") == Some(template) && is_its(volume))
+    })
 }
 
 /// Whether a pod carries its own name.

@@ -98,15 +98,15 @@ fn creation(scene: &Scene) -> Decision {
     Decision {
         update: update(scene),
         order: OrdinalPlan { create: vec![create], ..OrdinalPlan::default() },
-        claims: ClaimPlan::default(),
         identities: vec![identity],
+        ..Decision::default()
     }
 }
 
 /// Deletes web-1 in an update.
 fn replacement(scene: &Scene) -> Decision {
     let update = UpdatePlan { replace: replacement_of(&scene.pod(Ordinal(1)).unwrap().uid().0), ..update(scene) };
-    Decision { update, order: OrdinalPlan::default(), claims: ClaimPlan::default(), identities: Vec::new() }
+    Decision { update, ..Decision::default() }
 }
 
 fn replacement_of(uid: &str) -> Vec<PodDeletion> {
@@ -230,12 +230,7 @@ async fn a_rollout_is_complete_when_nothing_is_done_and_what_waits_is_held_back_
     let held_back = |partition| Wait { ordinal: Some(Ordinal(0)), reason: WaitReason::Partition { partition } };
     let settled = || {
         let counts = SetStatus { replicas: 2, available_replicas: 2, updated_replicas: 2, ..update(&scene).status };
-        Decision {
-            update: UpdatePlan { status: counts, ..UpdatePlan::default() },
-            order: OrdinalPlan::default(),
-            claims: ClaimPlan::default(),
-            identities: Vec::new(),
-        }
+        Decision { update: UpdatePlan { status: counts, ..UpdatePlan::default() }, ..Decision::default() }
     };
     let complete = |decision: &Decision, waits: &[Wait]| {
         let changed = status::decided(&scene, decision, waits, NOW).expect("its status changes");

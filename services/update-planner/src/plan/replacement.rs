@@ -3,22 +3,28 @@
 use std::collections::HashSet;
 
 use domain::{
-    Guard, Ordinal, Pod, PodDeletion, PodManagementPolicy, Snapshot, UpdateStrategy, Wait, WaitReason, Waits,
+    Guard, Ordinal, Pod, PodDeletion, PodManagementPolicy, Snapshot, TargetRange, UpdateStrategy, Wait, WaitReason,
+    Waits,
 };
 
 use super::Revisions;
+
+/// How many pods are recalled in one plan: as many as the ordinal scheduler creates in one.
+const RECALLS_MAX: usize = 10_000;
 
 /// What the update does now, and why it does no more.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Replacement {
     /// Pods to delete, in this order.
     pub(super) replace: Vec<PodDeletion>,
+    /// Ordinals whose pod is created in this pass and deleted again in it.
+    pub(super) recall: Vec<Ordinal>,
     /// Why other outdated pods stay.
     pub(super) waits: Vec<Wait>,
 }
 
-/// The update phase.
-pub(super) fn plan(snapshot: &Snapshot, revisions: &Revisions) -> Replacement {
+/// The update phase. `targets` say at which revision a missing pod is created.
+pub(super) fn plan(snapshot: &Snapshot, revisions: &Revisions, targets: &[TargetRange]) -> Replacement {
     let update = Update { snapshot, revisions };
     if snapshot.spec.paused {
         return update.explained(Vec::new(), WaitReason::Paused);
@@ -26,7 +32,9 @@ pub(super) fn plan(snapshot: &Snapshot, revisions: &Revisions) -> Replacement {
     match (&snapshot.spec.strategy, snapshot.spec.policy) {
         (UpdateStrategy::OnDelete, _) => update.explained(Vec::new(), WaitReason::OnDelete),
         (UpdateStrategy::RollingUpdate(_), PodManagementPolicy::OrderedReady) => update.ordered(),
-        (UpdateStrategy::RollingUpdate(_), PodManagementPolicy::Parallel) => update.parallel(),
+        (UpdateStrategy::RollingUpdate(_), PodManagementPolicy::Parallel) => {
+            Replacement { recall: update.recall(targets), ..update.parallel() }
+        }
     }
 }
 
@@ -73,6 +81,18 @@ impl Update<'_> {
         let unavailable = self.candidates().filter(|pod| self.snapshot.unavailable(pod));
         let broken = unavailable.filter(|pod| self.updatable(pod) || self.heals(pod));
         broken.map(|pod| self.deletion(pod, Guard::Pod)).collect()
+    }
+
+    /// Missing pods that are created outdated although the partition lets them go, highest first: they count as broken as
+    /// soon as they are there (section 8.4, switch `recreate_at_last_revision`). With a `rollingUpdate` block there are
+    /// none, and without one no more than pods are counted as current.
+    fn recall(&self, targets: &[TargetRange]) -> Vec<Ordinal> {
+        let Self { snapshot: Snapshot { spec, .. }, revisions } = self;
+        let outdated = targets.iter().filter(|range| range.revision != revisions.update);
+        let ordinals = outdated.flat_map(|range| (range.first.0..=range.last.0).rev().map(Ordinal));
+        let lost = |ordinal: &Ordinal| !spec.is_reserved(*ordinal) && self.snapshot.pod(*ordinal).is_none();
+        let recalled = ordinals.filter(|ordinal| spec.index(*ordinal) >= spec.partition() && lost(ordinal));
+        recalled.take(RECALLS_MAX).collect()
     }
 
     /// The deletion that mends the pod at which an ordered walk stops, if it can: without it a broken template could
@@ -122,7 +142,7 @@ impl Update<'_> {
             let held = WaitReason::Partition { partition };
             waits.push(pod.ordinal, if self.updatable(pod) { reason.clone() } else { held });
         }
-        Replacement { replace, waits: waits.finish() }
+        Replacement { replace, recall: Vec::new(), waits: waits.finish() }
     }
 }
 

@@ -2,16 +2,18 @@
 
 use std::collections::HashSet;
 
-use domain::{Ordinal, Pod, PodDeletion, RevisionName, SetStatus, Snapshot, UpdateStrategy};
+use domain::{Ordinal, Pod, RevisionName, SetStatus, Snapshot, UpdateStrategy};
 
 use super::Revisions;
+use super::replacement::Replacement;
 use super::revisions::Choice;
 
 /// Status after this pass. Counts come from the pods as the snapshot shows them, less those that the update deletes.
-pub(super) fn of(snapshot: &Snapshot, choice: &Choice, replace: &[PodDeletion]) -> SetStatus {
+pub(super) fn of(snapshot: &Snapshot, choice: &Choice, replacement: &Replacement) -> SetStatus {
     let Revisions { current, update } = &choice.revisions;
     let mut status = counted(snapshot, current, update);
-    let Some(remaining) = status.current_replicas.checked_sub(subtracted(snapshot, &choice.revisions, replace)) else {
+    let Some(remaining) = status.current_replicas.checked_sub(subtracted(snapshot, &choice.revisions, replacement))
+    else {
         // Kubernetes computes a negative count here and its API refuses the write: the stored status stays.
         return snapshot.status.clone();
     };
@@ -51,14 +53,16 @@ fn counted(snapshot: &Snapshot, current: &RevisionName, update: &RevisionName) -
 }
 
 /// How much the deletions of the update take from `currentReplicas`: those pods that it counts. Kubernetes takes one
-/// for every deletion (section 10.4), also for a pod that has ended and is deleted a second time.
-fn subtracted(snapshot: &Snapshot, revisions: &Revisions, replace: &[PodDeletion]) -> u32 {
-    let replaced: HashSet<Ordinal> = replace.iter().map(|deletion| deletion.ordinal).collect();
+/// for every deletion (section 10.4), also for a pod that has ended and is deleted a second time, and for one that it
+/// has just created.
+fn subtracted(snapshot: &Snapshot, revisions: &Revisions, replacement: &Replacement) -> u32 {
+    let replaced: HashSet<Ordinal> = replacement.replace.iter().map(|deletion| deletion.ordinal).collect();
     let pods = snapshot.members();
     let count = if snapshot.switches.count_observed_pods {
         pods.filter(|pod| replaced.contains(&pod.ordinal) && pod.at(&revisions.current)).count()
     } else {
-        pods.filter(|pod| replaced.contains(&pod.ordinal) || deleted_twice(snapshot, revisions, pod)).count()
+        let deleted = |pod: &&Pod| replaced.contains(&pod.ordinal) || deleted_twice(snapshot, revisions, pod);
+        pods.filter(deleted).count() + replacement.recall.len()
     };
     u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -1,6 +1,6 @@
 //! Which revision a pod gets that is created now (StatefulSet rules, section 9).
 
-use domain::{Ordinal, PodManagementPolicy, Snapshot, TargetRange, UpdateStrategy};
+use domain::{Ordinal, Snapshot, TargetRange, UpdateStrategy};
 
 use super::Revisions;
 
@@ -27,7 +27,7 @@ fn protected(snapshot: &Snapshot, revisions: &Revisions) -> u32 {
         _ if snapshot.spec.paused => not_updated(snapshot, revisions),
         UpdateStrategy::OnDelete => 0,
         UpdateStrategy::RollingUpdate(Some(block)) => block.partition,
-        UpdateStrategy::RollingUpdate(None) if replaces_old_pods_at_once(snapshot) => 0,
+        UpdateStrategy::RollingUpdate(None) if snapshot.switches.recreate_at_last_revision => 0,
         UpdateStrategy::RollingUpdate(None) => snapshot.status.current_replicas,
     }
 }
@@ -39,11 +39,4 @@ fn not_updated(snapshot: &Snapshot, revisions: &Revisions) -> u32 {
     let rolling = matches!(snapshot.spec.strategy, UpdateStrategy::RollingUpdate(_));
     let updated = snapshot.members().rev().take_while(|pod| rolling && pod.at(&revisions.update));
     updated.last().map_or(u32::MAX, |lowest| snapshot.spec.index(lowest.ordinal))
-}
-
-/// Whether a pod that was created at the old revision would be deleted before it had run: always under Parallel, where
-/// Kubernetes creates and deletes it in the same pass, and under OrderedReady if broken pods are healed. Then it is
-/// created at the new revision at once.
-fn replaces_old_pods_at_once(snapshot: &Snapshot) -> bool {
-    snapshot.spec.policy == PodManagementPolicy::Parallel || snapshot.switches.heal_broken_pods
 }

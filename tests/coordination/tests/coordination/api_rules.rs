@@ -100,6 +100,10 @@ async fn s_171_a_name_without_room_is_refused_unless_kubernetes_is_wanted() {
     let plane = Plane::start_as(domain::Profile::Kubernetes).await;
     let answer = plane.apply(&[set(&long, 0, json!({ "serviceName": "" }))]).await;
     assert!(answer.warnings.iter().any(|warning| warning.contains("it cannot be created")), "{answer:?}");
+    plane.scale(&long, 1).await;
+    plane.has_said(&long, &format!("FailedCreate: Create Pod {long}-0 in StatefulSet {long} failed error: ")).await;
+    plane.has_counts(&long, "0/0/0/0/0").await;
+    assert!(plane.pods().await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

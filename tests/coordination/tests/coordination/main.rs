@@ -15,6 +15,7 @@ mod plane;
 mod progress;
 mod quiet;
 mod records;
+mod refusals;
 mod retention;
 mod robustness;
 mod rollouts;

@@ -1,5 +1,6 @@
 //! The order in which pods come, go and are replaced.
 
+use domain::Profile;
 use serde_json::json;
 use support::until;
 
@@ -120,4 +121,37 @@ async fn five_hundred_parallel_pods_come_within_seconds() {
     let commits = plane.revision().await - before;
     // One for each report, and few for everything else: passes collapse.
     assert!(commits < 1600, "{commits} commits for 500 pods");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s_96_a_lost_pod_of_a_set_without_a_block_comes_back_once_and_in_kubernetes_by_a_detour() {
+    for (profile, created, deleted) in [(Profile::Kubernetes, 3, 1), (Profile::Setkeeper, 2, 0)] {
+        let plane = Plane::start_as(profile).await;
+        let machine = Machine::eager(&plane).await;
+        let web = |image: &str| {
+            let more = json!({ "podManagementPolicy": "Parallel", "updateStrategy": { "type": "RollingUpdate" } });
+            let mut web = set("web", 3, more);
+            web["spec"]["template"]["spec"]["containers"][0]["image"] = image.into();
+            web
+        };
+        plane.apply(&[web("busybox:1")]).await;
+        plane.complete("web", 3).await;
+        // The new web-2 is not ready, so that the update stands still when web-0 is lost.
+        machine.eagerness(false, true);
+        let old = plane.uid("pod", "web-2").await;
+        plane.apply(&[web("busybox:2")]).await;
+        plane.successor("web-2", &old).await;
+        let lost = plane.uid("pod", "web-0").await;
+        plane.delete("pod", "web-0", "").await.unwrap();
+        plane.successor("web-0", &lost).await;
+        plane.has_counts("web", "3/1/1/1/2").await;
+        let said = plane.said_of("web").await;
+        let times = |words: &str| {
+            let one = said.iter().find_map(|one| one.split_once(' ').filter(|(_, rest)| rest.ends_with(words)));
+            one.map_or(0, |(count, _)| count.parse().unwrap())
+        };
+        assert_eq!(times("Create Pod web-0 in StatefulSet web successful"), created, "{profile}: {said:?}");
+        assert_eq!(times("Delete Pod web-0 in StatefulSet web successful"), deleted, "{profile}: {said:?}");
+        assert_eq!(machine.ran().iter().filter(|name| *name == "web-0").count(), 2, "no machine sees the detour");
+    }
 }

@@ -7,7 +7,7 @@ use domain::Profile;
 use serde_json::{Value, json};
 use support::until;
 
-use crate::levels::{pod, retaining};
+use crate::levels::retaining;
 use crate::plane::text;
 use crate::{Machine, Plane, set, with_claims};
 
@@ -36,42 +36,6 @@ async fn crash(plane: &mut Plane) {
         plane.objects().list(request).await.map(drop).map_err(|status| status.to_string())
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn s_12_a_refused_creation_leaves_nothing_half_made_and_is_tried_again() {
-    // Nobody sets a quota here; who can refuse is a service that takes part in the creation.
-    for policy in ["OrderedReady", "Parallel"] {
-        let mut plane = Plane::start().await;
-        let _machine = Machine::eager(&plane).await;
-        plane.stop("identity-dns").await;
-        let mut more = with_claims();
-        more["podManagementPolicy"] = policy.into();
-        plane.apply(&[set("web", 2, more)]).await;
-        plane.waits_for("web", "identity-dns does not answer").await;
-        assert_eq!((plane.pods().await.len(), plane.list("pvc").await.len()), (0, 0), "no claim without its pod");
-        assert_eq!(plane.get("sts", "web").await.unwrap()["status"]["replicas"], 0);
-        // Nothing changes in the store but what a retry does.
-        plane.begin("identity-dns").await;
-        plane.complete("web", 2).await;
-        let said = plane.said_of("web").await;
-        let created = said.iter().filter(|one| one.starts_with("1 SuccessfulCreate: ")).count();
-        assert_eq!((created, said.len()), (4, 4), "two claims, two pods: {said:?}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn s_13_one_pod_that_cannot_be_created_holds_up_no_other_of_a_parallel_set() {
-    // Kubernetes does not attempt the pods of later batches until this one is allowed.
-    let plane = Plane::start().await;
-    let _machine = Machine::eager(&plane).await;
-    plane.apply(&[pod("web-1", &json!({ "app": "other" }))]).await;
-    plane.apply(&[set("web", 8, json!({ "podManagementPolicy": "Parallel" }))]).await;
-    plane.has_counts("web", "7/7/7/7/7").await;
-    plane.waits_for("web", "pod web-1 with uid").await;
-    assert_eq!(plane.pods().await.len(), 8);
-    plane.delete("pod", "web-1", "").await.unwrap();
-    plane.complete("web", 8).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
