@@ -20,6 +20,8 @@ pub enum Detector {
     ParallelStates,
     /// Every state of a small set that is updated only when somebody deletes its pods: one edit.
     OnDeleteStates,
+    /// Every state of a small set with claims that go after a scale-down: two edits.
+    ClaimStates,
     /// Every kind of set, at random.
     Matrix,
     /// A history of its own.
@@ -34,14 +36,16 @@ impl Mutant {
             Self::DeleteByName | Self::UnguardedWrites => Detector::StatesWithFaults,
             Self::NeverHeals | Self::StaleSpec | Self::OutageStopsUpdates => Detector::StatesWithEdits,
             Self::BrokenPodsSpendTheBudget => Detector::ParallelStates,
+            Self::OwnersNotChanged
+            | Self::CollectorAsksNobody
+            | Self::MemberStaysDecommissioned
+            | Self::ClaimsNeverTakenBack
+            | Self::BootsOnOldClaim => Detector::ClaimStates,
             Self::OnDeleteRolls | Self::OnDeleteNeverPromotes => Detector::OnDeleteStates,
             Self::ForeignClaimsShared
             | Self::LeadingZeros
             | Self::BrokenPodsHoldScaleDown
-            | Self::TerminatingPodHoldsParallel
-            | Self::ClaimsNeverTakenBack
-            | Self::BootsOnOldClaim
-            | Self::CollectorAsksNobody => Detector::Story,
+            | Self::TerminatingPodHoldsParallel => Detector::Story,
             _ => Detector::Matrix,
         }
     }
@@ -63,6 +67,9 @@ impl Detector {
             Self::StatesWithEdits => states(Config { edits: 1, faults: 1, ..Config::ordered() }),
             Self::ParallelStates => states(Config { edits: 1, faults: 0, ..Config::parallel() }),
             Self::OnDeleteStates => states(Config { edits: 1, faults: 0, ..Config::ordered().on_delete() }),
+            Self::ClaimStates => {
+                states(Config { edits: 2, faults: 0, ..Config::ordered().with_claims(RetentionRule::Retain) })
+            }
             Self::Matrix => matrix(mutant),
             Self::Story => {
                 let stories = [

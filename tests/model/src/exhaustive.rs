@@ -1,23 +1,31 @@
 //! A set of few ordinals, driven into every state it can get into.
 //!
 //! - [`world`]: what is stored, small enough to be compared and kept by the million;
-//! - [`decision`]: what the real planners answer in such a world, as a list of writes;
+//! - [`claims`]: the part of it that holds the data;
+//! - [`desk`]: what the real planners are asked about such a world, and answer;
+//! - [`decision`]: their answer as a list of writes; [`plans`]: each decided once;
 //! - [`commit`]: the executor: which writes a store with conditional commits takes;
-//! - [`steps`]: everything that can happen next: work, edits and faults;
+//! - [`steps`]: everything that can happen: work, edits and faults; and `next`: what of it can happen now;
+//! - [`hash`]: how it is told quickly whether a state is known;
 //! - [`search`]: breadth first over all of it, so that the first violation has the shortest history;
 //! - [`heal`]: from every world that was found, faults off, the set comes to its spec and then rests ([`rest`]), with no
 //!   more help from [`people`] than the rules promise is enough.
 
+pub mod claims;
 pub mod commit;
 pub mod decision;
+pub mod desk;
+pub mod hash;
 pub mod heal;
+mod next;
 pub mod people;
+pub mod plans;
 pub mod rest;
 pub mod search;
 pub mod steps;
 pub mod world;
 
-use domain::{PodManagementPolicy, Switches};
+use domain::{PodManagementPolicy, RetentionPolicy, RetentionRule, Switches};
 
 use crate::Mutant;
 use world::Strategy;
@@ -37,12 +45,25 @@ pub struct Config {
     pub soak: bool,
     /// Which mends of Kubernetes' behaviour apply.
     pub switches: Switches,
+    /// Whether it has a claim template, and what becomes of the claims.
+    pub claims: Option<RetentionPolicy>,
     /// How often people change the template, the number of replicas or the strategy.
     pub edits: u8,
+    /// What of it they change.
+    pub edited: Edited,
     /// How often something breaks, is lost, or is done by a coordinator that lags.
     pub faults: u8,
     /// A bug to put in.
     pub mutant: Option<Mutant>,
+}
+
+/// What people change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edited {
+    /// Template, replicas and strategy; and what becomes of claims, where there are any.
+    Everything,
+    /// Replicas, and what becomes of claims.
+    Scale,
 }
 
 impl Config {
@@ -56,7 +77,9 @@ impl Config {
             max_unavailable: 1,
             soak: false,
             switches: Switches::SETKEEPER,
+            claims: None,
             edits: 2,
+            edited: Edited::Everything,
             faults: 2,
             mutant: None,
         }
@@ -72,6 +95,13 @@ impl Config {
     #[must_use]
     pub fn on_delete(self) -> Self {
         Self { strategy: Strategy::OnDelete, ..self }
+    }
+
+    /// The same, with claims that go after a scale-down; people only scale it and change what becomes of claims.
+    #[must_use]
+    pub fn with_claims(self, when_deleted: RetentionRule) -> Self {
+        let retention = RetentionPolicy { when_deleted, when_scaled: RetentionRule::Delete };
+        Self { claims: Some(retention), edited: Edited::Scale, ..self }
     }
 
     /// With this bug.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use domain::RetentionRule;
 use model::exhaustive::{Config, search::search};
 
 /// Visits every state of a small set with the real planners, checks the safety rules at every commit, and heals the set
@@ -27,15 +28,19 @@ struct Arguments {
     /// Update pods only when somebody deletes them, instead of one after another.
     #[arg(long)]
     on_delete: bool,
+    /// Give each ordinal a claim that goes after a scale-down; people then only scale, and change what becomes of claims.
+    #[arg(long)]
+    claims: bool,
     /// Pods must stay ready for a while to be available.
     #[arg(long)]
     soak: bool,
 }
 
 fn main() -> ExitCode {
-    let Arguments { ordinals, edits, faults, max_unavailable, parallel, on_delete, soak } = Arguments::parse();
+    let Arguments { ordinals, edits, faults, max_unavailable, parallel, on_delete, claims, soak } = Arguments::parse();
     let kind = if parallel { Config::parallel() } else { Config::ordered() };
     let kind = if on_delete { kind.on_delete() } else { kind };
+    let kind = if claims { kind.with_claims(RetentionRule::Delete) } else { kind };
     let report = search(&Config { ordinals, edits, faults, max_unavailable, soak, ..kind });
     println!("{report}");
     if report.broken.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -1,5 +1,6 @@
 //! Every state of a small set: safe at every commit, healed from everywhere.
 
+use domain::RetentionRule::{Delete, Retain};
 use domain::Switches;
 use model::exhaustive::Config;
 use model::exhaustive::search::{Report, search};
@@ -18,6 +19,9 @@ fn every_state_is_safe_and_heals() {
         ("in order, OnDelete", Config { edits: 1, faults: 1, ..Config::ordered().on_delete() }),
         ("parallel, OnDelete", Config { edits: 1, faults: 1, ..Config::parallel().on_delete() }),
         ("parallel", Config { edits: 1, faults: 1, ..Config::parallel() }),
+        ("in order, claims", Config { edits: 2, faults: 1, ..Config::ordered().with_claims(Retain) }),
+        ("two in order, claims, two faults", Config { ordinals: 2, edits: 1, ..Config::ordered().with_claims(Retain) }),
+        ("two at once, claims", Config { ordinals: 2, faults: 1, ..Config::parallel().with_claims(Delete) }),
         ("parallel, two at once", Config { edits: 0, faults: 2, max_unavailable: 2, ..Config::parallel() }),
     ];
     let (mut states, mut seconds) = (0, 0.0);

@@ -3,7 +3,7 @@
 use super::{View, Violation, hold};
 
 /// Why a pod is deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// It has ended, and comes back.
     Ended,

@@ -5,10 +5,10 @@
 //! of the plan.
 
 use super::Config;
-use super::decision::{Cause, Write};
+use super::decision::Write;
 use super::world::{Health, NONE, Pod, World};
 use crate::Mutant;
-use crate::checks::{self, View, Violation};
+use crate::checks::{self, Cause, View, Violation};
 
 /// Plans under way at once: one coordinator's, and that of another which lags.
 pub const PLANS_MAX: usize = 2;
@@ -16,7 +16,7 @@ pub const PLANS_MAX: usize = 2;
 /// A plan that has been decided and not been committed to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct InFlight {
-    /// Which ([`super::steps::Plans`]).
+    /// Which ([`super::plans::Plans`]).
     pub plan: u32,
     /// How many of its writes are done.
     pub next: u8,
@@ -26,6 +26,26 @@ pub struct InFlight {
     pub changed: u8,
     /// Pods that are another incarnation since, as bits.
     pub replaced: u8,
+    /// Claims that others have changed since, as bits.
+    pub claims_changed: u8,
+}
+
+impl InFlight {
+    /// Just decided.
+    #[must_use]
+    pub fn new(plan: u32) -> Self {
+        Self { plan, next: 0, set_changed: false, changed: 0, replaced: 0, claims_changed: 0 }
+    }
+
+    /// Whether a pod is another incarnation than the one that was seen.
+    pub(super) fn has_lost(self, place: usize) -> bool {
+        self.replaced & (1 << place) != 0
+    }
+
+    /// Whether others have changed a claim since.
+    pub(super) fn finds_changed(self, place: usize) -> bool {
+        self.claims_changed & (1 << place) != 0
+    }
 }
 
 /// World, plans under way, and how much may still happen.
@@ -81,6 +101,8 @@ impl Rules {
     pub fn refuse(self, write: Write, plan: InFlight, world: &World) -> bool {
         let bits_of = |guard: u8| self.guards && plan.changed & guard != 0;
         let of_write = match write {
+            Write::Own { ordinal, .. } => plan.finds_changed(ordinal.into()),
+            Write::CreateClaim(ordinal) => world.claims[usize::from(ordinal)].is_some(),
             Write::Create { ordinal, guard, .. } => world.pods[usize::from(ordinal)].is_some() || bits_of(guard),
             Write::Delete { ordinal, guard, .. } => {
                 let own = 1 << ordinal;
@@ -96,7 +118,7 @@ impl Rules {
     /// Whether a deletion finds what it means; if not it does nothing.
     fn hits(self, ordinal: u8, plan: InFlight, world: &World) -> bool {
         let exists = world.pods[usize::from(ordinal)].is_some();
-        exists && (self.target == Target::Name || plan.replaced & (1 << ordinal) == 0)
+        exists && (self.target == Target::Name || !plan.has_lost(ordinal.into()))
     }
 }
 
@@ -120,23 +142,11 @@ impl State {
                 checks::s20_live_revisions_stay(&view, image)?;
                 self.world.forget_revision(image, None);
             }
-            Write::Create { ordinal, image, .. } => {
-                let place = usize::from(ordinal);
-                checks::creation(&view, place, image)?;
-                let aged = self.world.has_had_its_time(Health::Pending, config);
-                self.world.pods[place] = Some(Pod { health: Health::Pending, aged, terminating: false, image });
-                self.touched(place, false);
-            }
+            Write::Own { ordinal, owner } => self.own(ordinal.into(), owner, slot),
+            Write::CreateClaim(ordinal) => self.create_claim(ordinal.into(), slot),
+            Write::Create { ordinal, image, .. } => self.create(ordinal.into(), image, &view, plan, config)?,
             Write::Delete { ordinal, cause, .. } if rules.hits(ordinal, plan, &self.world) => {
-                let place = usize::from(ordinal);
-                checks::s13_only_the_observed_pod(place, plan.replaced & (1 << ordinal) != 0)?;
-                let cause = match cause {
-                    Cause::Ended => checks::Cause::Ended,
-                    Cause::ScaleDown => checks::Cause::ScaleDown,
-                    Cause::Update => checks::Cause::Update,
-                };
-                checks::deletion(&view, place, cause)?;
-                self.delete(place);
+                self.delete_for(ordinal.into(), cause, &view, plan)?;
             }
             Write::Delete { .. } => {}
             Write::Status(status) => {
@@ -145,6 +155,36 @@ impl State {
                 self.set_touched();
             }
         }
+        Ok(())
+    }
+
+    /// A plan creates a pod.
+    fn create(
+        &mut self,
+        place: usize,
+        image: u8,
+        view: &View,
+        plan: InFlight,
+        config: &Config,
+    ) -> Result<(), Violation> {
+        checks::creation(view, place, image)?;
+        if config.claims.is_some() {
+            self.world.claim_is_there(place, plan.finds_changed(place))?;
+        }
+        let aged = self.world.has_had_its_time(Health::Pending, config);
+        self.world.pods[place] = Some(Pod { health: Health::Pending, aged, terminating: false, image });
+        self.touched(place, false);
+        Ok(())
+    }
+
+    /// A plan deletes a pod.
+    fn delete_for(&mut self, place: usize, cause: Cause, view: &View, plan: InFlight) -> Result<(), Violation> {
+        checks::s13_only_the_observed_pod(place, plan.has_lost(place))?;
+        checks::deletion(view, place, cause)?;
+        if cause == Cause::ScaleDown {
+            self.world.claim_is_handed_over(place)?;
+        }
+        self.delete(place);
         Ok(())
     }
 
@@ -163,6 +203,7 @@ impl State {
     /// A pod is gone.
     pub fn remove(&mut self, place: usize) {
         self.world.pods[place] = None;
+        self.world.claim_outlives_pod(place);
         self.touched(place, true);
     }
 

@@ -4,12 +4,11 @@
 //! People make one last, sensible wish first: a template that works (L3: and nothing else is needed to undo a bad one).
 //! Where the set then waits for them and rests, they do what it waits for, and it goes on.
 
-use std::collections::HashSet;
-
-use super::commit::State;
+use super::commit::{InFlight, PLANS_MAX, State};
 use super::decision::created;
-use super::steps::Plans;
-use super::world::{BAD, Health, World};
+use super::hash::HashSet;
+use super::plans::Plans;
+use super::world::{BAD, Health, Pod, World};
 use super::{people, rest};
 use crate::checks::{Violation, hold};
 
@@ -24,7 +23,7 @@ pub(super) struct Healer<'a> {
 
 impl<'a> Healer<'a> {
     pub(super) fn new(plans: &'a Plans) -> Self {
-        Self { plans, heal: HashSet::new() }
+        Self { plans, heal: HashSet::default() }
     }
 
     /// Whether a world heals.
@@ -55,28 +54,41 @@ impl<'a> Healer<'a> {
     fn round(&self, world: &World) -> Result<World, Violation> {
         let mut world = *world;
         people::wish(&mut world, self.plans.config());
-        work(&mut world);
-        let plan = self.plans.of(&world);
-        let under_way = super::commit::InFlight { plan, next: 0, set_changed: false, changed: 0, replaced: 0 };
-        let mut state = State { world, plans: [Some(under_way), None], edits: 0, faults: 0 };
+        let mut state = State { world, plans: [None; PLANS_MAX], edits: 0, faults: 0 };
+        self.work(&mut state)?;
+        let plan = self.plans.of(&state.world);
+        state.plans[0] = Some(InFlight::new(plan));
         let writes = self.plans.writes(plan);
         for (done, write) in writes.iter().enumerate() {
             state.write(*write, 0, created(&writes[..done]), self.plans.config())?;
         }
         Ok(state.world)
     }
+
+    /// Machines and the collector do everything that is due.
+    fn work(&self, state: &mut State) -> Result<(), Violation> {
+        for place in 0..state.world.pods.len() {
+            if state.world.pods[place].is_some_and(|pod| pod.terminating) {
+                state.remove(place);
+            }
+            let can_start = state.world.can_start(place, self.plans.config());
+            state.world.pods[place].iter_mut().for_each(|pod| run(pod, can_start));
+            if state.world.claim_can_go(place) {
+                state.remove_claim(place);
+            }
+            state.collect(place, self.plans.config())?;
+        }
+        state.world.wait();
+        Ok(())
+    }
 }
 
-/// Machines do everything that is due.
-fn work(world: &mut World) {
-    for place in &mut world.pods {
-        let Some(pod) = place else { continue };
-        match pod.health {
-            _ if pod.terminating => *place = None,
-            Health::Pending if pod.image == BAD => pod.health = Health::Broken,
-            Health::Pending | Health::Broken if pod.image != BAD => (pod.health, pod.aged) = (Health::Ready, false),
-            _ => {}
-        }
+/// The containers of a pod start, if they can; those of a good template get ready.
+fn run(pod: &mut Pod, can_start: bool) {
+    match pod.health {
+        Health::Pending if !can_start => {}
+        Health::Pending if pod.image == BAD => pod.health = Health::Broken,
+        Health::Pending | Health::Broken if pod.image != BAD => (pod.health, pod.aged) = (Health::Ready, false),
+        _ => {}
     }
-    world.wait();
 }

@@ -1,9 +1,11 @@
 //! What must hold once nothing happens any more: S19, L2 and S21.
 
+use super::desk::Decision;
 use super::people::waits_for_deletion;
-use super::steps::Plans;
+use super::plans::Plans;
 use super::world::{Health, World, letter};
 use crate::checks::{Violation, hold};
+use crate::planners::Answer;
 
 /// The set is as its spec says, as far as it does not wait for people; its status too; and a further pass writes nothing.
 pub(super) fn check(plans: &Plans, world: &World) -> Result<(), Violation> {
@@ -12,11 +14,13 @@ pub(super) fn check(plans: &Plans, world: &World) -> Result<(), Violation> {
     let held = is_held(plans, world);
     let wrong = (0..world.pods.len()).find(|place| !is_right(plans, world, *place, held));
     hold("L2", wrong.is_none(), || {
-        let (_, answer) = plans.desk().ask(world);
-        let waits: Vec<String> =
-            answer.order.waits.iter().chain(&answer.update.waits).map(|wait| wait.reason.to_string()).collect();
+        let Decision { answer: Answer { update, order }, claims, .. } = plans.desk().ask(world);
+        let waits = order.waits.iter().chain(&claims.waits).chain(&update.waits);
+        let waits: Vec<String> = waits.map(|wait| wait.reason.to_string()).collect();
         format!("ordinal {} never comes right (waits: {}); at {world}", wrong.unwrap_or_default(), waits.join("; "))
     })?;
+    let claim = (0..world.claims.len()).find(|place| !world.claim_is_right(*place, plans.config()));
+    hold("L2", claim.is_none(), || format!("claim {} never comes right; at {world}", claim.unwrap_or_default()))?;
     status(world)
 }
 

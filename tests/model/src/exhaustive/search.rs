@@ -4,17 +4,17 @@
 //! then each takes the new ones of its own shard into the known. So nothing is locked, and the result does not depend
 //! on who is faster.
 
-use std::collections::hash_map::{DefaultHasher, Entry};
-use std::collections::{HashMap, HashSet};
+use std::collections::hash_map::Entry;
 use std::fmt;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Config;
 use super::commit::{PLANS_MAX, State};
+use super::hash::{HashMap, HashSet, hash_of};
 use super::heal;
-use super::steps::{Plans, Step};
+use super::plans::Plans;
+use super::steps::Step;
 use super::world::World;
 use crate::checks::Violation;
 
@@ -24,7 +24,7 @@ const THREADS: usize = 2;
 /// Most states that a search keeps: some ten gigabytes.
 const STATES_MAX: usize = 60_000_000;
 
-type Known = HashMap<State, Link, BuildHasherDefault<DefaultHasher>>;
+type Known = HashMap<State, Link>;
 
 /// How a state was reached first.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +50,7 @@ pub struct Report {
     pub states: usize,
     /// Ways from one state to another.
     pub transitions: u64,
-    /// Different worlds, plans under way and budgets left out; from each the set was healed.
+    /// Different worlds, plans under way and budgets left out; from each the set was healed. None where a rule is broken before that.
     pub worlds: usize,
     /// Worlds for which the planners were asked.
     pub decided: usize,
@@ -84,11 +84,8 @@ pub fn search(config: &Config) -> Report {
     let mut search = Search { plans: &plans, known: Default::default() };
     let mut report = search.run(config);
     if report.broken.is_none() {
-        report.broken = search.heal();
+        (report.worlds, report.broken) = search.heal();
     }
-    let worlds: HashSet<&World> =
-        search.known.iter().flat_map(|known| known.keys().map(|state| &state.world)).collect();
-    report.worlds = worlds.len();
     report.decided = plans.decided();
     report.time = begun.elapsed();
     report
@@ -178,19 +175,21 @@ impl Search<'_> {
         })
     }
 
-    /// L2: with faults off, every world that was found comes to its spec.
-    fn heal(&self) -> Option<Trace> {
+    /// L2: with faults off, every world that was found comes to its spec. How many those are; and one that does not.
+    fn heal(&self) -> (usize, Option<Trace>) {
+        let mut worlds: HashSet<&World> = HashSet::default();
         let mut healer = heal::Healer::new(self.plans);
         // Nearest first, so that the trace is short.
         let mut states: Vec<(&State, Id)> =
             self.known.iter().flat_map(|known| known.iter().map(|(state, link)| (state, link.id))).collect();
         states.sort_unstable_by_key(|(_, id)| id.0);
         for (state, _) in states {
-            if let Err(violation) = healer.heals(&state.world) {
-                return Some(self.trace(state, None, violation));
+            let healed = if worlds.insert(&state.world) { healer.heals(&state.world) } else { Ok(()) };
+            if let Err(violation) = healed {
+                return (worlds.len(), Some(self.trace(state, None, violation)));
             }
         }
-        None
+        (worlds.len(), None)
     }
 
     /// The way to `state`, and what happens then.
@@ -241,11 +240,10 @@ fn in_shard(first: (State, Id, Step)) -> [Vec<(State, Id, Step)>; THREADS] {
     shards
 }
 
-/// Which shard knows a state. Another hash than that of the maps, whose places would else be half empty.
+/// Which shard knows a state. Told by bits in the middle of its hash: maps look at those at both ends, and their places
+/// would else be half empty.
 fn shard(state: &State) -> usize {
-    let mut hasher = DefaultHasher::new();
-    (state, "shard").hash(&mut hasher);
-    hasher.finish() as usize % THREADS
+    (hash_of(state) >> 40) as usize % THREADS
 }
 
 impl fmt::Display for Report {

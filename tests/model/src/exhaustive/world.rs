@@ -5,7 +5,10 @@
 
 use std::fmt;
 
+use domain::RetentionRule;
+
 use super::Config;
+use super::claims::Claim;
 use crate::checks::{PodView, View};
 
 /// The most ordinals that a world can have.
@@ -124,6 +127,10 @@ pub struct World {
     pub status: Status,
     /// Whether the status is about the present generation.
     pub observed: bool,
+    /// Claims by ordinal; none where the set has no template for them.
+    pub claims: [Option<Claim>; ORDINALS_MAX],
+    /// What becomes of claims after a scale-down.
+    pub when_scaled: RetentionRule,
 }
 
 impl World {
@@ -138,6 +145,8 @@ impl World {
             history: [NONE; IMAGES.len()],
             status: Status::new(),
             observed: false,
+            claims: [None; ORDINALS_MAX],
+            when_scaled: config.claims.unwrap_or_default().when_scaled,
         }
     }
 
@@ -158,6 +167,11 @@ impl World {
     /// Ordinals that have a pod, with it.
     pub fn pods(&self) -> impl Iterator<Item = (usize, Pod)> {
         self.pods.into_iter().enumerate().filter_map(|(ordinal, pod)| Some((ordinal, pod?)))
+    }
+
+    /// Ordinals that have a claim, with it.
+    pub fn claims(&self) -> impl Iterator<Item = (usize, Claim)> {
+        self.claims.into_iter().enumerate().filter_map(|(ordinal, claim)| Some((ordinal, claim?)))
     }
 
     /// Which ordinals have a pod, as bits.
@@ -241,9 +255,15 @@ impl fmt::Display for World {
         if self.strategy != Strategy::ROLLING {
             write!(f, ", {}", self.strategy)?;
         }
+        if self.when_scaled == RetentionRule::Delete {
+            f.write_str(", claims go")?;
+        }
         f.write_str(" |")?;
         for (ordinal, pod) in self.pods() {
             write!(f, " {ordinal}@{}:{}", letter(pod.image), pod)?;
+        }
+        for (ordinal, claim) in self.claims() {
+            write!(f, " claim {ordinal} of {:?}{}", claim.owner, if claim.going { ",going" } else { "" })?;
         }
         let Status { counts, current, update, formed, cold_start, failures } = self.status;
         let [all, ready, available, at_current, at_update] = counts;
