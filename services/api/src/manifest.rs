@@ -19,6 +19,7 @@ mod read;
 mod revision;
 mod schema;
 pub mod selector;
+mod status;
 mod strict;
 mod suggest;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use kind::Kind;
 pub use own::PAUSED_ANNOTATION;
 pub use read::{DOCUMENTS_MAX, MANIFEST_BYTES_MAX, RawDocument, parse, parse_values};
 pub use revision::{redefault_template, template_from_revision, template_revision_data};
+pub use status::admit_status;
 pub use update::{Update, admit_update};
 pub use view::{default_storage_class, labels, set_spec};
 pub use violation::{Violation, ViolationKind};

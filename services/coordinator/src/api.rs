@@ -97,6 +97,27 @@ impl Front {
         .await
     }
 
+    /// Changes an object by one conditional commit, and tries again where somebody else was faster. Returns it, and whether
+    /// there was anything to change.
+    async fn commit_change(
+        &self,
+        key: &Key,
+        change: impl Fn(&Object) -> Result<Option<Value>, Status>,
+    ) -> Result<(Arc<Object>, bool), Status> {
+        for _ in 0..TRIES_MAX {
+            let object = self.get(key)?;
+            let Some(value) = change(&object)? else { return Ok((object, false)) };
+            let mut transaction = Transaction::default();
+            transaction.update(&object, value);
+            match self.world.commit(transaction).await {
+                Ok(_) => return Ok((self.get(key)?, true)),
+                Err(CommitError::Conflict { .. }) => {}
+                Err(error) => return Err(commit_status(error)),
+            }
+        }
+        Err(busy(key))
+    }
+
     /// Requests the deletion of one object. Returns it as it is afterwards, or as it last was.
     async fn delete(&self, caller: &Caller, key: Key, deletion: Deletion) -> Result<Arc<Object>, Status> {
         let cascade = Cascade::parse(&deletion.cascade, self.switches).ok_or_else(|| {
@@ -111,7 +132,7 @@ impl Front {
         let deleted = self.change(caller, &named, async move {
             for _ in 0..TRIES_MAX {
                 let object = this.get(&key)?;
-                expected(&object, &deletion)?;
+                expected(&object, &deletion.uid, &deletion.resource_version)?;
                 let transaction = this.deletion(&object, &deletion, cascade)?;
                 match this.world.commit(transaction).await {
                     Ok(_) => {
@@ -185,15 +206,16 @@ pub(crate) fn visible(object: &Object) -> Struct {
     api::object::to_struct(&object.value)
 }
 
-fn expected(object: &Object, deletion: &Deletion) -> Result<(), Status> {
-    let uid = object.uid().0;
-    if !deletion.uid.is_empty() && deletion.uid != uid {
-        let message = format!("{} has uid {uid}, not {}: it was deleted and made anew", object.key, deletion.uid);
+/// Refuses an object that is not the incarnation or version that a request names; empty means any.
+fn expected(object: &Object, uid: &str, resource_version: &str) -> Result<(), Status> {
+    let stored = object.uid().0;
+    if !uid.is_empty() && uid != stored {
+        let message = format!("{} has uid {stored}, not {uid}: it was deleted and made anew", object.key);
         return Err(StatusBuilder::new(SERVICE, Code::FailedPrecondition, "UID_MISMATCH", message).build());
     }
     let version = object.version.to_string();
-    if !deletion.resource_version.is_empty() && deletion.resource_version != version {
-        let message = format!("{} has resourceVersion {version}, not {}", object.key, deletion.resource_version);
+    if !resource_version.is_empty() && resource_version != version {
+        let message = format!("{} has resourceVersion {version}, not {resource_version}", object.key);
         return Err(StatusBuilder::new(SERVICE, Code::Aborted, "STALE_RESOURCE_VERSION", message).build());
     }
     Ok(())

@@ -316,7 +316,7 @@ fn admit(application: Application, switches: Switches) -> Result<manifest::Parse
 }
 
 /// An error that carries every violation.
-fn refused(code: Code, reason: &str, violations: &[manifest::Violation]) -> Status {
+pub(crate) fn refused(code: Code, reason: &str, violations: &[manifest::Violation]) -> Status {
     let first = violations.first().map(ToString::to_string).unwrap_or_default();
     let message = match violations.len() {
         0 | 1 => first,

@@ -44,7 +44,7 @@ pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
 
 /// Unary methods whose repetition changes nothing, so that a call without an answer may be made again: they only read or
 /// plan, or say what is to be and not what is to be done.
-const IDEMPOTENT: [&str; 27] = [
+const IDEMPOTENT: [&str; 28] = [
     "/setkeeper.coordinator.v1.NodeService/RegisterNode",
     "/setkeeper.coordinator.v1.NodeService/ReportPodStatus",
     "/setkeeper.coordinator.v1.ObjectService/Apply",
@@ -60,6 +60,7 @@ const IDEMPOTENT: [&str; 27] = [
     "/setkeeper.coordinator.v1.StatefulSetService/Pause",
     "/setkeeper.coordinator.v1.StatefulSetService/Resume",
     "/setkeeper.coordinator.v1.StatefulSetService/Scale",
+    "/setkeeper.coordinator.v1.StatefulSetService/UpdateStatus",
     "/setkeeper.coordinator.v1.SystemService/GetSystem",
     "/setkeeper.identity_dns.v1.IdentityDnsService/Assign",
     "/setkeeper.identity_dns.v1.IdentityDnsService/GetZone",

@@ -14,7 +14,7 @@ use service_kit::status::StatusBuilder;
 use tonic::{Code, Status};
 
 use super::set_service::key;
-use super::{Front, TRIES_MAX, busy, visible};
+use super::{Front, TRIES_MAX, busy, expected, visible};
 use crate::error::{SERVICE, commit_status};
 use crate::objects::{object_mut, time_text};
 use crate::rollouts::next_generation;
@@ -147,20 +147,13 @@ impl Front {
         version: &str,
         change: impl Fn(&Object) -> Result<Option<Value>, Status>,
     ) -> Result<(Arc<Object>, bool), Status> {
-        for _ in 0..TRIES_MAX {
-            let set = self.get(key)?;
-            changeable(&set, version)?;
-            let Some(value) = change(&set)? else { return Ok((set, false)) };
-            self.admitted(&set, &value)?;
-            let mut transaction = Transaction::default();
-            transaction.update(&set, value);
-            match self.world.commit(transaction).await {
-                Ok(_) => return Ok((self.get(key)?, true)),
-                Err(CommitError::Conflict { .. }) => {}
-                Err(error) => return Err(commit_status(error)),
-            }
-        }
-        Err(busy(key))
+        self.commit_change(key, |set| {
+            changeable(set, version)?;
+            let changed = change(set)?;
+            changed.iter().try_for_each(|value| self.admitted(set, value))?;
+            Ok(changed)
+        })
+        .await
     }
 }
 
@@ -235,11 +228,7 @@ fn same_template(set: &Value, template: &Value) -> bool {
 
 /// Refuses a change that was decided from another version, or comes too late.
 fn changeable(set: &Object, version: &str) -> Result<(), Status> {
-    let stored = set.version.to_string();
-    if !version.is_empty() && version != stored {
-        let message = format!("{} has resourceVersion {stored}, not {version}", set.key);
-        return Err(StatusBuilder::new(SERVICE, Code::Aborted, "STALE_RESOURCE_VERSION", message).build());
-    }
+    expected(set, "", version)?;
     if set.deleting() {
         let message = format!("{} is being deleted", set.key);
         return Err(StatusBuilder::new(SERVICE, Code::FailedPrecondition, "SET_DELETING", message).build());

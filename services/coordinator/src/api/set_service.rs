@@ -1,6 +1,8 @@
 //! `StatefulSetService`.
 
-use api::manifest::Kind;
+use std::sync::Arc;
+
+use api::manifest::{self, Kind};
 use api::proto::coordinator::v1::stateful_set_service_server::StatefulSetService;
 use api::proto::coordinator::v1::{
     ApplyStatefulSetRequest, ApplyStatefulSetResponse, DeleteStatefulSetRequest, DeleteStatefulSetResponse,
@@ -8,7 +10,8 @@ use api::proto::coordinator::v1::{
     ListStatefulSetsRequest, ListStatefulSetsResponse, PauseStatefulSetRequest, PauseStatefulSetResponse,
     RestartStatefulSetRequest, RestartStatefulSetResponse, ResumeStatefulSetRequest, ResumeStatefulSetResponse,
     RolloutStatusRequest, RolloutStatusResponse, ScaleStatefulSetRequest, ScaleStatefulSetResponse,
-    UndoStatefulSetRequest, UndoStatefulSetResponse, WatchStatefulSetsRequest, WatchStatefulSetsResponse,
+    UndoStatefulSetRequest, UndoStatefulSetResponse, UpdateStatefulSetStatusRequest, UpdateStatefulSetStatusResponse,
+    WatchStatefulSetsRequest, WatchStatefulSetsResponse,
 };
 use serde_json::Value;
 use service_kit::access::Caller;
@@ -18,11 +21,10 @@ use tonic::{Code, Request, Response, Status};
 
 use super::page::{Filter, page};
 use super::watch::watch;
-use super::{Deletion, Front, TRIES_MAX, busy, cut_off, namespace, rollout, scaled, visible};
-use crate::apply::Application;
-use crate::error::{SERVICE, commit_status};
-use crate::store::CommitError;
-use crate::world::{Key, Transaction};
+use super::{Deletion, Front, cut_off, expected, namespace, rollout, scaled, visible};
+use crate::apply::{Application, refused};
+use crate::error::SERVICE;
+use crate::world::{Key, Object};
 
 #[tonic::async_trait]
 impl StatefulSetService for Front {
@@ -102,7 +104,18 @@ impl StatefulSetService for Front {
         let request = request.into_inner();
         let (this, key) = (self.clone(), key(&request.namespace, &request.name));
         let (set, _) = self.change(&caller, &key, async move { this.scale_set(&request).await }).await?;
-        Ok(Response::new(ScaleStatefulSetResponse { stateful_set: Some(set) }))
+        Ok(Response::new(ScaleStatefulSetResponse { stateful_set: Some(visible(&set)) }))
+    }
+
+    async fn update_status(
+        &self,
+        request: Request<UpdateStatefulSetStatusRequest>,
+    ) -> Result<Response<UpdateStatefulSetStatusResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let (this, key) = (self.clone(), key(&request.namespace, &request.name));
+        let (set, changed) = self.change(&caller, &key, async move { this.write_status(request).await }).await?;
+        Ok(Response::new(UpdateStatefulSetStatusResponse { stateful_set: Some(visible(&set)), changed }))
     }
 
     async fn restart(
@@ -184,32 +197,35 @@ impl StatefulSetService for Front {
 }
 
 impl Front {
-    async fn scale_set(&self, request: &ScaleStatefulSetRequest) -> Result<(prost_types::Struct, bool), Status> {
+    async fn scale_set(&self, request: &ScaleStatefulSetRequest) -> Result<(Arc<Object>, bool), Status> {
         let key = key(&request.namespace, &request.name);
-        for _ in 0..TRIES_MAX {
-            let set = self.get(&key)?;
-            let version = set.version.to_string();
-            if !request.resource_version.is_empty() && request.resource_version != version {
-                let message = format!("{key} has resourceVersion {version}, not {}", request.resource_version);
-                return Err(StatusBuilder::new(SERVICE, Code::Aborted, "STALE_RESOURCE_VERSION", message).build());
-            }
+        let scale = |set: &Object| {
+            expected(set, &request.uid, &request.resource_version)?;
             let now = set.value.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
             if let Some(wanted) = request.current_replicas.filter(|wanted| i64::from(*wanted) != now) {
                 let message = format!("expected replicas to be {wanted}, was {now}");
                 let status = StatusBuilder::new(SERVICE, Code::FailedPrecondition, "FORBIDDEN_CHANGE", message.clone());
                 return Err(status.precondition("REPLICAS", key.name.clone(), message).build());
             }
-            let Some(value) = scaled(&set, request.replicas, self.now()) else { return Ok((visible(&set), false)) };
-            self.admitted(&set, &value)?;
-            let mut transaction = Transaction::default();
-            transaction.update(&set, value);
-            match self.world.commit(transaction).await {
-                Ok(_) => return Ok((visible(&*self.get(&key)?), true)),
-                Err(CommitError::Conflict { .. }) => {}
-                Err(error) => return Err(commit_status(error)),
-            }
-        }
-        Err(busy(&key))
+            let changed = scaled(set, request.replicas, self.now());
+            changed.iter().try_for_each(|value| self.admitted(set, value))?;
+            Ok(changed)
+        };
+        self.commit_change(&key, scale).await
+    }
+
+    async fn write_status(&self, request: UpdateStatefulSetStatusRequest) -> Result<(Arc<Object>, bool), Status> {
+        let key = key(&request.namespace, &request.name);
+        let given = request.status.map(api::object::from_struct).unwrap_or_default();
+        let write = |set: &Object| {
+            expected(set, &request.uid, &request.resource_version)?;
+            let status = manifest::admit_status(&set.value, &given);
+            let status = status.map_err(|found| refused(Code::InvalidArgument, "INVALID_OBJECT", &found))?;
+            let mut value = set.value.clone();
+            value["status"] = status;
+            Ok((value != set.value).then_some(value))
+        };
+        self.commit_change(&key, write).await
     }
 }
 

@@ -89,6 +89,7 @@ const RULES: &[(&str, Rule)] = &[
     ("setkeeper.coordinator.v1.StatefulSetService/Watch", Rule::Users(Verb::Watch)),
     ("setkeeper.coordinator.v1.StatefulSetService/Delete", Rule::Users(Verb::Delete)),
     ("setkeeper.coordinator.v1.StatefulSetService/Scale", Rule::Users(Verb::Scale)),
+    ("setkeeper.coordinator.v1.StatefulSetService/UpdateStatus", Rule::Users(Verb::Apply)),
     ("setkeeper.coordinator.v1.StatefulSetService/Restart", Rule::Users(Verb::Restart)),
     ("setkeeper.coordinator.v1.StatefulSetService/Undo", Rule::Users(Verb::Undo)),
     ("setkeeper.coordinator.v1.StatefulSetService/Pause", Rule::Users(Verb::Pause)),

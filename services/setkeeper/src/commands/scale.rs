@@ -25,6 +25,7 @@ pub(crate) async fn scale(client: &Client, global: &Global, args: &ScaleArgs, ou
         replicas: args.replicas,
         current_replicas: args.current_replicas,
         resource_version: String::new(),
+        uid: String::new(),
     };
     client.sets().scale(request).await.explained(client)?;
     writeln!(out, "{} scaled", print::qualified_name(kind, &name))?;

@@ -1,9 +1,12 @@
 //! The public API: all or nothing, fences, no lost writes, pages.
 
-use api::proto::coordinator::v1::{DeleteRequest, ListRequest, ScaleStatefulSetRequest};
+use api::proto::coordinator::v1::{
+    DeleteRequest, ListRequest, ScaleStatefulSetRequest, UpdateStatefulSetStatusRequest,
+};
+use domain::Profile;
 use serde_json::{Value, json};
 
-use crate::plane::text;
+use crate::plane::{condition, text};
 use crate::{Plane, reason, set};
 
 fn config_map(name: &str, data: &str) -> Value {
@@ -43,6 +46,45 @@ async fn s_179_a_status_that_is_applied_is_ignored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn s_179_a_status_write_changes_only_the_status_and_what_does_not_fit_is_refused() {
+    for profile in [Profile::Kubernetes, Profile::Setkeeper] {
+        let plane = Plane::start_as(profile).await;
+        plane.apply(&[set("web", 0, json!({}))]).await;
+        plane.complete("web", 0).await;
+        let write = |status: Value| UpdateStatefulSetStatusRequest {
+            name: "web".into(),
+            status: Some(api::object::to_struct(&status)),
+            ..UpdateStatefulSetStatusRequest::default()
+        };
+        for wrong in [
+            json!({ "readyReplicas": 1 }),
+            json!({ "replicas": 2, "readyReplicas": 1, "availableReplicas": 2 }),
+            json!({ "collisionCount": -1 }),
+            json!({ "rollout": {} }),
+        ] {
+            let refused = plane.sets().update_status(write(wrong)).await.unwrap_err();
+            assert_eq!((refused.code(), reason(&refused).as_str()), (tonic::Code::InvalidArgument, "INVALID_OBJECT"));
+        }
+        let old = plane.get("sts", "web").await.unwrap();
+        let mine = json!({ "collisionCount": 2, "conditions": [{ "type": "mine", "status": "True" }] });
+        let written = plane.sets().update_status(write(mine.clone())).await.unwrap().into_inner();
+        assert!(written.changed);
+        let stored = api::object::from_struct(written.stateful_set.unwrap());
+        assert_eq!(stored["spec"], old["spec"]);
+        assert_eq!((&stored["metadata"]["generation"], &stored["status"]["collisionCount"]), (&json!(1), &json!(2)));
+        let stale = UpdateStatefulSetStatusRequest { resource_version: "1".into(), ..write(mine.clone()) };
+        assert_eq!(plane.sets().update_status(stale).await.unwrap_err().code(), tonic::Code::Aborted);
+        let other = UpdateStatefulSetStatusRequest { uid: "0-0".into(), ..write(mine) };
+        assert_eq!(reason(&plane.sets().update_status(other).await.unwrap_err()), "UID_MISMATCH");
+        // The next pass keeps the condition of another, where Kubernetes wipes it.
+        plane.edit("sts", "web", |web| web["spec"]["template"]["metadata"]["labels"]["more"] = "x".into()).await;
+        plane.complete("web", 0).await;
+        let kept = condition(&plane.get("sts", "web").await.unwrap(), "mine").is_some();
+        assert_eq!(kept, profile == Profile::Setkeeper);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn s_181_scaling_changes_the_replicas_and_an_apply_without_them_leaves_them() {
     let plane = Plane::start().await;
     let scale = |replicas, current_replicas, resource_version: &str| ScaleStatefulSetRequest {
@@ -62,7 +104,11 @@ async fn s_181_scaling_changes_the_replicas_and_an_apply_without_them_leaves_the
     let other = plane.sets().scale(scale(4, Some(3), "")).await.unwrap_err();
     assert_eq!((other.code(), other.message()), (tonic::Code::FailedPrecondition, "expected replicas to be 3, was 5"));
     assert_eq!(plane.sets().scale(scale(4, None, "1")).await.unwrap_err().code(), tonic::Code::Aborted);
+    let another = ScaleStatefulSetRequest { uid: "0-0".into(), ..scale(4, None, "") };
+    assert_eq!(reason(&plane.sets().scale(another).await.unwrap_err()), "UID_MISMATCH");
     assert_eq!(replicas().await, 5);
+    let same = ScaleStatefulSetRequest { uid: plane.uid("sts", "web").await, ..scale(5, Some(5), "") };
+    plane.sets().scale(same).await.unwrap();
     plane.apply(&[set("web", 3, json!({}))]).await;
     assert_eq!(replicas().await, 3, "the manifest has the last word");
     let without = |name: &str| {

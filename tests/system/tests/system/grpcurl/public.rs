@@ -108,6 +108,9 @@ pub(super) async fn sets(run: &mut Run) {
     run.streams(&method("Watch"), std::slice::from_ref(&of), has_begun).await;
     let scaled = run.answers(&method("Scale"), json!({"name": "web", "replicas": 2, "currentReplicas": 3})).await;
     assert_eq!(scaled["statefulSet"]["spec"]["replicas"], 2);
+    let told = json!({"conditions": [{"type": "example.com/Healthy", "status": "True"}]});
+    let written = run.answers(&method("UpdateStatus"), json!({"name": "web", "status": told})).await;
+    assert_eq!(written["changed"], true);
     let paused = run.answers(&method("Pause"), of.clone()).await;
     assert_eq!(paused["changed"], true);
     run.refuses(&method("Restart"), of.clone(), "FailedPrecondition", "paused").await;
