@@ -28,7 +28,7 @@ pub mod zone;
 pub use action::{Guard, PodCreation, PodDeletion, Wait, WaitReason};
 pub use decision::{DecisionRecord, Step};
 pub use failures::Failures;
-pub use identity::{PodIdentity, claim_name, pod_name, pod_ordinal};
+pub use identity::{Candidate, Kinship, PodIdentity, claim_name, kinship, pod_name, pod_ordinal};
 pub use name::{
     DNS_LABEL_LENGTH_MAX, Generation, InvalidName, ObjectRef, Ordinal, RevisionName, SetRef, Uid, is_dns_label,
     is_dns_subdomain,

@@ -52,11 +52,12 @@ impl Sets {
 }
 
 /// Adopts the orphans of the scene and releases its strays; with the steps in words. Rests on the set being unchanged, so
-/// that a set that is being deleted, or another of the same name, takes nothing.
+/// that a set that is being deleted, or another of the same name, takes nothing. One that adopts is written again as it is:
+/// plans that know nothing of its new members do not hold any more (S4).
 pub(super) fn plan(scene: &Scene) -> (Transaction, Vec<Step>) {
     let (mut transaction, mut steps) = (Transaction::default(), Vec::new());
     for orphan in scene.orphans.iter().chain(&scene.orphan_revisions).take(ADOPTED_AT_ONCE_MAX) {
-        transaction.unchanged(&scene.set);
+        transaction.update(&scene.set, scene.set.value.clone());
         transaction.update(orphan, adopted(&scene.set, orphan));
         steps.push(step("adopt", orphan, "nobody controls it, and its labels and name are of this set"));
     }

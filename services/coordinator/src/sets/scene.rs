@@ -5,8 +5,8 @@ use std::sync::Arc;
 use api::manifest::selector::Selector;
 use api::manifest::{self, Kind};
 use domain::{
-    Generation, Intent, Ordinal, Pod, Revision, RevisionName, SetRef, SetSpec, Snapshot, Switches, Timestamp,
-    UpdateRequest, pod_ordinal,
+    Candidate, Generation, Intent, Kinship, Ordinal, Pod, Revision, RevisionName, SetRef, SetSpec, Snapshot, Switches,
+    Timestamp, UpdateRequest, kinship,
 };
 use serde_json::Value;
 
@@ -75,9 +75,10 @@ impl Scene {
         switches: Switches,
         now: Timestamp,
     ) -> Self {
-        let uid = set.uid().0;
+        let incarnation = set_ref(&set);
+        let uid = incarnation.uid.0.as_str();
         let controlled =
-            |kind| view.owned_of(&uid, kind).into_iter().filter(|object| object.controller_uid() == Some(uid.as_str()));
+            |kind| view.owned_of(uid, kind).into_iter().filter(|object| object.controller_uid() == Some(uid));
         let selector = set.value.pointer("/spec/selector").and_then(|value| Selector::from_label_selector(value).ok());
         let selects = |object: &Object| {
             let labels = object.metadata("labels").unwrap_or(&Value::Null);
@@ -85,16 +86,17 @@ impl Scene {
         };
         let (mut pods, mut strays) = (Vec::new(), Vec::new());
         for pod in controlled(Kind::Pod) {
-            match pod_ordinal(&set.key.name, &pod.key.name).filter(|_| selects(&pod)) {
-                Some(ordinal) => pods.push((ordinal, pod)),
-                None => strays.push(pod),
+            match kinship(&incarnation, candidate(&pod, selects(&pod))) {
+                Kinship::Member(ordinal) => pods.push((ordinal, pod)),
+                Kinship::Stray => strays.push(pod),
+                Kinship::Orphan(_) | Kinship::Stranger => {}
             }
         }
         let revisions = controlled(Kind::ControllerRevision).collect();
         pods.sort_by_key(|(ordinal, _)| *ordinal);
         let (orphans, orphan_revisions) = orphans(view, &set);
         let snapshot = Snapshot {
-            set: set_ref(&set),
+            set: incarnation,
             generation: Generation(set.value.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(1)),
             intent: intent(&set, draining),
             status: stored::counters(&set.value),
@@ -138,6 +140,11 @@ pub(crate) fn set_ref(set: &Object) -> SetRef {
     SetRef { namespace: set.key.namespace.clone(), name: set.key.name.clone(), uid: set.uid() }
 }
 
+/// A pod, as far as it says whose it is.
+fn candidate(pod: &Object, selected: bool) -> Candidate<'_> {
+    Candidate { name: &pod.key.name, controller: pod.controller_uid(), selected, terminating: pod.deleting() }
+}
+
 fn intent(set: &Object, draining: bool) -> Intent {
     if set.deleting() {
         Intent::Delete
@@ -159,7 +166,9 @@ fn orphans(view: &View<'_>, set: &Object) -> (Vec<Arc<Object>>, Vec<Arc<Object>>
         view.free(kind, &set.key.namespace, &prefix).into_iter().filter(|free| !free.deleting() && matches(free))
     };
     // Those out of range too: they are adopted, then condemned.
-    let pods = named(Kind::Pod).filter(|pod| pod_ordinal(&set.key.name, &pod.key.name).is_some());
+    let incarnation = set_ref(set);
+    let is_orphan = |pod: &Arc<Object>| matches!(kinship(&incarnation, candidate(pod, true)), Kinship::Orphan(_));
+    let pods = named(Kind::Pod).filter(is_orphan);
     (pods.collect(), named(Kind::ControllerRevision).collect())
 }
 

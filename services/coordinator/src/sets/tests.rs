@@ -198,7 +198,7 @@ async fn s_154_a_set_that_was_made_anew_adopts_nothing_for_the_one_before() {
     create(&world, Kind::Pod, "web-1", pod("web-1")).await;
     let stale = scene(&world);
     let adoption = adopt::plan(&stale).0;
-    assert_eq!(adoption.len(), 1);
+    assert!(adoption.touches(&key(Kind::Pod, "web-1")));
     // The set is deleted, and another of its name is made.
     let old: Arc<Object> = world.get(&key(Kind::StatefulSet, "web")).unwrap();
     let mut deletion = Transaction::default();
@@ -220,6 +220,20 @@ async fn s_154_a_set_that_was_made_anew_adopts_nothing_for_the_one_before() {
     .await;
     assert!(held(&world, adopt::plan(&scene(&world)).0).await);
     assert_eq!(world.get(&key(Kind::Pod, "web-1")).unwrap().controller_uid(), Some("second"));
+}
+
+#[tokio::test]
+async fn a_plan_that_knows_nothing_of_an_adopted_pod_does_nothing() {
+    let world = world().await;
+    member(&world, "web-0").await;
+    member(&world, "web-1").await;
+    create(&world, Kind::Pod, "web-2", pod("web-2")).await;
+    let stale = scene(&world);
+    assert!(held(&world, adopt::plan(&stale).0).await);
+    let before = versions(&world);
+    assert!(!commit(&world, &stale, &replacement(&stale)).await, "pod 2, out of range, is there too");
+    assert_eq!(versions(&world), before);
+    assert_eq!(scene(&world).pods.len(), 3);
 }
 
 #[tokio::test]
