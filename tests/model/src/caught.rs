@@ -3,7 +3,7 @@
 use domain::{Ordinal, Phase, PodManagementPolicy, RetentionPolicy, RetentionRule, Switches};
 
 use crate::Mutant;
-use crate::checks::{Violation, hold, s2_canonical_identity};
+use crate::checks::{Violation, hold};
 use crate::cluster::{Cluster, Kind, Rollout};
 use crate::exhaustive::Config;
 use crate::exhaustive::search::search;
@@ -22,6 +22,8 @@ pub enum Detector {
     OnDeleteStates,
     /// Every state of a small set with claims that go after a scale-down: two edits.
     ClaimStates,
+    /// Every state of a small set among pods that are not its own: one fault.
+    StrangerStates,
     /// Every kind of set, at random.
     Matrix,
     /// A history of its own.
@@ -41,11 +43,11 @@ impl Mutant {
             | Self::MemberStaysDecommissioned
             | Self::ClaimsNeverTakenBack
             | Self::BootsOnOldClaim => Detector::ClaimStates,
+            Self::LeadingZeros | Self::LabelsDecide | Self::TakenNamesIgnored => Detector::StrangerStates,
             Self::OnDeleteRolls | Self::OnDeleteNeverPromotes => Detector::OnDeleteStates,
-            Self::ForeignClaimsShared
-            | Self::LeadingZeros
-            | Self::BrokenPodsHoldScaleDown
-            | Self::TerminatingPodHoldsParallel => Detector::Story,
+            Self::ForeignClaimsShared | Self::BrokenPodsHoldScaleDown | Self::TerminatingPodHoldsParallel => {
+                Detector::Story
+            }
             _ => Detector::Matrix,
         }
     }
@@ -70,16 +72,10 @@ impl Detector {
             Self::ClaimStates => {
                 states(Config { edits: 2, faults: 0, ..Config::ordered().with_claims(RetentionRule::Retain) })
             }
+            Self::StrangerStates => states(Config { edits: 0, faults: 1, ..Config::ordered().with_strangers() }),
             Self::Matrix => matrix(mutant),
             Self::Story => {
-                let stories = [
-                    foreign_claim,
-                    leading_zeros,
-                    crashing_set,
-                    pod_that_does_not_stop,
-                    withdrawn_scale_down,
-                    scale_up_before_the_old_claim_is_gone,
-                ];
+                let stories = [foreign_claim, crashing_set, pod_that_does_not_stop];
                 stories.into_iter().find_map(|story| story(mutant).err())
             }
         }
@@ -109,16 +105,6 @@ fn foreign_claim(mutant: Option<Mutant>) -> Result<(), Violation> {
     hold("L1", cluster.pods.len() == 2, || "the other ordinals do not come".to_owned())
 }
 
-/// Whoever is called `web-01` is not the pod of ordinal 1.
-fn leading_zeros(mutant: Option<Mutant>) -> Result<(), Violation> {
-    let read = |name: &str| match mutant {
-        Some(Mutant::LeadingZeros) => name.strip_prefix("web-")?.parse().ok().map(Ordinal),
-        _ => domain::pod_ordinal("web", name),
-    };
-    let names = ["web-0", "web-1", "web-10", "web-01", "web-+1", "web-00", "web-18446744073709551616", "web-x-1"];
-    names.into_iter().try_for_each(|name| s2_canonical_identity("web", name, read(name)))
-}
-
 /// A set all of whose pods have ended is scaled to nothing.
 fn crashing_set(mutant: Option<Mutant>) -> Result<(), Violation> {
     let mut cluster = standard(PodManagementPolicy::OrderedReady, mutant);
@@ -146,57 +132,4 @@ fn pod_that_does_not_stop(mutant: Option<Mutant>) -> Result<(), Violation> {
     cluster.remove(Ordinal(2));
     cluster.pass()?;
     hold("L1", cluster.pods.len() == 3, || "pod 0 does not stop, and the others are not created".to_owned())
-}
-
-/// A scale-down is withdrawn when the pod is gone and its claim is not collected yet, and claims are to be kept from
-/// now on: the pod comes back on its claim.
-fn withdrawn_scale_down(mutant: Option<Mutant>) -> Result<(), Violation> {
-    let mut cluster = standard(PodManagementPolicy::Parallel, mutant);
-    cluster.edit("claims go after a scale-down", |spec| spec.retention.when_scaled = RetentionRule::Delete);
-    cluster.pass()?;
-    cluster.work();
-    cluster.edit("2 replicas", |spec| spec.replicas = 2);
-    cluster.pass()?;
-    cluster.work();
-    cluster.edit("3 replicas, and claims stay", |spec| {
-        (spec.replicas, spec.retention.when_scaled) = (3, RetentionRule::Retain);
-    });
-    for _ in 0..4 {
-        cluster.pass()?;
-        cluster.collect()?;
-        cluster.work();
-    }
-    hold("L1", cluster.pods.len() == 3, || "pod 2 does not come back".to_owned())
-}
-
-/// A scale-up comes when the claim of the former pod is going, and cannot go yet because somebody else uses it: the new
-/// pod waits for a claim of its own. One that comes before that keeps the claim.
-fn scale_up_before_the_old_claim_is_gone(mutant: Option<Mutant>) -> Result<(), Violation> {
-    for going in [true, false] {
-        let mut cluster = standard(PodManagementPolicy::Parallel, mutant);
-        cluster.kind.retention.when_scaled = RetentionRule::Delete;
-        cluster.edit("claims go after a scale-down", |spec| spec.retention.when_scaled = RetentionRule::Delete);
-        cluster.pass()?;
-        cluster.work();
-        let uid = |cluster: &Cluster| cluster.claims.get("data-web-2").map(|claim| claim.stored.uid.clone());
-        let former = uid(&cluster);
-        cluster.edit("2 replicas", |spec| spec.replicas = 2);
-        cluster.pass()?;
-        cluster.work();
-        cluster.claims.get_mut("data-web-2").into_iter().for_each(|claim| claim.stored.deleting = going);
-        cluster.edit("3 replicas", |spec| spec.replicas = 3);
-        if going {
-            cluster.pass()?;
-            hold("S10", !cluster.pods.contains_key(&Ordinal(2)), || "pod 2 comes before a new claim can".to_owned())?;
-        }
-        for _ in 0..3 {
-            cluster.collect()?;
-            cluster.pass()?;
-            cluster.work();
-        }
-        hold("L1", cluster.pods.len() == 3, || "pod 2 does not come back".to_owned())?;
-        let kept = uid(&cluster) == former;
-        hold("S9", kept != going, || format!("the claim of pod 2 is {}", if kept { "kept" } else { "lost" }))?;
-    }
-    Ok(())
 }

@@ -14,7 +14,8 @@ use domain::Switches;
 
 pub use claims::{ClaimState, ClaimView, s9_claim_is_deleted_for_a_reason, s10_claims_are_there, s22_only_our_own};
 pub use creation::{
-    s1_at_most_one, s2_canonical_identity, s3_predecessors_are_available, s6_revision_follows_the_partition,
+    s1_at_most_one, s2_members_are_ours, s2_no_name_twice, s3_predecessors_are_available,
+    s6_revision_follows_the_partition,
 };
 pub use deletion::{
     Cause, s4_scale_down_in_order, s5_update_in_order, s7_held_updates_touch_nobody, s7_members_stay_until_they_end,

@@ -2,6 +2,7 @@
 //!
 //! - [`world`]: what is stored, small enough to be compared and kept by the million;
 //! - [`claims`]: the part of it that holds the data;
+//! - [`strangers`]: a pod in it that is not the set's;
 //! - [`desk`]: what the real planners are asked about such a world, and answer;
 //! - [`decision`]: their answer as a list of writes; [`plans`]: each decided once;
 //! - [`commit`]: the executor: which writes a store with conditional commits takes;
@@ -23,6 +24,7 @@ pub mod plans;
 pub mod rest;
 pub mod search;
 pub mod steps;
+pub mod strangers;
 pub mod world;
 
 use domain::{PodManagementPolicy, RetentionPolicy, RetentionRule, Switches};
@@ -47,6 +49,8 @@ pub struct Config {
     pub switches: Switches,
     /// Whether it has a claim template, and what becomes of the claims.
     pub claims: Option<RetentionPolicy>,
+    /// Whether pods turn up that are not the set's.
+    pub strangers: bool,
     /// How often people change the template, the number of replicas or the strategy.
     pub edits: u8,
     /// What of it they change.
@@ -78,6 +82,7 @@ impl Config {
             soak: false,
             switches: Switches::SETKEEPER,
             claims: None,
+            strangers: false,
             edits: 2,
             edited: Edited::Everything,
             faults: 2,
@@ -102,6 +107,12 @@ impl Config {
     pub fn with_claims(self, when_deleted: RetentionRule) -> Self {
         let retention = RetentionPolicy { when_deleted, when_scaled: RetentionRule::Delete };
         Self { claims: Some(retention), edited: Edited::Scale, ..self }
+    }
+
+    /// The same, among pods that are not its own.
+    #[must_use]
+    pub fn with_strangers(self) -> Self {
+        Self { strangers: true, ..self }
     }
 
     /// With this bug.

@@ -3,22 +3,24 @@
 //! Two ways to look for a wrong decision, with the real planners of the product:
 //!
 //! - [`exhaustive`] visits **every** state that a set of three ordinals can get into when people edit it, pods break,
-//!   plans are lost and coordinators lag, and heals the set from each of them;
-//! - [`matrix`] lets anything happen to every kind of set ([`cluster`]), claims included, while the n-th call fails.
+//!   claims are deleted, pods of others take its names, plans are lost and coordinators lag, and heals the set from each of
+//!   them;
+//! - [`matrix`] lets anything happen to every kind of set ([`cluster`]) while the n-th call fails.
 //!
 //! [`mutant`] shows that this finds something: historical bugs of systems like this one can be put in, and [`caught`]
 //! says by what each is found.
 //!
 //! The rules are in [`checks`]: one function each, with its number (S1 to S22, L2, L3) in its name.
 //!
-//! The tests visit more than a million states. A longer run, with four ordinals:
+//! The tests visit five million states. A longer run, with four ordinals:
 //!
 //! ```text
 //! cargo run --release -p model -- --ordinals 4
 //! ```
 //!
 //! That is three million states; each further edit or fault multiplies them by twenty or so, and they are kept in
-//! memory: some hundred bytes each.
+//! memory: some hundred bytes each. Which kind of set, and what happens to it, options say: `--on-delete`, `--claims`,
+//! `--strangers` and others.
 
 use std::io::Write as _;
 

@@ -31,17 +31,21 @@ struct Arguments {
     /// Give each ordinal a claim that goes after a scale-down; people then only scale, and change what becomes of claims.
     #[arg(long)]
     claims: bool,
+    /// Let pods turn up that are not the set's.
+    #[arg(long)]
+    strangers: bool,
     /// Pods must stay ready for a while to be available.
     #[arg(long)]
     soak: bool,
 }
 
 fn main() -> ExitCode {
-    let Arguments { ordinals, edits, faults, max_unavailable, parallel, on_delete, claims, soak } = Arguments::parse();
+    let Arguments { ordinals, edits, faults, max_unavailable, parallel, on_delete, claims, strangers, soak } =
+        Arguments::parse();
     let kind = if parallel { Config::parallel() } else { Config::ordered() };
     let kind = if on_delete { kind.on_delete() } else { kind };
     let kind = if claims { kind.with_claims(RetentionRule::Delete) } else { kind };
-    let report = search(&Config { ordinals, edits, faults, max_unavailable, soak, ..kind });
+    let report = search(&Config { ordinals, edits, faults, max_unavailable, strangers, soak, ..kind });
     println!("{report}");
     if report.broken.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

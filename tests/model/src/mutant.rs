@@ -1,9 +1,10 @@
 //! Historical bugs that can be put in, to show that each would be found.
 //!
 //! The product's rules stay clean: a mutant stands between the coordinator and the real planners and distorts what they
-//! see or what they say (`planners`, `claims`), or weakens the executor or the collector, or is a switch turned off
+//! see or what they say (`planners`, `claims`, `candidates`), or weakens the executor or the collector, or is a switch turned off
 //! where the bug is exactly one switch. [`crate::caught`] says by what each is caught.
 
+mod candidates;
 mod claims;
 mod planners;
 
@@ -42,6 +43,10 @@ mutants! {
     CollectorAsksNobody = "M-C",
     /// Under OnDelete pods are updated one after another all the same.
     OnDeleteRolls = "M-D",
+    /// Labels make a member, whoever controls the pod.
+    LabelsDecide = "M-E",
+    /// Pods are created although somebody has their name.
+    TakenNamesIgnored = "M-F",
     /// kubernetes/kubernetes 67250, 60164, zookeeper-operator 547: a bad template is corrected, and its pod waited for.
     NeverHeals = "B4",
     /// kubernetes/kubernetes 137409, 137666: broken old pods use up the budget of the update that would mend them.

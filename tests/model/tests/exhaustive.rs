@@ -2,8 +2,8 @@
 
 use domain::RetentionRule::{Delete, Retain};
 use domain::Switches;
-use model::exhaustive::Config;
 use model::exhaustive::search::{Report, search};
+use model::exhaustive::{Config, Edited};
 use model::{Mutant, say};
 
 /// Fewer states than this prove too little.
@@ -11,6 +11,7 @@ const STATES_MIN: usize = 1_000_000;
 
 #[test]
 fn every_state_is_safe_and_heals() {
+    let scaled = |kind: Config| Config { edits: 1, edited: Edited::Scale, ..kind.with_strangers() };
     let kinds = [
         ("in order, two edits and a fault", Config { edits: 2, faults: 1, ..Config::ordered() }),
         ("in order, with minReadySeconds", Config { edits: 1, faults: 1, soak: true, ..Config::ordered() }),
@@ -22,6 +23,9 @@ fn every_state_is_safe_and_heals() {
         ("in order, claims", Config { edits: 2, faults: 1, ..Config::ordered().with_claims(Retain) }),
         ("two in order, claims, two faults", Config { ordinals: 2, edits: 1, ..Config::ordered().with_claims(Retain) }),
         ("two at once, claims", Config { ordinals: 2, faults: 1, ..Config::parallel().with_claims(Delete) }),
+        ("in order, among strangers", Config { edits: 1, faults: 1, ..Config::ordered().with_strangers() }),
+        ("two scaled in order, among strangers, two faults", scaled(Config { ordinals: 2, ..Config::ordered() })),
+        ("two scaled at once, among strangers, two faults", scaled(Config { ordinals: 2, ..Config::parallel() })),
         ("parallel, two at once", Config { edits: 0, faults: 2, max_unavailable: 2, ..Config::parallel() }),
     ];
     let (mut states, mut seconds) = (0, 0.0);

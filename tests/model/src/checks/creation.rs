@@ -2,19 +2,26 @@
 
 use domain::{Ordinal, pod_name};
 
-use super::{View, Violation, hold};
+use super::{ORDINALS_MAX, View, Violation, hold};
 
 /// S1: at most one pod of an ordinal; its successor is created only when it is gone.
 pub fn s1_at_most_one(view: &View, ordinal: usize) -> Result<(), Violation> {
     hold("S1", view.pods[ordinal].is_none(), || format!("pod {ordinal} is created and exists"))
 }
 
-/// S2: whoever is taken for the pod of an ordinal has the name that the set gives it, and whoever has it is taken.
-pub fn s2_canonical_identity(set: &str, name: &str, taken_for: Option<Ordinal>) -> Result<(), Violation> {
-    let right = taken_for.is_none_or(|ordinal| pod_name(set, ordinal) == name);
-    hold("S2", right, || format!("{name} is taken for ordinal {taken_for:?}"))?;
-    let own = (0..100).map(Ordinal).find(|ordinal| pod_name(set, *ordinal) == name);
-    hold("S2", own.is_none() || own == taken_for, || format!("{name} is not taken for its ordinal"))
+/// S2: a pod is taken for a member exactly if this incarnation of the set controls it and selects it, as `ours` says, and
+/// its name is the one that the set gives to that ordinal. Names are written, not read, to find that out.
+pub fn s2_members_are_ours(set: &str, name: &str, ours: bool, taken_for: Option<Ordinal>) -> Result<(), Violation> {
+    let own = (0..ORDINALS_MAX as u32).map(Ordinal).find(|ordinal| pod_name(set, *ordinal) == name);
+    let member = own.filter(|_| ours);
+    hold("S2", taken_for == member, || {
+        format!("{name} is taken for the pod of {taken_for:?}, and is that of {member:?}")
+    })
+}
+
+/// S2: no pod is created under a name that somebody has.
+pub fn s2_no_name_twice(ordinal: usize, taken: bool) -> Result<(), Violation> {
+    hold("S2", !taken, || format!("pod {ordinal} is created, and another pod has its name"))
 }
 
 /// S3: in order, no pod is created before every lower one in range is available; save where a set that was complete once

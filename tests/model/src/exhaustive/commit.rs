@@ -101,9 +101,10 @@ impl Rules {
     pub fn refuse(self, write: Write, plan: InFlight, world: &World) -> bool {
         let bits_of = |guard: u8| self.guards && plan.changed & guard != 0;
         let of_write = match write {
+            Write::Adopt(_) | Write::Release => plan.finds_another_stranger(),
             Write::Own { ordinal, .. } => plan.finds_changed(ordinal.into()),
             Write::CreateClaim(ordinal) => world.claims[usize::from(ordinal)].is_some(),
-            Write::Create { ordinal, guard, .. } => world.pods[usize::from(ordinal)].is_some() || bits_of(guard),
+            Write::Create { ordinal, guard, .. } => !world.is_free(ordinal.into()) || bits_of(guard),
             Write::Delete { ordinal, guard, .. } => {
                 let own = 1 << ordinal;
                 (self.target == Target::Version && plan.changed & own != 0) || bits_of(guard & !own)
@@ -142,6 +143,8 @@ impl State {
                 checks::s20_live_revisions_stay(&view, image)?;
                 self.world.forget_revision(image, None);
             }
+            Write::Adopt(ordinal) => self.adopt(ordinal.into(), config)?,
+            Write::Release => self.release(),
             Write::Own { ordinal, owner } => self.own(ordinal.into(), owner, slot),
             Write::CreateClaim(ordinal) => self.create_claim(ordinal.into(), slot),
             Write::Create { ordinal, image, .. } => self.create(ordinal.into(), image, &view, plan, config)?,
@@ -168,6 +171,7 @@ impl State {
         config: &Config,
     ) -> Result<(), Violation> {
         checks::creation(view, place, image)?;
+        checks::s2_no_name_twice(place, self.world.is_taken(place))?;
         if config.claims.is_some() {
             self.world.claim_is_there(place, plan.finds_changed(place))?;
         }
@@ -224,6 +228,12 @@ impl State {
 }
 
 impl World {
+    /// Whether nobody has the name of this ordinal's pod.
+    #[must_use]
+    pub fn is_free(&self, place: usize) -> bool {
+        self.pods[place].is_none() && !self.is_taken(place)
+    }
+
     /// Takes a revision record out, and puts `newest` at the end.
     fn forget_revision(&mut self, image: u8, newest: Option<u8>) {
         let mut history = [NONE; super::world::IMAGES.len()];

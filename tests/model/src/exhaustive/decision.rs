@@ -19,6 +19,10 @@ pub enum Write {
     RenewRevision(u8),
     /// A revision record is deleted.
     Prune(u8),
+    /// The stranger, which nobody controls, becomes the member of an ordinal.
+    Adopt(u8),
+    /// The set controls the stranger no more.
+    Release,
     /// A claim gets another owner.
     Own {
         /// Whose it is.
@@ -56,6 +60,8 @@ impl fmt::Display for Write {
             Self::AddRevision(image) => write!(f, "create revision {}", letter(*image)),
             Self::RenewRevision(image) => write!(f, "renumber revision {}", letter(*image)),
             Self::Prune(image) => write!(f, "delete revision {}", letter(*image)),
+            Self::Adopt(ordinal) => write!(f, "adopt pod {ordinal}"),
+            Self::Release => f.write_str("let go of the stray pod"),
             Self::Own { ordinal, owner } => write!(f, "give claim {ordinal} to {owner:?}"),
             Self::CreateClaim(ordinal) => write!(f, "create claim {ordinal}"),
             Self::Create { ordinal, image, .. } => write!(f, "create pod {ordinal} of {}", letter(*image)),
@@ -69,6 +75,9 @@ impl Desk {
     /// The writes of one pass, in the executor's order.
     #[must_use]
     pub fn writes(&self, world: &World) -> Vec<Write> {
+        if let Some(write) = world.taking_over(self.mutant()) {
+            return vec![write];
+        }
         let Decision { snapshot, answer: Answer { update, order }, claims } = self.ask(world);
         let revisions = update.revisions.iter().map(|change| self.revision_change(change));
         let created = order.create.iter().map(|creation| Write::Create {

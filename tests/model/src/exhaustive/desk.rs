@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use domain::volume::SetClaimsPlan;
 use domain::{
-    Failures, Generation, IntOrPercent, Ordinal, Phase, Revision, RevisionName, RollingUpdate, SetRef, SetSpec,
-    SetStatus, Snapshot, Timestamp, Uid, UpdateRequest, UpdateStrategy, pod_name, revision_name,
+    Failures, Generation, IntOrPercent, Kinship, Ordinal, Phase, Revision, RevisionName, RollingUpdate, SetRef,
+    SetSpec, SetStatus, Snapshot, Timestamp, Uid, UpdateRequest, UpdateStrategy, pod_name, revision_name,
 };
 
 use super::Config;
 use super::claims::question;
 use super::world::{Health, IMAGES, NONE, Pod, Status, Strategy, World};
+use crate::Mutant;
 use crate::planners::{Answer, Planners};
 
 /// Name of the set.
@@ -59,12 +60,20 @@ impl Desk {
         Self { config: config.clone(), planners: Planners::new(config.mutant), templates, names }
     }
 
+    /// The bug to put in.
+    pub(super) fn mutant(&self) -> Option<Mutant> {
+        self.config.mutant
+    }
+
     /// What the planners answer, each answer being part of the next question.
     #[must_use]
     pub fn ask(&self, world: &World) -> Decision {
         let request = self.request(world);
         let mut answer = self.planners.ask(&request);
         let UpdateRequest { snapshot, .. } = request;
+        let taken = |ordinal: Ordinal| world.is_taken(ordinal.0 as usize);
+        let held = self.mutant() != Some(Mutant::TakenNamesIgnored);
+        answer.order.create.retain(|creation| !(held && taken(creation.ordinal)));
         let claims = self.claims(world, &snapshot, &answer);
         let blocked = |ordinal: Ordinal| claims.waits.iter().any(|wait| wait.ordinal == Some(ordinal));
         answer.order.create.retain(|creation| !blocked(creation.ordinal));
@@ -103,7 +112,7 @@ impl Desk {
             generation: Generation(if world.observed { 1 } else { 2 }),
             spec,
             status: self.status(world),
-            pods: world.pods().map(|(ordinal, pod)| self.pod(ordinal, pod)).collect(),
+            pods: self.members(world),
             failures: failures(world),
             formed: (world.status.formed != NONE).then(|| Ordinal(world.status.formed.into())),
             cold_start: world.status.cold_start,
@@ -123,6 +132,17 @@ impl Desk {
             revisions: revisions.collect(),
             equal_after_defaulting: None,
         }
+    }
+
+    /// Whoever is taken for a member, ascending by ordinal.
+    fn members(&self, world: &World) -> Vec<domain::Pod> {
+        let mut pods: Vec<_> = world.pods().map(|(ordinal, pod)| self.pod(ordinal, pod)).collect();
+        if let Some(Kinship::Member(ordinal)) = world.stranger.map(|stranger| stranger.kinship(self.mutant())) {
+            let pod = Pod { health: Health::Ready, aged: true, terminating: false, image: 0 };
+            pods.push(self.pod(ordinal.0 as usize, pod));
+            pods.sort_by_key(|pod| pod.ordinal);
+        }
+        pods
     }
 
     fn pod(&self, ordinal: usize, pod: Pod) -> domain::Pod {

@@ -78,6 +78,9 @@ impl<'a> Healer<'a> {
             }
             state.collect(place, self.plans.config())?;
         }
+        if state.world.stranger.is_some_and(|stranger| stranger.terminating) {
+            state.remove_stranger();
+        }
         state.world.wait();
         Ok(())
     }

@@ -7,6 +7,7 @@ use super::commit::{InFlight, Rules, State};
 use super::decision::{Write, created};
 use super::plans::Plans;
 use super::steps::Step;
+use super::strangers::Stranger;
 use super::world::{BAD, Health, IMAGES, Status, Strategy, World};
 use crate::checks::{self, Violation};
 
@@ -37,6 +38,9 @@ impl Plans {
             [Some(plan), None] if state.faults > 0 => (Step::DecideBesides, state.faults - 1, Some(plan)),
             _ => return Ok(()),
         };
+        if self.config().strangers {
+            state.world.only_its_own_are_members(self.config().mutant)?;
+        }
         let plan = self.of(&state.world);
         let writes = self.writes(plan);
         if let Some(Write::Status(status)) = writes.last() {
@@ -100,6 +104,16 @@ impl Plans {
                 _ => {}
             }
         }
+        if let Some(stranger) = state.world.stranger {
+            let mut next = *state;
+            if stranger.terminating {
+                next.remove_stranger()
+            } else {
+                next.delete_stranger()
+            }
+            let step = if stranger.terminating { Step::StrangerGone } else { Step::DeleteStranger };
+            found.push((step, self.pruned(next)));
+        }
         let mut later = *state;
         later.world.wait();
         if later.world != state.world {
@@ -145,6 +159,23 @@ impl Plans {
             let mut next = before;
             next.delete_claim(place);
             found.push((Step::DeleteClaim(place as u8), self.pruned(next)));
+        }
+        if self.config().strangers && state.world.stranger.is_none() {
+            self.strangers(&before, found);
+        }
+    }
+
+    /// Pods that are no members turn up.
+    fn strangers(&self, before: &State, found: &mut Vec<(Step, State)>) {
+        for stranger in Stranger::all(&before.world, self.config()) {
+            let mut next = *before;
+            next.world.stranger = Some(stranger);
+            found.push((Step::Appear(stranger), self.pruned(next)));
+        }
+        for (place, _) in before.world.pods() {
+            let mut next = *before;
+            next.relabel(place);
+            found.push((Step::Relabel(place as u8), self.pruned(next)));
         }
     }
 
@@ -207,7 +238,7 @@ impl Plans {
 /// Whether a write that is refused now may be taken later: a creation, once the pod or claim that has its place is gone.
 fn may_come(write: Write, world: &World) -> bool {
     match write {
-        Write::Create { ordinal, .. } => world.pods[usize::from(ordinal)].is_some(),
+        Write::Create { ordinal, .. } => !world.is_free(ordinal.into()),
         Write::CreateClaim(_) => true,
         _ => false,
     }

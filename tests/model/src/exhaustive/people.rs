@@ -23,9 +23,10 @@ pub(super) fn wish(world: &mut World, config: &Config) {
 }
 
 /// What people do once a set rests that waits for them; none if it waits for nobody. Under OnDelete they delete every
-/// outdated pod (StatefulSet rules, section 8.6).
+/// outdated pod (StatefulSet rules, section 8.6). Whoever has a name that is not its own goes some day.
 pub(super) fn help(world: &World) -> Option<World> {
     let mut helped = *world;
+    helped.stranger = None;
     for place in (0..world.pods.len()).filter(|place| waits_for_deletion(world, *place)) {
         helped.pods[place].as_mut()?.terminating = true;
     }

@@ -24,22 +24,25 @@ pub(super) fn check(plans: &Plans, world: &World) -> Result<(), Violation> {
     status(world)
 }
 
-/// Whether a pod that waits for people holds up others: in order, one that is not healthy does.
+/// Whether an ordinal that waits for people holds up others: in order, one that is not healthy does.
 fn is_held(plans: &Plans, world: &World) -> bool {
     let view = world.view(plans.config());
-    view.ordered && (0..world.pods.len()).any(|place| waits_for_deletion(world, place) && !view.healthy(place))
+    let waits = |place| waits_for_deletion(world, place) || world.is_taken(place);
+    view.ordered && view.range().any(|place| waits(place) && !view.healthy(place))
 }
 
 /// Whether an ordinal needs no more work: its pod is there, healthy and updated, or out of range and gone. One that waits
-/// for people may be neither, and where it holds up others those may be missing, or not gone.
+/// for people may be neither, and where it holds up others those may be missing, outdated, or not gone. In any order, one
+/// that is missing because its name is taken uses up the budget of an update.
 fn is_right(plans: &Plans, world: &World, place: usize, held: bool) -> bool {
     let view = world.view(plans.config());
     match world.pods[place] {
-        None => held || !view.in_range[place],
+        None => held || world.is_taken(place) || !view.in_range[place],
         Some(_) if !view.in_range[place] => held,
         Some(pod) => {
             let outdated = view.updatable(place) && pod.image != world.image;
-            waits_for_deletion(world, place) || (view.healthy(place) && !outdated)
+            let starved = world.taken().is_some_and(|taken| view.in_range[usize::from(taken)]);
+            held || waits_for_deletion(world, place) || (view.healthy(place) && (!outdated || starved))
         }
     }
 }
@@ -52,7 +55,8 @@ fn status(world: &World) -> Result<(), Violation> {
     let expected = [all, ready, ready, at(world.status.current), at(world.image)];
     let right = world.status.counts == expected && world.status.update == world.image && world.observed;
     hold("S21", right, || format!("the status of a set at rest is wrong, not {expected:?}; at {world}"))?;
-    let complete = [all, at(world.image)] == [world.replicas; 2] && (all > 0 || world.partition() == 0);
+    let updated = |place: u8| world.pods[usize::from(place)].is_some_and(|pod| pod.image == world.image);
+    let complete = (0..world.replicas).all(updated) && (all > 0 || world.partition() == 0);
     let promoted = !complete || world.status.current == world.image;
     hold("S21", promoted, || format!("every pod is updated and {} is not current; at {world}", letter(world.image)))
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use domain::RetentionRule;
 
+use super::strangers::Stranger;
 use super::world::{Strategy, letter};
 
 /// One thing that happens.
@@ -31,6 +32,10 @@ pub enum Step {
     Collect(u8),
     /// A claim that was asked to go is gone.
     ClaimGone(u8),
+    /// Somebody deletes the pod that is no member.
+    DeleteStranger,
+    /// That pod is gone.
+    StrangerGone,
     /// Time passes.
     Wait,
     /// A pod stops being ready. A fault.
@@ -41,6 +46,10 @@ pub enum Step {
     Delete(u8),
     /// Somebody deletes a claim. A fault.
     DeleteClaim(u8),
+    /// A pod turns up that is no member. A fault.
+    Appear(Stranger),
+    /// Somebody takes the labels off a pod. A fault.
+    Relabel(u8),
     /// Somebody changes the template.
     Image(u8),
     /// Somebody scales the set.
@@ -66,11 +75,15 @@ impl fmt::Display for Step {
             Self::Recover(ordinal) => write!(f, "pod {ordinal} is ready again"),
             Self::Collect(ordinal) => write!(f, "the collector looks at claim {ordinal}"),
             Self::ClaimGone(ordinal) => write!(f, "claim {ordinal} is gone"),
+            Self::DeleteStranger => f.write_str("somebody deletes the strange pod"),
+            Self::StrangerGone => f.write_str("the strange pod is gone"),
             Self::Wait => f.write_str("time passes"),
             Self::Break(ordinal) => write!(f, "FAULT: pod {ordinal} is not ready any more"),
             Self::Fail(ordinal) => write!(f, "FAULT: pod {ordinal} ends"),
             Self::Delete(ordinal) => write!(f, "FAULT: somebody deletes pod {ordinal}"),
             Self::DeleteClaim(ordinal) => write!(f, "FAULT: somebody deletes claim {ordinal}"),
+            Self::Appear(stranger) => write!(f, "FAULT: there is {stranger}"),
+            Self::Relabel(ordinal) => write!(f, "FAULT: somebody takes the labels off pod {ordinal}"),
             Self::Image(image) => write!(f, "EDIT: template {}", letter(*image)),
             Self::Replicas(number) => write!(f, "EDIT: {number} replicas"),
             Self::Strategy(strategy) => write!(f, "EDIT: {strategy}"),

@@ -9,6 +9,7 @@ use domain::RetentionRule;
 
 use super::Config;
 use super::claims::Claim;
+use super::strangers::Stranger;
 use crate::checks::{PodView, View};
 
 /// The most ordinals that a world can have.
@@ -131,6 +132,8 @@ pub struct World {
     pub claims: [Option<Claim>; ORDINALS_MAX],
     /// What becomes of claims after a scale-down.
     pub when_scaled: RetentionRule,
+    /// A pod that is no member.
+    pub stranger: Option<Stranger>,
 }
 
 impl World {
@@ -147,6 +150,7 @@ impl World {
             observed: false,
             claims: [None; ORDINALS_MAX],
             when_scaled: config.claims.unwrap_or_default().when_scaled,
+            stranger: None,
         }
     }
 
@@ -264,6 +268,9 @@ impl fmt::Display for World {
         }
         for (ordinal, claim) in self.claims() {
             write!(f, " claim {ordinal} of {:?}{}", claim.owner, if claim.going { ",going" } else { "" })?;
+        }
+        if let Some(stranger) = self.stranger {
+            write!(f, " besides {stranger}")?;
         }
         let Status { counts, current, update, formed, cold_start, failures } = self.status;
         let [all, ready, available, at_current, at_update] = counts;
