@@ -18,6 +18,7 @@ fn every_state_is_safe_and_heals() {
         ("in order, two at once", Config { edits: 1, faults: 1, max_unavailable: 2, ..Config::ordered() }),
         ("in order, two faults", Config { edits: 0, faults: 2, ..Config::ordered() }),
         ("in order, OnDelete", Config { edits: 1, faults: 1, ..Config::ordered().on_delete() }),
+        ("in order, OnDelete, two edits", Config { edits: 2, faults: 0, ..Config::ordered().on_delete() }),
         ("parallel, OnDelete", Config { edits: 1, faults: 1, ..Config::parallel().on_delete() }),
         ("parallel", Config { edits: 1, faults: 1, ..Config::parallel() }),
         ("in order, claims", Config { edits: 2, faults: 1, ..Config::ordered().with_claims(Retain) }),

@@ -68,17 +68,14 @@ impl Stranger {
     /// What it is to the set, by the product's rule.
     #[must_use]
     pub fn kinship(self, mutant: Option<Mutant>) -> Kinship {
-        self.as_candidate(&self.name(), mutant)
-    }
-
-    fn as_candidate(self, name: &str, mutant: Option<Mutant>) -> Kinship {
-        let set = set_ref();
+        let (set, name) = (set_ref(), self.name());
         let controller = match self.controller {
             Controller::Ours => Some(set.uid.0.as_str()),
             Controller::Former => Some("former"),
             Controller::Nobody => None,
         };
-        let mut candidate = Candidate { name, controller, selected: self.selected, terminating: self.terminating };
+        let Self { selected, terminating, .. } = self;
+        let mut candidate = Candidate { name: &name, controller, selected, terminating };
         if let Some(mutant) = mutant {
             mutant.distort_candidate(&set, &mut candidate);
         }
@@ -118,13 +115,12 @@ impl World {
         let member = |place: usize| Stranger::new(Some(place as u8), Controller::Ours, true);
         let members = self.pods().map(|(place, pod)| Stranger { terminating: pod.terminating, ..member(place) });
         members.chain(self.stranger).try_for_each(|pod| {
-            let name = pod.name();
-            let taken_for = match pod.as_candidate(&name, mutant) {
+            let taken_for = match pod.kinship(mutant) {
                 Kinship::Member(ordinal) => Some(ordinal),
                 Kinship::Stray | Kinship::Orphan(_) | Kinship::Stranger => None,
             };
             let ours = pod.controller == Controller::Ours && pod.selected;
-            checks::s2_members_are_ours(SET, &name, ours, taken_for)
+            checks::s2_members_are_ours(SET, &pod.name(), ours, taken_for)
         })
     }
 }
