@@ -12,7 +12,7 @@ pub use name::Name;
 pub(crate) use name::within;
 pub(crate) use query::Raw;
 pub use query::{Edns, Parsed, Query, Rejected, parse};
-pub use record::{Record, RrSet};
+pub use record::{Record, RrSet, RrSetBuilder};
 
 /// Types of records (RFC 1035 section 3.2.2 and later).
 pub mod rtype {

@@ -26,21 +26,9 @@ impl RrSet {
     /// A set of type `rtype`; none without data, and what does not fit a record is left out.
     #[must_use]
     pub fn new<D: AsRef<[u8]>>(rtype: u16, ttl: u32, data: impl IntoIterator<Item = D>) -> Option<Self> {
-        let mut writer = Self { rtype, count: 0, bytes: Box::default() };
-        let mut bytes = Vec::new();
-        for data in data {
-            let data = data.as_ref();
-            let Ok(length) = u16::try_from(data.len()) else { continue };
-            bytes.extend_from_slice(&[POINTER_MARK, HEADER_BYTES as u8]);
-            bytes.extend_from_slice(&rtype.to_be_bytes());
-            bytes.extend_from_slice(&CLASS_IN.to_be_bytes());
-            bytes.extend_from_slice(&ttl.to_be_bytes());
-            bytes.extend_from_slice(&length.to_be_bytes());
-            bytes.extend_from_slice(data);
-            writer.count += 1;
-        }
-        writer.bytes = bytes.into_boxed_slice();
-        (writer.count > 0).then_some(writer)
+        let mut set = RrSetBuilder::new(rtype, ttl);
+        data.into_iter().for_each(|data| set.add(&[data.as_ref()]));
+        set.finish()
     }
 
     /// The A and AAAA sets of `addresses`, without duplicates, in order.
@@ -98,6 +86,42 @@ impl RrSet {
     #[must_use]
     pub fn target(&self) -> Option<&[u8]> {
         self.records().next().filter(|_| self.rtype == rtype::CNAME).map(|record| record.data())
+    }
+}
+
+/// A set under construction.
+#[derive(Debug)]
+pub struct RrSetBuilder {
+    rtype: u16,
+    ttl: u32,
+    count: u32,
+    bytes: Vec<u8>,
+}
+
+impl RrSetBuilder {
+    /// A set of type `rtype` without records, whose TTL is in seconds.
+    #[must_use]
+    pub fn new(rtype: u16, ttl: u32) -> Self {
+        Self { rtype, ttl, count: 0, bytes: Vec::new() }
+    }
+
+    /// Adds a record whose data is these parts, one after the other. What does not fit a record is left out.
+    pub fn add(&mut self, data: &[&[u8]]) {
+        let Ok(length) = u16::try_from(data.iter().map(|part| part.len()).sum::<usize>()) else { return };
+        self.bytes.extend_from_slice(&[POINTER_MARK, HEADER_BYTES as u8]);
+        self.bytes.extend_from_slice(&self.rtype.to_be_bytes());
+        self.bytes.extend_from_slice(&CLASS_IN.to_be_bytes());
+        self.bytes.extend_from_slice(&self.ttl.to_be_bytes());
+        self.bytes.extend_from_slice(&length.to_be_bytes());
+        data.iter().for_each(|part| self.bytes.extend_from_slice(part));
+        self.count += 1;
+    }
+
+    /// The set; none without records.
+    #[must_use]
+    pub fn finish(self) -> Option<RrSet> {
+        let Self { rtype, count, bytes, .. } = self;
+        (count > 0).then(|| RrSet { rtype, count, bytes: bytes.into_boxed_slice() })
     }
 }
 

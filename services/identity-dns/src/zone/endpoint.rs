@@ -1,6 +1,7 @@
 //! From pods and hand-written endpoints to endpoints of a Service (DNS rules, sections 1.2 and 2.4).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use domain::zone::{
     EndpointSliceFacts, IpFamily, ManualEndpoint, NamedPort, PodFacts, ServiceAddress, ServiceFacts, TargetPort,
@@ -24,8 +25,8 @@ pub(super) struct Endpoint {
     pub(super) hosts: Vec<(String, IpAddr)>,
     /// Whether the label is the endpoint's own, not made from its address.
     pub(super) named: bool,
-    /// Ports with the names of the Service's.
-    pub(super) ports: Vec<NamedPort>,
+    /// Ports with the names of the Service's. Endpoints that have the same may share them.
+    pub(super) ports: Arc<[NamedPort]>,
 }
 
 /// The endpoint a pod is of a Service that selects it; none where it must not be found.
@@ -79,5 +80,5 @@ fn endpoint(
     let used = |ip: &&IpAddr| service.ip_families.is_empty() || service.ip_families.contains(&IpFamily::of(ip));
     let host = |ip: &IpAddr| (label.map_or_else(|| dashed(*ip), str::to_owned), *ip);
     let hosts: Vec<_> = ips.iter().filter(used).map(host).collect();
-    (!hosts.is_empty()).then_some(Endpoint { hosts, named, ports })
+    (!hosts.is_empty()).then(|| Endpoint { hosts, named, ports: ports.into() })
 }

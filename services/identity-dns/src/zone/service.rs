@@ -2,22 +2,35 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use domain::zone::{NamedPort, ObjectName, Protocol, ServiceAddress, ServiceFacts, ZoneFacts};
 
 use super::endpoint::{self, Endpoint, EndpointKey};
-use crate::wire::{Name, RrSet, rtype};
+use crate::wire::{Name, RrSet, RrSetBuilder, rtype};
 
 /// What one Service contributes, kept so that a change costs only what it touches.
 #[derive(Debug, Default)]
 pub(super) struct ServiceState {
-    endpoints: BTreeMap<EndpointKey, Endpoint>,
-    /// Who has a host label.
-    hosts: BTreeMap<String, BTreeSet<EndpointKey>>,
+    endpoints: BTreeMap<EndpointKey, Arc<Endpoint>>,
+    hosts: BTreeMap<String, Host>,
+    /// How many endpoints have an address.
+    addresses: BTreeMap<IpAddr, u32>,
+    /// Ports of the endpoint that was resolved last: mostly the next has the same.
+    ports: Arc<[NamedPort]>,
     /// Names that are the Service's own: it itself and its ports.
     names: BTreeSet<Name>,
     /// Addresses of its own that point back to it.
     pointed: BTreeSet<IpAddr>,
+}
+
+/// A host label of a Service.
+#[derive(Debug)]
+struct Host {
+    /// The name that it makes; none where it is too long.
+    name: Option<Name>,
+    /// Who has it.
+    endpoints: BTreeMap<EndpointKey, Arc<Endpoint>>,
 }
 
 /// What to look at anew.
@@ -90,12 +103,16 @@ impl ServiceState {
         let mut labels = BTreeSet::new();
         for key in self.concerned(dirty, key, service, facts) {
             let new = service.and_then(|service| resolve(&key, service, facts, rules));
+            let new = new.map(|endpoint| self.share_ports(endpoint));
             self.replace(key, new, &base, &mut labels, &mut update);
+        }
+        if labels.is_empty() && matches!(dirty, Dirty::Pods(_)) {
+            return update;
         }
         for label in labels {
             let Some(name) = base.child(&label) else { continue };
-            let keys = self.hosts.get(&label).into_iter().flatten();
-            let hosts = keys.filter_map(|key| self.endpoints.get(key)).flat_map(|endpoint| &endpoint.hosts);
+            let endpoints = self.hosts.get(&label).into_iter().flat_map(|host| host.endpoints.values());
+            let hosts = endpoints.flat_map(|endpoint| &endpoint.hosts);
             let addresses = hosts.filter(|(host, _)| *host == label).map(|(_, address)| *address);
             update.sets.push((name, RrSet::addresses(rules.ttl, addresses).collect()));
         }
@@ -137,37 +154,56 @@ impl ServiceState {
         keys
     }
 
+    /// A large Service is read from end to end at every change: what all its endpoints have in common is there once.
+    fn share_ports(&mut self, mut endpoint: Endpoint) -> Arc<Endpoint> {
+        if endpoint.ports == self.ports {
+            endpoint.ports = self.ports.clone();
+        } else {
+            self.ports = endpoint.ports.clone();
+        }
+        Arc::new(endpoint)
+    }
+
     fn replace(
         &mut self,
         key: EndpointKey,
-        new: Option<Endpoint>,
+        new: Option<Arc<Endpoint>>,
         base: &Name,
         labels: &mut BTreeSet<String>,
         update: &mut Update,
     ) {
-        let old = self.endpoints.remove(&key);
+        if self.endpoints.get(&key) == new.as_ref() {
+            return;
+        }
+        let old = match &new {
+            Some(new) => self.endpoints.insert(key.clone(), new.clone()),
+            None => self.endpoints.remove(&key),
+        };
         let pointer = |endpoint: &Endpoint, label: &str, address: IpAddr, present| {
             let rank = if endpoint.named { Rank::Named } else { Rank::Made };
             Some(Pointer { address, target: Target { rank, name: base.child(label)? }, present })
         };
         for (endpoint, present) in [(&old, false), (&new, true)] {
-            let Some(endpoint) = endpoint.as_ref().filter(|_| old != new) else { continue };
+            let Some(endpoint) = endpoint else { continue };
             for (label, address) in &endpoint.hosts {
-                let keys = self.hosts.entry(label.clone()).or_default();
+                let host = self.hosts.entry(label.clone());
+                let host = host.or_insert_with(|| Host { name: base.child(label), endpoints: BTreeMap::new() });
                 if present {
-                    keys.insert(key.clone())
+                    host.endpoints.insert(key.clone(), endpoint.clone())
                 } else {
-                    keys.remove(&key)
+                    host.endpoints.remove(&key)
                 };
-                if keys.is_empty() {
+                if host.endpoints.is_empty() {
                     self.hosts.remove(label);
+                }
+                let count = self.addresses.entry(*address).or_default();
+                *count = if present { *count + 1 } else { count.saturating_sub(1) };
+                if *count == 0 {
+                    self.addresses.remove(address);
                 }
                 labels.insert(label.clone());
                 update.pointers.extend(pointer(endpoint, label, *address, present));
             }
-        }
-        if let Some(new) = new {
-            self.endpoints.insert(key, new);
         }
     }
 
@@ -182,16 +218,15 @@ impl ServiceState {
             }
             ServiceAddress::ClusterIps(ips) => {
                 let ports = own_ports(service);
-                let hosts = [(base.clone(), ips.len(), ports.as_slice())];
+                let hosts = [(base, ips.len(), ports.as_slice())];
                 let sets = RrSet::addresses(rules.ttl, ips.iter().copied());
                 own.insert(base.clone(), sets.chain(locations(&hosts, rules.ttl, |_| true)).collect());
                 own.extend(port_records(&hosts, base, rules.ttl));
             }
             ServiceAddress::Headless if self.endpoints.is_empty() => {}
             ServiceAddress::Headless => {
-                let hosts = self.located(base);
-                let addresses = self.endpoints.values().flat_map(|endpoint| &endpoint.hosts).map(|(_, ip)| *ip);
-                let sets = RrSet::addresses(rules.ttl, addresses);
+                let hosts = self.located();
+                let sets = RrSet::addresses(rules.ttl, self.addresses.keys().copied());
                 own.insert(base.clone(), sets.chain(locations(&hosts, rules.ttl, |_| true)).collect());
                 own.extend(port_records(&hosts, base, rules.ttl));
             }
@@ -200,13 +235,16 @@ impl ServiceState {
     }
 
     /// Host names with how many addresses and which ports they stand for.
-    fn located(&self, base: &Name) -> Vec<Located<'_>> {
+    fn located(&self) -> Vec<Located<'_>> {
         let mut located = Vec::with_capacity(self.hosts.len());
-        for (label, keys) in &self.hosts {
-            let Some(name) = base.child(label) else { continue };
-            for endpoint in keys.iter().filter_map(|key| self.endpoints.get(key)) {
-                let addresses = endpoint.hosts.iter().filter(|(host, _)| host == label).count();
-                located.push((name.clone(), addresses, endpoint.ports.as_slice()));
+        for (label, host) in &self.hosts {
+            let Some(name) = &host.name else { continue };
+            for endpoint in host.endpoints.values() {
+                let addresses = match endpoint.hosts.as_slice() {
+                    [_] => 1,
+                    hosts => hosts.iter().filter(|(host, _)| host == label).count(),
+                };
+                located.push((name, addresses, &*endpoint.ports));
             }
         }
         located
@@ -229,7 +267,7 @@ impl ServiceState {
 }
 
 /// A name that SRV records lead to, how many addresses it stands for, and its ports.
-type Located<'a> = (Name, usize, &'a [NamedPort]);
+type Located<'a> = (&'a Name, usize, &'a [NamedPort]);
 
 fn own_ports(service: &ServiceFacts) -> Vec<NamedPort> {
     let ports = service.ports.iter();
@@ -253,7 +291,8 @@ fn port_records<'a>(
     base: &'a Name,
     ttl: u32,
 ) -> impl Iterator<Item = (Name, Vec<RrSet>)> + 'a {
-    let all = hosts.iter().flat_map(|(_, _, ports)| *ports).filter(|port| !port.name.is_empty());
+    let shared = hosts.chunk_by(|(_, _, ports), (_, _, next)| std::ptr::eq(*ports, *next));
+    let all = shared.flat_map(|hosts| hosts[0].2).filter(|port| !port.name.is_empty());
     let kinds: BTreeSet<(&str, Protocol)> = all.map(|port| (port.name.as_str(), port.protocol)).collect();
     kinds.into_iter().filter_map(move |(name, protocol)| {
         let label = match protocol {
@@ -273,23 +312,19 @@ fn locations(hosts: &[Located<'_>], ttl: u32, wanted: impl Fn(&NamedPort) -> boo
     let count = |(_, addresses, ports): &Located<'_>| addresses * ports.iter().filter(|port| wanted(port)).count();
     let entries: usize = hosts.iter().map(count).sum();
     let weight = u16::try_from(100 / entries.max(1)).unwrap_or(1).max(1);
-    let mut data: Vec<Vec<u8>> = Vec::with_capacity(entries);
+    let mut set = RrSetBuilder::new(rtype::SRV, ttl);
     let mut seen: Vec<(&Name, u16)> = Vec::new();
     for (name, _, ports) in hosts {
         // Endpoints that share a host label follow one another, so only the last name can repeat.
-        seen.retain(|(before, _)| *before == name);
+        seen.retain(|(before, _)| before == name);
         for port in ports.iter().filter(|port| wanted(port)) {
-            if seen.contains(&(name, port.port)) {
+            if seen.contains(&(*name, port.port)) {
                 continue;
             }
-            seen.push((name, port.port));
-            let mut record = Vec::with_capacity(6 + name.wire().len());
-            for number in [0, weight, port.port] {
-                record.extend_from_slice(&number.to_be_bytes());
-            }
-            record.extend_from_slice(name.wire());
-            data.push(record);
+            seen.push((*name, port.port));
+            let [priority, weight, port] = [0, weight, port.port].map(u16::to_be_bytes);
+            set.add(&[&priority, &weight, &port, name.wire()]);
         }
     }
-    RrSet::new(rtype::SRV, ttl, data)
+    set.finish()
 }
