@@ -322,10 +322,9 @@ impl View<'_> {
         self.0.free(kind, namespace, prefix)
     }
 
-    /// Objects of a kind that name `uid` as an owner, by key.
-    #[must_use]
-    pub fn owned_of(&self, uid: &str, kind: api::manifest::Kind) -> Vec<Arc<Object>> {
-        self.0.owned_of(uid, kind)
+    /// Objects of a kind that `uid` controls, by key.
+    pub fn controlled_by(&self, uid: &str, kind: api::manifest::Kind) -> impl Iterator<Item = &Arc<Object>> {
+        self.0.controlled_by(uid, kind)
     }
 }
 

@@ -77,23 +77,22 @@ impl Scene {
     ) -> Self {
         let incarnation = set_ref(&set);
         let uid = incarnation.uid.0.as_str();
-        let controlled =
-            |kind| view.owned_of(uid, kind).into_iter().filter(|object| object.controller_uid() == Some(uid));
         let selector = set.value.pointer("/spec/selector").and_then(|value| Selector::from_label_selector(value).ok());
         let selects = |object: &Object| {
             let labels = object.metadata("labels").unwrap_or(&Value::Null);
             selector.as_ref().is_none_or(|selector| selector.matches_value(labels))
         };
+        let to_this = |pod: &Object| kinship(&incarnation, candidate(pod, selects(pod)));
         let (mut pods, mut strays) = (Vec::new(), Vec::new());
-        for pod in controlled(Kind::Pod) {
-            match kinship(&incarnation, candidate(&pod, selects(&pod))) {
-                Kinship::Member(ordinal) => pods.push((ordinal, pod)),
-                Kinship::Stray => strays.push(pod),
+        for pod in view.controlled_by(uid, Kind::Pod) {
+            match pod.kinship(to_this) {
+                Kinship::Member(ordinal) => pods.push((ordinal, pod.clone())),
+                Kinship::Stray => strays.push(pod.clone()),
                 Kinship::Orphan(_) | Kinship::Stranger => {}
             }
         }
-        let revisions = controlled(Kind::ControllerRevision).collect();
-        pods.sort_by_key(|(ordinal, _)| *ordinal);
+        let revisions = view.controlled_by(uid, Kind::ControllerRevision).cloned().collect();
+        pods.sort_unstable_by_key(|(ordinal, _)| *ordinal);
         let (orphans, orphan_revisions) = orphans(view, &set);
         let snapshot = Snapshot {
             set: incarnation,

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use api::manifest::Kind;
 use domain::zone::PodFacts;
-use domain::{Pod, Uid};
+use domain::{Kinship, Pod, Uid};
 use serde_json::{Map, Value, json};
 
 use super::Key;
@@ -20,6 +20,8 @@ pub struct Object {
     /// Store revision that wrote this version.
     pub version: StoreRevision,
     head: Head,
+    /// What a pod is to the set that controls it, once a pass asked.
+    kinship: OnceLock<Kinship>,
     /// What a pass asks of a pod, once one did.
     sighting: OnceLock<Box<Sighting>>,
     /// What identity-dns is told of a pod, once somebody asked.
@@ -68,7 +70,8 @@ impl Object {
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.insert("resourceVersion".to_owned(), Value::String(version.to_string()));
         }
-        Self { head: Head::of(&value), sighting: OnceLock::new(), pod_facts: OnceLock::new(), key, value, version }
+        let (kinship, sighting, pod_facts) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { head: Head::of(&value), kinship, sighting, pod_facts, key, value, version }
     }
 
     /// Kind.
@@ -138,6 +141,11 @@ impl Object {
     #[must_use]
     pub fn controller_uid(&self) -> Option<&str> {
         self.head.owners.get(self.head.controller?).map(String::as_str)
+    }
+
+    /// What this pod is to the set that controls it. It is `read` once: neither a set's name nor its selector ever changes.
+    pub(crate) fn kinship(&self, read: impl FnOnce(&Self) -> Kinship) -> Kinship {
+        *self.kinship.get_or_init(|| read(self))
     }
 
     /// What passes ask of this pod. The same version always says the same, so it is `read` once.

@@ -16,9 +16,17 @@ const ADOPTED: [Kind; 2] = [Kind::Pod, Kind::ControllerRevision];
 pub(super) struct State {
     pub(super) revision: StoreRevision,
     objects: BTreeMap<Key, Arc<Object>>,
-    by_owner: HashMap<String, BTreeMap<Key, Arc<Object>>>,
+    by_owner: HashMap<String, BTreeMap<Key, Owned>>,
     /// Objects that nobody controls, of the kinds that sets adopt.
     free: BTreeSet<Key>,
+}
+
+/// An object among those that name one owner.
+#[derive(Debug)]
+struct Owned {
+    object: Arc<Object>,
+    /// Whether it is this owner that controls it.
+    controlled: bool,
 }
 
 impl State {
@@ -46,13 +54,14 @@ impl State {
     }
 
     pub(super) fn owned_by(&self, uid: &str) -> Vec<Arc<Object>> {
-        self.by_owner.get(uid).into_iter().flat_map(BTreeMap::values).cloned().collect()
+        self.by_owner.get(uid).into_iter().flat_map(BTreeMap::values).map(|owned| owned.object.clone()).collect()
     }
 
-    pub(super) fn owned_of(&self, uid: &str, kind: Kind) -> Vec<Arc<Object>> {
+    pub(super) fn controlled_by(&self, uid: &str, kind: Kind) -> impl Iterator<Item = &Arc<Object>> {
         let start = Key { kind, namespace: String::new(), name: String::new() };
-        let owned = self.by_owner.get(uid).into_iter().flat_map(|owned| owned.range(start.clone()..));
-        owned.take_while(|(key, _)| key.kind == kind).map(|(_, object)| object.clone()).collect()
+        let owned = self.by_owner.get(uid).into_iter().flat_map(move |owned| owned.range(start.clone()..));
+        let owned = owned.take_while(move |(key, _)| key.kind == kind);
+        owned.filter(|(_, owned)| owned.controlled).map(|(_, owned)| &owned.object)
     }
 
     /// Puts or removes one object and says what changed.
@@ -71,7 +80,8 @@ impl State {
         }
         if let Some(object) = &new {
             for uid in object.owner_uids() {
-                self.by_owner.entry(uid.to_owned()).or_default().insert(key.clone(), object.clone());
+                let owned = Owned { object: object.clone(), controlled: object.controller_uid() == Some(uid) };
+                self.by_owner.entry(uid.to_owned()).or_default().insert(key.clone(), owned);
             }
         }
         if ADOPTED.contains(&key.kind) {
