@@ -8,6 +8,7 @@ mod disk;
 mod planner;
 mod print;
 mod rollout;
+mod rules;
 mod samples;
 mod startup;
 mod store;
@@ -61,7 +62,7 @@ enum Figure {
     Disk,
     /// Durable commits and reads of the embedded store.
     Store,
-    /// One call of a planner.
+    /// One call of a planner, and its rules alone.
     Planner,
     /// A set of 100 in order: create, update, scale to 0; and one ordered step beside a single durable commit.
     Ordered,
@@ -135,7 +136,7 @@ async fn parts(arguments: &Arguments, scratch: &Path) -> anyhow::Result<()> {
     }
     if arguments.wants(Figure::Planner) {
         print::section("planner over loopback", &planner::measure().await?);
-        print::section("rules of a planner alone", &planner::rules());
+        print::table(&rules::title(), &rules::COLUMNS, &rules::measure()?);
     }
     Ok(())
 }

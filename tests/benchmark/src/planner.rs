@@ -1,5 +1,4 @@
-//! A planner call as the coordinator makes it: domain to wire, gRPC over loopback TCP, and back; and what the rules alone
-//! cost for a set as large as sets get.
+//! A planner call as the coordinator makes it: domain to wire, gRPC over loopback TCP, and back.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -7,8 +6,8 @@ use anyhow::Context as _;
 use api::proto::ordinal_scheduler::v1::PlanRequest;
 use api::proto::ordinal_scheduler::v1::ordinal_scheduler_service_client::OrdinalSchedulerServiceClient;
 use domain::{
-    Ordinal, OrdinalPlan, OrdinalRequest, Phase, Pod, Revision, RevisionName, SetRef, SetSpec, Snapshot, TargetRange,
-    Timestamp, Uid, UpdateRequest,
+    Ordinal, OrdinalPlan, OrdinalRequest, Phase, Pod, RevisionName, SetRef, SetSpec, Snapshot, TargetRange, Timestamp,
+    Uid,
 };
 use ordinal_scheduler::Config;
 use service_kit::{Channel, Context, ServerConfig, Target, connect};
@@ -82,61 +81,4 @@ fn question(replicas: u32) -> OrdinalRequest {
     };
     let targets = vec![TargetRange { first: Ordinal(0), last: Ordinal(replicas - 1), revision }];
     OrdinalRequest { snapshot, targets }
-}
-
-/// Ordinals of the set that the rules alone are asked about.
-const LARGE: u32 = 5_000;
-/// Ordinals that it leaves out, in the case that has some.
-const LEFT_OUT: u32 = 100;
-const RULE_CALLS: usize = 200;
-
-/// Both planners as functions, for a set that rests, one in the middle of its update, and that one with ordinals left out.
-pub(crate) fn rules() -> Vec<Row> {
-    let (old, new) = ("web-5d8f9b7c6d", "web-7c9d8b6f5e");
-    let cases = [("at rest", old, 0), ("half updated", new, 0), ("half updated, 100 ordinals left out", new, LEFT_OUT)];
-    let mut rows = Vec::new();
-    for (case, update, left_out) in cases {
-        let request = large((old, update), left_out);
-        let name = |planner: &str| format!("{planner}, {LARGE} ordinals {case}");
-        rows.push(timed(&name("update-planner"), || update_planner::plan::plan(&request)));
-        let targets = update_planner::plan::plan(&request).targets;
-        let request = OrdinalRequest { snapshot: request.snapshot, targets };
-        rows.push(timed(&name("ordinal-scheduler"), || ordinal_scheduler::plan::plan(&request)));
-    }
-    rows
-}
-
-fn timed<T>(name: &str, call: impl Fn() -> T) -> Row {
-    let mut samples = Samples::default();
-    for _ in 0..RULE_CALLS {
-        let before = now();
-        std::hint::black_box(call());
-        samples.0.push(now() - before);
-    }
-    Row::latency(name, samples)
-}
-
-/// A large set, the upper half of which is at the update revision; one pod of that half is not ready if that is another.
-fn large((old, update): (&str, &str), left_out: u32) -> UpdateRequest {
-    let OrdinalRequest { mut snapshot, .. } = question(LARGE + left_out + 1);
-    let revision = |name: &str, number| Revision {
-        name: RevisionName(name.to_owned()),
-        number,
-        data: format!("template {name}"),
-        created_at: snapshot.now,
-    };
-    let revisions = vec![revision(old, 1), revision(update, 2)];
-    let reserved = (0..left_out).map(|place| Ordinal(place * 7)).collect();
-    snapshot.spec = SetSpec { replicas: LARGE, reserved, ..snapshot.spec };
-    let spec = snapshot.spec.clone();
-    snapshot.pods.retain(|pod| spec.contains(pod.ordinal));
-    for pod in &mut snapshot.pods {
-        let half = if pod.ordinal.0 < LARGE / 2 { old } else { update };
-        pod.revision = Some(RevisionName(half.to_owned()));
-        pod.ready = old == update || pod.ordinal.0 != LARGE / 2;
-    }
-    snapshot.status.current_revision = RevisionName(old.to_owned());
-    snapshot.status.update_revision = RevisionName(update.to_owned());
-    let template = format!("template {update}");
-    UpdateRequest { snapshot, template, revisions, equal_after_defaulting: None }
 }

@@ -13,6 +13,19 @@ pub(crate) fn section(title: &str, rows: &[Row]) {
     }
 }
 
+/// Times, by row and column.
+pub(crate) fn table(title: &str, columns: &[&str], rows: &[(String, Vec<Duration>)]) {
+    let line = |name: &str, cells: &[String]| {
+        let cells: String = cells.iter().map(|cell| format!(" {cell:>18}")).collect();
+        println!("{name:<52}{cells}");
+    };
+    println!();
+    line(title, &columns.iter().map(ToString::to_string).collect::<Vec<_>>());
+    for (name, times) in rows {
+        line(&format!("  {name}"), &times.iter().map(|time| each(*time, 1)).collect::<Vec<_>>());
+    }
+}
+
 /// Rollouts: medians, beside what a Kubernetes control plane takes.
 pub(crate) fn rollouts(runs: usize, rollouts: &[Rollout]) {
     println!(

@@ -8,7 +8,16 @@ use nix::sys::time::TimeVal;
 
 /// Processor time of all threads, of the user and of the system.
 pub(crate) fn processor() -> anyhow::Result<Duration> {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).context("the kernel tells no usage")?;
+    used_by(UsageWho::RUSAGE_SELF)
+}
+
+/// Processor time of this thread, of the user and of the system.
+pub(crate) fn of_thread() -> anyhow::Result<Duration> {
+    used_by(UsageWho::RUSAGE_THREAD)
+}
+
+fn used_by(who: UsageWho) -> anyhow::Result<Duration> {
+    let usage = getrusage(who).context("the kernel tells no usage")?;
     let time = |value: TimeVal| {
         let micros = value.tv_sec().saturating_mul(1_000_000).saturating_add(value.tv_usec());
         Duration::from_micros(u64::try_from(micros).unwrap_or(0))
