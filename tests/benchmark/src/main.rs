@@ -16,6 +16,7 @@ mod tracing;
 mod usage;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
@@ -35,6 +36,9 @@ struct Arguments {
     /// How often each rollout is repeated.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
     runs: u16,
+    /// Seconds that a growing set may take before it is given up.
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    growth_seconds: u32,
     /// The program whose start-up, memory and size are measured; without it they are left out. Build it with --release.
     #[arg(long)]
     setkeeper: Option<PathBuf>,
@@ -165,7 +169,8 @@ async fn rollouts(arguments: &Arguments, scratch: &Path) -> anyhow::Result<()> {
     for (figure, policy) in [(Figure::GrowthOrdered, Policy::OrderedReady), (Figure::GrowthParallel, Policy::Parallel)]
     {
         if arguments.wants(figure) {
-            print::growth(&rollout::growth(scratch, policy).await?);
+            let patience = Duration::from_secs(arguments.growth_seconds.into());
+            print::growth(&rollout::growth(scratch, policy, patience).await?, patience);
         }
     }
     Ok(())

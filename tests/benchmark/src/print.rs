@@ -67,7 +67,7 @@ pub(crate) fn rollouts(runs: usize, rollouts: &[Rollout]) {
 }
 
 /// How the cost of one ordinal grows with the size of its set.
-pub(crate) fn growth(sizes: &[Growth]) {
+pub(crate) fn growth(sizes: &[Growth], patience: Duration) {
     println!(
         "\n{:<48} {:>9} {:>11} {:>11} {:>14} {:>8} {:>11}",
         "growth of one set", "wall", "per ordinal", "processor", "per ordinal", "ratio", "memory"
@@ -77,7 +77,7 @@ pub(crate) fn growth(sizes: &[Growth]) {
     for size in sizes {
         let name = format!("create 1 set x {} {:?}", size.replicas, size.policy);
         let Some(Cost { wall, processor, .. }) = size.cost else {
-            println!("  {name:<46} left out: it would take more than two minutes");
+            println!("  {name:<46} left out: it would take more than {patience:?} (see --growth-seconds)");
             continue;
         };
         let one = processor.as_secs_f64() / f64::from(size.replicas.max(1));

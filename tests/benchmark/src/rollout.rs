@@ -27,8 +27,6 @@ const MANY: u32 = 200;
 const MANY_REPLICAS: u32 = 3;
 /// Replicas of the sets that show how the cost of one ordinal grows.
 const GROWTH: [u32; 4] = [10, 100, 1000, 10_000];
-/// What a size may take before it is given up.
-const GROWTH_MAX: Duration = Duration::from_secs(120);
 const IMAGES: [&str; 2] = ["busybox:1.36", "busybox:1.37"];
 
 /// What one rollout took.
@@ -130,17 +128,17 @@ pub(crate) struct Growth {
     pub(crate) resident_kib: u64,
 }
 
-/// Sets of growing size, each created once on a store of its own.
-pub(crate) async fn growth(directory: &Path, policy: Policy) -> anyhow::Result<Vec<Growth>> {
+/// Sets of growing size, each created once on a store of its own, as long as one takes no more than `patience`.
+pub(crate) async fn growth(directory: &Path, policy: Policy, patience: Duration) -> anyhow::Result<Vec<Growth>> {
     let mut sizes = Vec::new();
     let mut expected = Duration::ZERO;
     for replicas in GROWTH {
-        if expected > GROWTH_MAX {
+        if expected > patience {
             sizes.push(Growth { policy, replicas, cost: None, resident_kib: 0 });
             continue;
         }
         let bench = Bench::start(directory).await?;
-        let created = tokio::time::timeout(GROWTH_MAX, bench.create("web", replicas, policy)).await;
+        let created = tokio::time::timeout(patience, bench.create("web", replicas, policy)).await;
         let cost = created.ok().transpose()?;
         // The next is ten times as large: no less than ten times as long.
         expected = cost.map_or(Duration::MAX, |cost| cost.wall * 10);
