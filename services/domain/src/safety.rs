@@ -90,9 +90,9 @@ impl Plans<'_> {
         for creation in &self.order.create {
             let ordinal = creation.ordinal;
             let in_order = blocked.as_ref().is_none_or(|(lowest, _)| *lowest >= ordinal);
-            let together = self.order.cold_start && self.total_outage() && self.was_member(ordinal);
-            let again = blocked.as_ref().is_some_and(|(lowest, _)| self.comes_back_together(*lowest));
-            require("S3", ordinal, in_order || together || again, || match &blocked {
+            let together = || self.order.cold_start && self.total_outage() && self.was_member(ordinal);
+            let again = || blocked.as_ref().is_some_and(|(lowest, _)| self.comes_back_together(*lowest));
+            require("S3", ordinal, in_order || together() || again(), || match &blocked {
                 Some((lowest, reason)) => format!("ordinal {lowest} is not healthy: {reason}"),
                 None => String::new(),
             })?;
@@ -131,6 +131,9 @@ impl Plans<'_> {
     /// The first breach.
     pub fn s5_update_order(&self) -> Result<(), Breach> {
         let replaced: BTreeSet<Ordinal> = self.update.replace.iter().map(|deletion| deletion.ordinal).collect();
+        if replaced.is_empty() {
+            return Ok(());
+        }
         let candidate = |pod: &Pod| self.outdated(pod) && self.updatable(pod) && !self.snapshot.unavailable(pod);
         let highest_kept = self.snapshot.members().rev().find(|pod| candidate(pod) && !replaced.contains(&pod.ordinal));
         for ordinal in &replaced {

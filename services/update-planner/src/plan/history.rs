@@ -13,6 +13,10 @@ pub(super) fn prune(request: &UpdateRequest, revisions: &Revisions) -> Vec<Revis
     let Ok(limit) = usize::try_from(request.snapshot.spec.revision_history_limit) else {
         return Vec::new();
     };
+    // Then it is no question which of them the pods use.
+    if request.revisions.len() <= limit {
+        return Vec::new();
+    }
     let mut live: HashSet<&RevisionName> =
         request.snapshot.pods.iter().filter_map(|pod| pod.revision.as_ref()).collect();
     live.extend([&revisions.current, &revisions.update]);
