@@ -135,7 +135,7 @@ pub fn s2_canonical_identity(commit: &Commit<'_>) -> Result<(), Violation> {
         let set = all(commit.before, "statefulsets").find(|(_, set)| uid(set) == owner);
         let Some((_, set)) = set else { continue };
         let (set, name) = (text(set, "/metadata/name"), text(pod, "/metadata/name"));
-        checks::s2_canonical_identity(set, name, pod_ordinal(set, name))?;
+        checks::s2_members_are_ours(set, name, true, pod_ordinal(set, name))?;
         hold("S2", pod_ordinal(set, name).is_some(), || format!("pod {name} is controlled by set {set}"))?;
     }
     Ok(())
