@@ -34,6 +34,8 @@ pub struct History {
     epoch: u64,
     /// Incarnations that somebody outside asked to delete.
     pub deleted_by_people: BTreeSet<String>,
+    /// Store keys of sets that people asked to delete at once, without waiting for their pods.
+    pub sets_deleted_at_once: BTreeSet<String>,
     /// Rules asked so far.
     pub checks: u64,
 }
@@ -78,17 +80,21 @@ impl History {
         let commit = Commit { revision, changes: &changes, before: &self.state, now_ms };
         s12_versions(&commit, self.revision, &self.uids)?;
         s13_compare_and_set(&commit, &written.expected)?;
+        crate::s13_sets_go_when_asked(&commit, &self.sets_deleted_at_once)?;
         crate::s2_canonical_identity(&commit)?;
+        crate::s2_takes_only_its_own(&commit)?;
         crate::s3_ordered_creation(&commit)?;
         crate::s4_to_s8_ordered_deletion(&commit, &self.deleted_by_people)?;
         crate::s6_partition(&commit)?;
         crate::s7_on_delete(&commit, &self.deleted_by_people)?;
         crate::s9_claim_is_deleted_for_a_reason(&commit, &self.sets, &self.scaled_away)?;
         crate::s20_revisions(&commit)?;
+        crate::s20_pods_are_of_one_template(&commit)?;
+        crate::s20_pods_stay_what_they_are(&commit)?;
         crate::s21_status(&commit)?;
         self.tallies.check(&commit)?;
         crate::s22_one_set_at_a_time(&commit)?;
-        self.checks += 12;
+        self.checks += 16;
         if let Some(epoch) = epoch(&commit) {
             hold("S18", epoch > self.epoch, || format!("epoch {epoch} follows {}", self.epoch))?;
             self.epoch = epoch;

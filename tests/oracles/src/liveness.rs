@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::RetentionRule;
+use domain::{Quantity, RetentionRule};
 use serde_json::Value;
 
 use crate::claims::leftovers;
 use crate::objects::{State, all, controller, deleting, ready, text, uid};
 use crate::order::REVISION_LABEL;
 use crate::processes::{Process, claim_names};
-use crate::{Violation, hold};
+use crate::{Violation, hold, holds, kind_and_name};
 
 /// What people want of a set.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +47,7 @@ pub fn l1_everything_matches(
             }
         }
     }
+    claims_have_grown(state)?;
     let stored: BTreeSet<&str> = all(state, "pods").map(|(key, _)| key).collect();
     let extra = stored.iter().find(|key| !expected.contains_key(**key));
     hold("L1", extra.is_none(), || format!("{extra:?} is there, and no set wants it"))?;
@@ -120,15 +121,22 @@ fn set_matches(
     status_matches(set, u64::from(spec.size())).map_err(wrong)
 }
 
-/// Whether what is stored says all that was asked for; defaults come on top.
-fn holds(asked: &Value, stored: &Value) -> bool {
-    match (asked, stored) {
-        (Value::Null, _) => true,
-        (Value::Object(asked), Value::Object(stored)) => {
-            asked.iter().all(|(field, value)| holds(value, stored.get(field).unwrap_or(&Value::Null)))
-        }
-        _ => asked == stored,
+/// Every bound claim has the size that it asks for, and so has its volume.
+fn claims_have_grown(state: &State) -> Result<(), Violation> {
+    let size = |value: &Value, pointer: &str| text(value, pointer).parse::<Quantity>().map_or(0, |size| size.0);
+    for (key, claim) in all(state, "persistentvolumeclaims") {
+        let Some((_, _, name)) = kind_and_name(key).filter(|_| text(claim, "/status/phase") == "Bound") else {
+            continue;
+        };
+        let asked = size(claim, "/spec/resources/requests/storage");
+        let volume = state.get(&format!("/objects/persistentvolumes/-/{}", text(claim, "/spec/volumeName")));
+        let volume = volume.map_or(0, |volume| size(&volume.value, "/spec/capacity/storage"));
+        let told = size(claim, "/status/capacity/storage");
+        hold("L1", asked <= told && told <= volume, || {
+            format!("claim {name} asks for {asked} bytes, is said to have {told}, and its volume has {volume}")
+        })?;
     }
+    Ok(())
 }
 
 fn status_matches(set: &Value, size: u64) -> Result<(), String> {

@@ -7,7 +7,7 @@ use model::checks::{self, Cause, ORDINALS_MAX, PodView, View};
 use serde_json::Value;
 
 use crate::objects::{Change, Commit, all, condition, controller, deleting, ended, millis, ready, text, uid};
-use crate::{Violation, hold};
+use crate::{Violation, hold, holds};
 
 /// Label that names a pod's revision.
 pub(crate) const REVISION_LABEL: &str = "/metadata/labels/controller-revision-hash";
@@ -141,7 +141,28 @@ pub fn s2_canonical_identity(commit: &Commit<'_>) -> Result<(), Violation> {
     Ok(())
 }
 
-fn created<'a>(commit: &'a Commit<'_>) -> impl Iterator<Item = (&'a Change, &'a Value)> {
+/// S2: a set takes over only a pod that nobody controls and that its selector selects; neither name nor labels alone make
+/// one its own.
+///
+/// # Errors
+/// Where it takes another.
+pub fn s2_takes_only_its_own(commit: &Commit<'_>) -> Result<(), Violation> {
+    for change in commit.of("pods") {
+        let (Some(old), Some(new)) = (&change.old, &change.new) else { continue };
+        let (before, after) = (controller(&old.value), controller(&new.value));
+        let (Some(owner), true) = (after, before != after && uid(&old.value) == uid(&new.value)) else { continue };
+        hold("S2", before.is_none(), || format!("{} is taken from {before:?} by {owner}", change.key))?;
+        let set = all(commit.before, "statefulsets").find(|(_, set)| uid(set) == owner);
+        let Some((_, set)) = set else { continue };
+        let (wanted, labels) = (&set["spec"]["selector"]["matchLabels"], &old.value["metadata"]["labels"]);
+        hold("S2", holds(wanted, labels), || {
+            format!("{} is taken by {}, which selects {wanted}, not {labels}", change.key, text(set, "/metadata/name"))
+        })?;
+    }
+    Ok(())
+}
+
+pub(crate) fn created<'a>(commit: &'a Commit<'_>) -> impl Iterator<Item = (&'a Change, &'a Value)> {
     commit.of("pods").filter_map(|change| {
         let replaced = change
             .old
@@ -244,4 +265,37 @@ fn each_deletion(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::{State, Stored};
+
+    fn stored(value: Value) -> Option<Stored> {
+        Some(Stored { bytes: value.to_string().into_bytes(), value: Arc::new(value), revision: 1 })
+    }
+
+    #[test]
+    fn neither_a_name_nor_labels_alone_make_a_pod_a_member() {
+        let selector = json!({ "matchLabels": { "app": "web" } });
+        let set = json!({ "metadata": { "name": "web", "uid": "u" }, "spec": { "selector": selector } });
+        let before = State::from([("/objects/statefulsets/default/web".to_owned(), stored(set).expect("some"))]);
+        let pod = |app: &str, owner: Option<&str>| {
+            let owners: Vec<Value> = owner.map(|uid| json!({ "uid": uid, "controller": true })).into_iter().collect();
+            stored(json!({ "metadata": { "uid": "p", "labels": { "app": app }, "ownerReferences": owners } }))
+        };
+        let judged = |old: Option<Stored>, new: Option<Stored>| {
+            let changes = [Change { key: "/objects/pods/default/web-0".to_owned(), old, new }];
+            s2_takes_only_its_own(&Commit { revision: 2, changes: &changes, before: &before, now_ms: 0 })
+        };
+        assert_eq!(judged(pod("web", None), pod("web", Some("u"))), Ok(()), "adopted");
+        assert_eq!(judged(pod("web", Some("u")), pod("other", None)), Ok(()), "released");
+        assert!(judged(pod("other", None), pod("web", Some("u"))).is_err(), "it has another label");
+        assert!(judged(pod("web", Some("x")), pod("web", Some("u"))).is_err(), "it is another's");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::objects::{Commit, State, is, uid};
+use crate::objects::{Commit, State, deleting, is, uid};
 use crate::{Violation, hold};
 
 /// A precondition of a batch.
@@ -62,6 +62,23 @@ pub fn s13_compare_and_set(commit: &Commit<'_>, expected: &[Expectation]) -> Res
     Ok(())
 }
 
+/// S13: a set goes only when its own incarnation was told to, or at once when people asked for that. `at_once` are the keys
+/// of sets of which they did; a mark that an earlier set of this name bore is none of this one.
+///
+/// # Errors
+/// Where one goes unasked.
+pub fn s13_sets_go_when_asked(commit: &Commit<'_>, at_once: &BTreeSet<String>) -> Result<(), Violation> {
+    for change in commit.of("statefulsets") {
+        let Some(old) = change.old.as_ref().map(|old| &*old.value) else { continue };
+        let goes = change.new.as_ref().is_none_or(|new| uid(&new.value) != uid(old));
+        let asked = deleting(old) || at_once.contains(&change.key);
+        hold("S13", !goes || asked, || {
+            format!("{} with uid {} goes, and nobody has asked for that", change.key, uid(old))
+        })?;
+    }
+    Ok(())
+}
+
 /// S14 and S15: what a crash left is what was acknowledged, or that and some of what was under way, whole and in order.
 /// `found` is what was recovered, `candidates` the states that may have been.
 ///
@@ -116,4 +133,33 @@ pub fn s16_watch_is_gapless(
 pub(crate) fn epoch(commit: &Commit<'_>) -> Option<u64> {
     let change = commit.changes.iter().find(|change| change.key == "/setkeeper/epoch")?;
     std::str::from_utf8(&change.new.as_ref()?.bytes).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::{Change, Stored};
+
+    #[test]
+    fn a_set_goes_when_it_itself_was_asked_to() {
+        let key = "/objects/statefulsets/default/web".to_owned();
+        let set = |uid: &str, marked: bool| {
+            let value = json!({ "metadata": { "uid": uid, "deletionTimestamp": marked.then_some("now") } });
+            Some(Stored { bytes: value.to_string().into_bytes(), value: Arc::new(value), revision: 1 })
+        };
+        let judged = |old, new, at_once: &[&String]| {
+            let changes = [Change { key: key.clone(), old, new }];
+            let commit = Commit { revision: 2, changes: &changes, before: &State::new(), now_ms: 0 };
+            s13_sets_go_when_asked(&commit, &at_once.iter().map(|key| (*key).clone()).collect())
+        };
+        assert_eq!(judged(set("a", true), None, &[]), Ok(()));
+        assert_eq!(judged(set("a", false), None, &[&key]), Ok(()));
+        assert_eq!(judged(set("a", false), set("a", true), &[]), Ok(()));
+        assert!(judged(set("a", false), None, &[]).is_err());
+        assert!(judged(set("a", false), set("b", false), &[]).is_err());
+    }
 }

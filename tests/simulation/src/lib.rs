@@ -24,6 +24,7 @@
 //! | F15 unread state | an answer of a planner, of volume-claim or identity-dns, or a machine's assignments, is an error, empty, or bytes that do not decode ([`calls`]) | enumerated at calls; drawn |
 //! | F16 partial fan-out | the coordinator dies between two calls of one pass, as F1 | enumerated at calls; drawn |
 //! | F17 edits | people scale, change templates and partitions, delete, recreate under the same name ([`people`]) | every seed |
+//! | F17 edits, more of them | people make claims larger, hold pods back and lose one, make a set again without its pods, also with other labels | drawn |
 //! | F18 processes | they flap, fail, are never ready, take their time to stop ([`machine`]) | drawn |
 //! | F19 runtime dies | its processes live on ([`runtime`]) | enumerated at its calls; drawn |
 //! | F20 restart storm | all services at once, again and again ([`swarm`]) | drawn |
@@ -57,6 +58,7 @@ pub mod directory;
 pub mod hosts;
 pub mod lab;
 pub mod machine;
+pub mod manifest;
 pub mod many;
 pub mod mutant;
 pub mod network;

@@ -8,13 +8,61 @@ use oracles::Desired;
 
 use crate::lab::Lab;
 use crate::machine::BAD_IMAGE;
-use crate::user::{Edit, Manifest, NAMESPACE};
+use crate::manifest::Manifest;
+use crate::user::{Edit, NAMESPACE};
 
 /// Names of sets. One begins with the other, as names do.
 const NAMES: [&str; 2] = ["web", "web-a"];
 
 /// Most pods of a set.
-const REPLICAS_MAX: u64 = 4;
+pub(crate) const REPLICAS_MAX: u64 = 4;
+
+/// What some people do besides: they make claims larger, hold pods back below a partition and lose one, let go of pods and
+/// take them up again, or do not. Drawn apart, so that a seed in which they do not keeps what else it has.
+#[derive(Debug)]
+struct Besides {
+    random: Random,
+    next: Duration,
+    /// How often they did anything: makes labels and images new.
+    acts: u64,
+}
+
+impl Besides {
+    fn draw(seed: u64) -> Option<Self> {
+        let mut random = Random::new(seed ^ 0xbe51de);
+        let some = random.below(3) == 0;
+        let next = Duration::from_millis(1_500 + random.below(3_000));
+        some.then_some(Self { random, next, acts: 0 })
+    }
+
+    fn act(&mut self, manifest: &mut Manifest, there: bool, lab: &Lab) {
+        let name = manifest.name.clone();
+        self.acts += 1;
+        match self.random.below(5) {
+            0 | 1 => {
+                lab.fault("F17 claim grows");
+                let claim = format!("data-{name}-{}", self.random.below(REPLICAS_MAX));
+                lab.edit(Edit::GrowClaim { claim, mebibytes: 2 + self.random.below(6) });
+            }
+            2 if there => {
+                lab.fault("F17 pod lost below a partition");
+                (manifest.partition, manifest.image) = (1 + self.random.below(2) as u32, format!("held-{}", self.acts));
+                lab.edit(Edit::Apply(manifest.objects()));
+                lab.edit(Edit::DeletePod { pod: format!("{name}-0") });
+            }
+            labels if there => {
+                lab.fault("F17 set made again without its pods");
+                if labels == 3 {
+                    manifest.app = format!("{name}.{}", self.acts);
+                }
+                lab.edit(Edit::DeleteSet { set: name.clone(), cascade: "orphan".to_owned() });
+                lab.edit(Edit::Insist { set: name.clone(), objects: manifest.objects() });
+                lab.edit(Edit::DeleteOrphans { set: name });
+            }
+            _ => {}
+        }
+    }
+}
 
 /// People with changing minds.
 #[derive(Debug)]
@@ -26,6 +74,7 @@ pub struct People {
     images: u64,
     /// Sets that once had a bad image.
     disappointed: BTreeSet<String>,
+    besides: Option<Besides>,
 }
 
 impl People {
@@ -40,6 +89,7 @@ impl People {
             script: VecDeque::new(),
             images: 0,
             disappointed: BTreeSet::new(),
+            besides: Besides::draw(seed),
             random,
         };
         for name in &NAMES[..count] {
@@ -54,6 +104,8 @@ impl People {
                 scaled_delete: random.below(2) == 0,
                 deleted_delete: random.below(2) == 0,
                 claims: random.below(3) != 0,
+                app: (*name).to_owned(),
+                scratch: people.besides.is_some(),
             };
             lab.edit(Edit::Apply(manifest.objects()));
             people.wanted.push((manifest, true));
@@ -72,6 +124,7 @@ impl People {
             script: script.into(),
             images: 0,
             disappointed: BTreeSet::new(),
+            besides: None,
         }
     }
 
@@ -90,6 +143,12 @@ impl People {
         if self.next <= now {
             self.next = now + Duration::from_millis(200 + self.random.below(5_000));
             self.change_mind(lab);
+        }
+        if let Some(besides) = self.besides.as_mut().filter(|besides| besides.next <= now) {
+            besides.next = now + Duration::from_millis(500 + besides.random.below(5_000));
+            let place = besides.random.below(self.wanted.len() as u64) as usize;
+            let (manifest, there) = &mut self.wanted[place];
+            besides.act(manifest, *there, lab);
         }
     }
 
@@ -166,10 +225,16 @@ impl People {
                 if self.disappointed.contains(&manifest.name) {
                     manifest.partition = 0;
                 }
-                lab.edit(Edit::Apply(manifest.objects()));
+                lab.edit(match self.besides {
+                    Some(_) => Edit::Insist { set: manifest.name.clone(), objects: manifest.objects() },
+                    None => Edit::Apply(manifest.objects()),
+                });
             } else {
                 // An earlier request of theirs that came late may have brought it back.
                 lab.edit(Edit::DeleteSet { set: manifest.name.clone(), cascade: String::new() });
+            }
+            if self.besides.is_some() {
+                lab.edit(Edit::DeleteOrphans { set: manifest.name.clone() });
             }
         }
     }

@@ -4,9 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::manifest::Manifest;
 use crate::once::Counted;
 use crate::people::People;
-use crate::user::{Edit, Manifest};
+use crate::user::Edit;
 
 /// Long enough for what was asked before to be done.
 const AFTERWARDS: Duration = Duration::from_secs(4);
@@ -41,6 +42,8 @@ impl Scenario {
             scaled_delete: self == Self::ScaleDownWithRetention,
             deleted_delete: false,
             claims: true,
+            app: "web".to_owned(),
+            scratch: false,
         };
         let begin = (Duration::ZERO, vec![Edit::Apply(first.objects())]);
         let then = match self {

@@ -1,12 +1,14 @@
 //! People: edits of sets through the public API, at any moment, repeated until they are heard.
 
+mod by_hand;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::proto::coordinator::v1::object_service_client::ObjectServiceClient;
 use api::proto::coordinator::v1::stateful_set_service_client::StatefulSetServiceClient;
 use api::proto::coordinator::v1::{ApplyRequest, DeleteRequest, GetRequest, GetResponse, ScaleStatefulSetRequest};
-use serde_json::{Value, json};
+use serde_json::Value;
 use service_kit::{Channel, Context, Role, Target};
 use tonic::{Code, Request, Status};
 
@@ -42,6 +44,25 @@ pub enum Edit {
     DeletePod {
         /// Which.
         pod: String,
+    },
+    /// Applies a set. Where another of its name is in the way that cannot become it, that goes first.
+    Insist {
+        /// Its name.
+        set: String,
+        /// It, and what belongs to it.
+        objects: Vec<Value>,
+    },
+    /// Deletes the pods of a set's names that nobody controls.
+    DeleteOrphans {
+        /// The set that has the names.
+        set: String,
+    },
+    /// Makes a claim larger, if it is there.
+    GrowClaim {
+        /// Which.
+        claim: String,
+        /// How large it is to be, in MiB.
+        mebibytes: u64,
     },
     /// A call whose effect on a set is counted.
     Counted {
@@ -91,7 +112,7 @@ impl User {
 
     async fn carry_out(&self, edit: Edit) -> String {
         let what = match &edit {
-            Edit::Apply(objects) => format!("user applied {}", summary(objects)),
+            Edit::Apply(objects) | Edit::Insist { objects, .. } => format!("user applied {}", summary(objects)),
             Edit::Impatient { objects, deadline } => format!("user applied {} within {deadline:?}", summary(objects)),
             other => format!("user: {other:?}"),
         };
@@ -111,6 +132,9 @@ impl User {
                     let _may_be_gone = self.delete_pod(pod).await;
                     return what;
                 }
+                Edit::Insist { set, objects } => self.insist(set, objects).await,
+                Edit::DeleteOrphans { set } => self.delete_orphans(set).await,
+                Edit::GrowClaim { claim, mebibytes } => self.grow_claim(claim, *mebibytes).await,
             };
             match done {
                 Ok(()) => return what,
@@ -149,6 +173,9 @@ impl User {
             cascade: cascade.to_owned(),
             ..DeleteRequest::default()
         };
+        if ["background", "orphan"].contains(&cascade) {
+            self.place.lab.people_delete_at_once(NAMESPACE, set);
+        }
         let asked = self.objects.clone().delete(request).await.map(drop);
         match asked {
             Err(status) if status.code() == Code::NotFound => return Ok(()),
@@ -169,15 +196,22 @@ impl User {
     async fn delete_pod(&self, pod: &str) -> Result<(), Status> {
         let get = GetRequest { kind: "pod".to_owned(), name: pod.to_owned(), ..GetRequest::default() };
         let uid = uid_of(self.objects.clone().get(get).await?.get_ref());
+        self.delete_incarnation(pod, uid).await
+    }
+
+    async fn delete_incarnation(&self, pod: &str, uid: String) -> Result<(), Status> {
         self.place.lab.people_delete(&uid);
         let request = DeleteRequest { kind: "pod".to_owned(), name: pod.to_owned(), uid, ..DeleteRequest::default() };
         self.objects.clone().delete(request).await.map(drop)
     }
 }
 
+fn object_of(answer: &GetResponse) -> Value {
+    answer.object.clone().map(api::object::from_struct).unwrap_or_default()
+}
+
 fn uid_of(answer: &GetResponse) -> String {
-    let object = answer.object.clone().map(api::object::from_struct);
-    object.as_ref().map(|object| oracles::text(object, "/metadata/uid")).unwrap_or_default().to_owned()
+    oracles::text(&object_of(answer), "/metadata/uid").to_owned()
 }
 
 pub(crate) fn indeterminate(code: Code) -> bool {
@@ -198,80 +232,4 @@ fn summary(objects: &[Value]) -> String {
         )
     };
     objects.iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
-/// A set as people write it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Manifest {
-    /// Its name.
-    pub name: String,
-    /// How many pods.
-    pub replicas: u32,
-    /// What they run.
-    pub image: String,
-    /// Whether its pods come together.
-    pub parallel: bool,
-    /// Whether they are updated only when somebody deletes them.
-    pub on_delete: bool,
-    /// How many of the lowest are not updated.
-    pub partition: u32,
-    /// Whether claims go after a scale-down.
-    pub scaled_delete: bool,
-    /// Whether claims go with the set.
-    pub deleted_delete: bool,
-    /// Whether pods have a claim.
-    pub claims: bool,
-}
-
-impl Manifest {
-    /// The objects: a headless Service, and the set.
-    #[must_use]
-    pub fn objects(&self) -> Vec<Value> {
-        let name = &self.name;
-        let service = json!({
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": { "name": name, "namespace": NAMESPACE },
-            "spec": { "clusterIP": "None", "selector": { "app": name }, "ports": [{ "port": 80, "name": "web" }] },
-        });
-        vec![service, self.set()]
-    }
-
-    /// The set.
-    #[must_use]
-    pub fn set(&self) -> Value {
-        let name = &self.name;
-        let rule = |delete: bool| if delete { "Delete" } else { "Retain" };
-        let strategy = match self.on_delete {
-            true => json!({ "type": "OnDelete" }),
-            false => json!({ "type": "RollingUpdate", "rollingUpdate": { "partition": self.partition } }),
-        };
-        let templates = json!([{
-            "metadata": { "name": "data" },
-            "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Mi" } } },
-        }]);
-        json!({
-            "apiVersion": "apps/v1",
-            "kind": "StatefulSet",
-            "metadata": { "name": name, "namespace": NAMESPACE },
-            "spec": {
-                "serviceName": name,
-                "replicas": self.replicas,
-                "podManagementPolicy": if self.parallel { "Parallel" } else { "OrderedReady" },
-                "updateStrategy": strategy,
-                "persistentVolumeClaimRetentionPolicy": {
-                    "whenScaled": rule(self.scaled_delete), "whenDeleted": rule(self.deleted_delete),
-                },
-                "selector": { "matchLabels": { "app": name } },
-                "template": {
-                    "metadata": { "labels": { "app": name } },
-                    "spec": {
-                        "terminationGracePeriodSeconds": 5,
-                        "containers": [{ "name": "main", "image": self.image }],
-                    },
-                },
-                "volumeClaimTemplates": if self.claims { templates } else { json!([]) },
-            },
-        })
-    }
 }

@@ -47,6 +47,13 @@ impl Lab {
         self.inner().history.deleted_by_people.insert(uid.to_owned());
     }
 
+    /// People ask to delete a set at once. Which incarnation that is shows only when it goes: requests name no uid, and one
+    /// that comes late hits whichever there is then.
+    pub fn people_delete_at_once(&self, namespace: &str, set: &str) {
+        let key = format!("/objects/statefulsets/{namespace}/{set}");
+        self.inner().history.sets_deleted_at_once.insert(key);
+    }
+
     /// The uid of an object, as stored now.
     pub fn uid(&self, kind: &str, namespace: &str, name: &str) -> Option<String> {
         let inner = self.inner();
