@@ -125,22 +125,22 @@ mutants! {
     ReportsWhatIsWanted = "B50",
 }
 
-/// Bugs that cannot be put in here, and why.
+/// Bugs that cannot be put in here, and why; with the mutant of the simulation that stands for one, where there is one.
 pub const ELSEWHERE: &[(&str, &str)] = &[
-    ("B1", "a machine starts a pod: the planners never do"),
+    ("B1", "a machine starts a pod: the planners never do; MachineTrustsCache in tests/simulation"),
     ("B2", "two passes of one machine's agent"),
     ("B3", "a restart of the machine's agent"),
-    ("B10", "a pod is built by the coordinator, whole from one revision; no planner merges templates"),
+    ("B10", "pods are built by the coordinator: MixedTemplates in tests/simulation"),
     ("B25", "a rule of admission: the planners are given valid names"),
-    ("B27", "selection by labels happens in the coordinator, before the planners are asked"),
+    ("B27", "who is a member is decided before the planners are asked: OrphansGoUnseen in tests/simulation"),
     ("B29", "fencing of an unreachable machine"),
-    ("B36", "deletion marks are read from the store together with the uid"),
-    ("B38", "claims grow by an operation of their own; no plan deletes a set to resize a claim"),
-    ("B43", "the planners keep nothing in memory"),
+    ("B36", "the planners are shown one set, with its own mark: MarkOutlivesItsSet in tests/simulation"),
+    ("B38", "claims grow by an operation of their own: TornResize in tests/simulation"),
+    ("B43", "the planners keep nothing in memory: PhaseBeforeCommit in tests/simulation"),
     ("B47", "no planner writes labels of objects that exist"),
-    ("B49", "no planner edits a pod in place"),
+    ("B49", "no planner edits a pod in place: EditedInPlace in tests/simulation"),
     ("B51", "reconnecting machines"),
-    ("B52", "durability of the store"),
+    ("B52", "durability of the store: DiskLies in tests/simulation"),
 ];
 
 impl Mutant {

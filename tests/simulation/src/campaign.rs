@@ -178,10 +178,11 @@ pub fn job(scenario: &str, at: Option<&str>) -> Job {
     Job { name, arguments }
 }
 
-/// Runs seeds with a planted bug, if `calm` without any fault, until one catches it. Returns how many it took, and which caught it how.
+/// Runs seeds with a planted bug, if `calm` without any fault, until one catches it. Returns how many it took, and which
+/// caught it how.
 ///
 /// # Errors
-/// A run could not be started.
+/// A run could not be started, or what caught the bug finds something without it too.
 pub fn hunt(
     program: &Path,
     mutant: Mutant,
@@ -191,5 +192,12 @@ pub fn hunt(
 ) -> io::Result<Option<(u64, String, String)>> {
     let jobs: Vec<Job> = (1..=seeds).map(|seed| Job::seed(seed, Some(mutant)).calm(calm)).collect();
     let (summary, _) = many::make(program, &jobs, at_once, |summary| !summary.broken.is_empty())?;
-    Ok(summary.broken.into_iter().next().map(|(name, how)| (summary.runs, name, how)))
+    let Some((name, how)) = summary.broken.into_iter().next() else { return Ok(None) };
+    let place = jobs.iter().position(|job| job.name == name).unwrap_or_default();
+    let alone = Job::seed(1 + place as u64, None).calm(calm);
+    let (without, _) = many::make(program, &[alone], 1, |_| false)?;
+    match without.broken.first() {
+        Some((_, found)) => Err(io::Error::other(format!("{name} breaks a rule without {mutant} too: {found}"))),
+        None => Ok(Some((summary.runs, name, how))),
+    }
 }

@@ -4,6 +4,7 @@ mod calls;
 mod machine;
 mod names;
 mod people;
+mod planted;
 mod store;
 mod withdrawal;
 
@@ -28,6 +29,7 @@ use crate::user::Edit;
 use withdrawal::Withdrawal;
 
 pub use calls::CallFaults;
+pub use planted::Planted;
 
 /// What of an un-synced write survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -108,21 +108,23 @@ fn main() -> anyhow::Result<ExitCode> {
             Ok(if summary.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Command::Mutants { only, seeds, calm_seeds, at_once } => {
-            let mut survived = 0;
-            for mutant in Mutant::ALL.into_iter().filter(|mutant| only.is_none_or(|only| only == *mutant)) {
+            let (mut caught_in_all, mut total) = (0, 0);
+            for mutant in Mutant::ALL.iter().copied().filter(|mutant| only.is_none_or(|only| only == *mutant)) {
                 let caught = campaign::hunt(&program, mutant, seeds, false, at_once)?;
                 let calm = campaign::hunt(&program, mutant, calm_seeds, true, at_once)?;
-                survived += u32::from(caught.is_none());
+                (caught_in_all, total) = (caught_in_all + u32::from(caught.is_some()), total + 1);
+                let mutant = format!("{:<4} {mutant}", mutant.number().unwrap_or_default());
                 match caught {
-                    Some((runs, name, how)) => println!("{mutant:<26} caught after {runs} runs by {name}: {how}"),
-                    None => println!("{mutant:<26} SURVIVED {seeds} seeds"),
+                    Some((runs, name, how)) => println!("{mutant:<24} caught after {runs} runs by {name}: {how}"),
+                    None => println!("{mutant:<24} SURVIVED {seeds} seeds"),
                 }
                 match calm {
-                    Some((runs, ..)) => println!("{:<26} without faults caught too, after {runs} runs", ""),
-                    None => println!("{:<26} without faults not caught in {calm_seeds} seeds", ""),
+                    Some((runs, ..)) => println!("{:<24} without faults caught too, after {runs} runs", ""),
+                    None => println!("{:<24} without faults not caught in {calm_seeds} seeds", ""),
                 }
             }
-            Ok(if survived == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            println!("mutants caught / total: {caught_in_all} / {total}");
+            Ok(if caught_in_all == total { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
     }
 }

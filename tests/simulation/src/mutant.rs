@@ -3,9 +3,32 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A bug that only faults reveal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Mutant {
+/// Defines the mutants; where one is a historical bug, with its number in the reliability rules.
+macro_rules! mutants {
+    ($($(#[doc = $doc:literal])+ $name:ident $(= $number:literal)?,)+) => {
+        /// One bug.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Mutant {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Mutant {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// Its number, such as `B10`, if it is a historical one.
+            #[must_use]
+            pub fn number(self) -> Option<&'static str> {
+                let numbers: &[&'static str] = match self {
+                    $(Self::$name => &[$($number)?],)+
+                };
+                numbers.first().copied()
+            }
+        }
+    };
+}
+
+mutants! {
     /// Commits rest only on what they write, not on what they were decided from.
     UnguardedWrite,
     /// The store does not look at what a batch rests on.
@@ -13,7 +36,7 @@ pub enum Mutant {
     /// A large batch is committed in part.
     TornBatch,
     /// The disk says that it has synced, and has not.
-    DiskLies,
+    DiskLies = "B52",
     /// The coordinator starts from the state that it had a crash earlier.
     StaleStart,
     /// Watchers miss commits and are not told.
@@ -39,39 +62,26 @@ pub enum Mutant {
     /// The machine forgets at its restart what it runs.
     MachineForgets,
     /// The machine starts what it was told before its restart, without asking.
-    MachineTrustsCache,
+    MachineTrustsCache = "B1",
     /// The machine does not come back to a watch that broke.
     WatchOnce,
     /// The machine does not repeat a report that failed.
     ReportOnce,
     /// The machine takes an empty answer for: nothing is assigned to me.
     EmptyIsGone,
-}
-
-impl Mutant {
-    /// All of them.
-    pub const ALL: [Self; 20] = [
-        Self::UnguardedWrite,
-        Self::NoCompareAndSet,
-        Self::TornBatch,
-        Self::DiskLies,
-        Self::StaleStart,
-        Self::WatchLosesEvents,
-        Self::SilentCompaction,
-        Self::WatchReorders,
-        Self::UidsRepeat,
-        Self::EpochStands,
-        Self::LostDedupeRecord,
-        Self::StaleNames,
-        Self::WallClockTimers,
-        Self::StoppedTooEarly,
-        Self::NamesForUids,
-        Self::MachineForgets,
-        Self::MachineTrustsCache,
-        Self::WatchOnce,
-        Self::ReportOnce,
-        Self::EmptyIsGone,
-    ];
+    /// kubernetes/kubernetes 91676: a pod that is made again at an older revision gets volumes of the newest template.
+    MixedTemplates = "B10",
+    /// kubernetes/kubernetes 46901: a pod that nobody controls goes, its name is free, and no set is told.
+    OrphansGoUnseen = "B27",
+    /// rabbitmq/cluster-operator 648: the deletion mark of a set is read as that of its successor.
+    MarkOutlivesItsSet = "B36",
+    /// rabbitmq/cluster-operator 782: a claim grows in two steps, and the coordinator dies between them.
+    TornResize = "B38",
+    /// Orange casskop 370: what is about to be done to a set is remembered before it is stored, and stands in the way of
+    /// everything else when it is not.
+    PhaseBeforeCommit = "B43",
+    /// Anvil 282: a pod is edited where another should take its place.
+    EditedInPlace = "B49",
 }
 
 impl fmt::Display for Mutant {
@@ -85,7 +95,8 @@ impl FromStr for Mutant {
 
     fn from_str(text: &str) -> Result<Self, String> {
         Self::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .find(|mutant| mutant.to_string() == text)
             .ok_or_else(|| format!("there is no mutant {text}"))
     }

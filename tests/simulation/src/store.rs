@@ -1,16 +1,23 @@
 //! The real embedded store, watched at its seam: every commit is written down, and some are where a fault happens.
 
+mod phases;
+mod teller;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
-use coordinator::store::{Batch, Changes, CommitError, Entry, Listing, StateStore, StoreError, StoreRevision, Watch};
+use coordinator::store::{Batch, CommitError, Entry, Listing, StateStore, StoreError, StoreRevision, Watch};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 
+use crate::lab::Planted;
 use crate::mutant::Mutant;
 use crate::place::Place;
+
+use phases::Phases;
+use teller::Teller;
 
 /// What happens at a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +40,7 @@ pub enum AtCommit {
 pub struct WatchedStore {
     inner: Arc<dyn StateStore>,
     place: Arc<Place>,
+    phases: Arc<Phases>,
 }
 
 impl WatchedStore {
@@ -40,7 +48,7 @@ impl WatchedStore {
     pub async fn new(inner: Arc<dyn StateStore>, place: Arc<Place>) -> Self {
         let listing = inner.list("").await.expect("the embedded store can be read");
         place.lab.store_opened(inner.id(), &listing);
-        Self { inner, place }
+        Self { inner, place, phases: Arc::default() }
     }
 }
 
@@ -83,9 +91,9 @@ impl StateStore for WatchedStore {
                 }
             });
             let place = self.place.clone();
-            let mut held = None;
+            let mut teller = Teller::new(place.lab.mutant());
             let told = told.flat_map(move |item| {
-                let items = told_by(place.lab.mutant(), &mut held, item);
+                let items = teller.tell(item);
                 for changes in items.iter().flatten() {
                     place.lab.delivered(last.0, changes);
                     last = changes.revision;
@@ -104,9 +112,15 @@ impl StateStore for WatchedStore {
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<StoreRevision, CommitError>> {
         let lab = &self.place.lab;
-        let (mutated, as_asked) = lab.mutant_batch(&batch);
+        let phases = self.phases.clone();
+        let begun = match phases.begin(lab, &batch) {
+            Ok(begun) => begun,
+            Err(refused) => return std::future::ready(Err(refused)).boxed(),
+        };
+        let Planted { batch: mutated, as_asked, at: planted } = lab.planted(&batch);
         let asked = if as_asked { mutated.clone() } else { batch };
         let (number, at) = lab.next_commit(&asked);
+        let at = planted.or(at);
         async move {
             match at {
                 Some(AtCommit::CrashBefore) => {
@@ -128,6 +142,9 @@ impl StateStore for WatchedStore {
             let made = async move {
                 place.lab.committing(number, &asked);
                 let result = inner.commit(mutated).await;
+                if result.is_ok() {
+                    phases.end(&begun);
+                }
                 if place.wires.is_silent() {
                     return std::future::pending().await;
                 }
@@ -170,22 +187,6 @@ impl Drop for ToItsEnd {
         {
             host.spawn(rest);
         }
-    }
-}
-
-type Told = Result<Changes, StoreError>;
-
-/// What watchers are told in place of one thing, as a planted bug has it.
-fn told_by(mutant: Option<Mutant>, held: &mut Option<Changes>, item: Told) -> Vec<Told> {
-    match (mutant, item) {
-        (Some(Mutant::WatchLosesEvents), Ok(changes)) if changes.revision.0 % 9 == 0 => Vec::new(),
-        // Stands for what was hidden.
-        (Some(Mutant::SilentCompaction), Err(StoreError::Closed)) => Vec::new(),
-        (Some(Mutant::WatchReorders), Ok(changes)) if changes.revision.0 % 9 == 0 && held.is_none() => {
-            *held = Some(changes);
-            Vec::new()
-        }
-        (_, item) => std::iter::once(item).chain(held.take().map(Ok)).collect(),
     }
 }
 

@@ -51,7 +51,13 @@ fn what_was_found_once_at_a_point_is_not_found_again() {
 }
 
 /// Bugs that are planted in every run of the tests; all of them are in continuous integration.
-const PLANTED: [Mutant; 3] = [Mutant::NoCompareAndSet, Mutant::StoppedTooEarly, Mutant::WatchLosesEvents];
+const PLANTED: [Mutant; 5] = [
+    Mutant::NoCompareAndSet,
+    Mutant::StoppedTooEarly,
+    Mutant::WatchLosesEvents,
+    Mutant::MixedTemplates,
+    Mutant::EditedInPlace,
+];
 
 #[test]
 fn planted_bugs_are_caught() {

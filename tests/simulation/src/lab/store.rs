@@ -7,7 +7,6 @@ use coordinator::store::{Batch, Changes, CommitError, Listing, Precondition, Sto
 use oracles::{Expectation, State, Violation, Written};
 
 use super::Lab;
-use crate::mutant::Mutant;
 use crate::place::Place;
 use crate::store::AtCommit;
 
@@ -119,31 +118,6 @@ impl Lab {
     pub fn delivered(&self, last: u64, changes: &Changes) {
         let keys = changes.changes.iter().map(|change| change.key().to_owned()).collect();
         self.inner().to_compare.push((last, changes.revision.0, keys));
-    }
-
-    /// A batch as a planted bug leaves it, and whether the coordinator would have asked for it like that.
-    pub fn mutant_batch(&self, batch: &Batch) -> (Batch, bool) {
-        let mut changed = batch.clone();
-        let key = |precondition: &Precondition| match precondition {
-            Precondition::Absent { key } | Precondition::ModifiedAt { key, .. } => key.clone(),
-        };
-        let writes = |key: &str| batch.writes.iter().any(|write| write.key() == key);
-        match self.mutant() {
-            Some(Mutant::UnguardedWrite) => changed.preconditions.retain(|one| writes(&key(one))),
-            Some(Mutant::NoCompareAndSet) => {
-                changed.preconditions.clear();
-                return (changed, false);
-            }
-            Some(Mutant::TornBatch) if batch.writes.len() > 5 => {
-                changed.writes.truncate(3);
-                return (changed, false);
-            }
-            Some(Mutant::EpochStands) => changed.writes.retain(|write| {
-                write.key() != "/setkeeper/epoch" || matches!(write, Write::Put { value, .. } if &value[..] == b"1")
-            }),
-            _ => {}
-        }
-        (changed, true)
     }
 }
 
