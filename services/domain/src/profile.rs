@@ -13,8 +13,14 @@ macro_rules! switches {
         }
 
         impl Switches {
-            /// Kubernetes 1.37 exactly, known defects included. What only its API can refuse does not occur: there are no
-            /// quotas and no admission plug-ins here, and no deletion of a pod is refused (event `FailedDelete`).
+            /// Kubernetes 1.37 exactly, known defects included, in what is decided and in which order. Left out on purpose:
+            /// - What only its API refuses does not occur: no quotas, no admission plug-ins, no refused deletion of a pod
+            ///   (event `FailedDelete`).
+            /// - When things happen is ours: a failed pass is repeated after 10 ms to 5 s, not 1000 s, and every set is
+            ///   looked at again each minute, so that nothing waits for ever for an event that does not come.
+            /// - `web-007` is never the pod of ordinal 7 (section 3.1): one pod per ordinal is what all else rests on.
+            /// - Sizes have bounds (replicas, containers, templates), and suspicious manifests are warned of.
+            /// - A set that is deleted in the foreground goes with its last pod; what else it owns goes after it.
             pub const KUBERNETES: Self = Self { $($name: false,)+ };
 
             /// Every mend. The default.
@@ -58,14 +64,24 @@ switches! {
     /// A claim that carries the labels of another set is not used (section 3.1).
     refuse_foreign_claims,
     /// A claim's reference to its condemned pod is withdrawn as soon as the pod is wanted again (section 11.3), and the
-    /// claim is deleted only while it is not wanted.
+    /// claim is deleted only while it is not wanted; also while the set is being deleted, when Kubernetes looks at nothing
+    /// any more (section 7, step 9).
     withdraw_claim_references,
+    /// Labels and claims of every member are put right in each pass, where the walk of Kubernetes stops at the first pod
+    /// that is not healthy, passes by those that have ended, and under Parallel comes to those that stop (section 7).
+    visit_every_member,
+    /// A set that is being deleted gets no new revision, and its status names those that it had, where Kubernetes goes on
+    /// finding its update revision (section 7, step 9).
+    freeze_revisions_of_deleted,
     /// A claim that is going, or waits to be collected, is a reason to wait and wakes its set, where Kubernetes fails or
     /// forgets (sections 7 and 15).
     wait_for_claims,
     /// A claim without a class takes a fitting volume without a class before it takes the default class (volume rules,
     /// section 2, scenario V-10).
     classless_before_default,
+    /// A revision that nobody controls belongs to the set whose name it carries, where Kubernetes gives it to any set that
+    /// selects its labels (section 4).
+    adopt_revisions_by_name,
     /// The status has conditions, keeps those of others (section 10.2), and names the ordinal at which a partition lies
     /// (section 18).
     publish_conditions,

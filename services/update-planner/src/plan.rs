@@ -12,7 +12,7 @@ mod targets;
 #[cfg(test)]
 mod tests;
 
-use domain::{Intent, RevisionName, Snapshot, UpdatePlan, UpdateRequest};
+use domain::{Intent, RevisionName, SetStatus, Snapshot, UpdatePlan, UpdateRequest};
 
 use progress::Progress;
 use replacement::Replacement;
@@ -34,6 +34,7 @@ pub fn plan(request: &UpdateRequest) -> UpdatePlan {
     let snapshot = &request.snapshot;
     match snapshot.intent {
         Intent::Keep => update(request),
+        Intent::Delete if !snapshot.switches.freeze_revisions_of_deleted => deleted(request),
         Intent::Drain | Intent::Delete => UpdatePlan { status: status::of_stopping(snapshot), ..UpdatePlan::default() },
     }
 }
@@ -43,11 +44,29 @@ fn update(request: &UpdateRequest) -> UpdatePlan {
     let choice = revisions::choose(request);
     let targets = targets::of(snapshot, &choice.revisions);
     let replacement = replacement::plan(snapshot, &choice.revisions, &targets);
-    let status = status::of(snapshot, &choice, &replacement);
+    let (status, refusal) = stored_or(snapshot, status::of(snapshot, &choice, &replacement));
     let pruned = history::prune(request, &choice.revisions);
     let Progress { stuck, outages, revert, next_deadline } = progress::of(request, &choice.revisions);
     let look_again_at = next_deadline.into_iter().chain(snapshot.next_availability()).min();
     let revisions = choice.change.into_iter().chain(pruned).collect();
     let Replacement { replace, recall, waits } = replacement;
-    UpdatePlan { revisions, targets, replace, recall, waits, status, stuck, outages, revert, look_again_at }
+    UpdatePlan { revisions, targets, replace, recall, waits, status, refusal, stuck, outages, revert, look_again_at }
+}
+
+/// Revisions and status of a set that Kubernetes deletes in the foreground: found as ever, and nothing else is done.
+fn deleted(request: &UpdateRequest) -> UpdatePlan {
+    let snapshot = &request.snapshot;
+    let choice = revisions::choose(request);
+    let (status, refusal) = stored_or(snapshot, status::of(snapshot, &choice, &Replacement::default()));
+    let pruned = history::prune(request, &choice.revisions);
+    let revisions = choice.change.into_iter().chain(pruned).collect();
+    UpdatePlan { revisions, status, refusal, ..UpdatePlan::default() }
+}
+
+/// The computed status, or the stored one and why.
+fn stored_or(snapshot: &Snapshot, computed: Result<SetStatus, String>) -> (SetStatus, Option<String>) {
+    match computed {
+        Ok(status) => (status, None),
+        Err(refusal) => (snapshot.status.clone(), Some(refusal)),
+    }
 }

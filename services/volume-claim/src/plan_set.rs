@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use domain::volume::{
-    ClaimCreation, ClaimOrdinal, OwnerChange, OwnerReference, SET_ANNOTATION, SetClaim, SetClaimsPlan,
+    ClaimCreation, ClaimOrdinal, ClaimTemplate, OwnerChange, OwnerReference, SET_ANNOTATION, SetClaim, SetClaimsPlan,
     SetClaimsRequest, VolumeEvent,
 };
 use domain::{Intent, ObjectRef, Phase, RetentionRule, SetRef, Wait, WaitReason, claim_name, pod_name};
@@ -23,6 +23,10 @@ const SET_KIND: &str = "StatefulSet";
 /// Plans the claims of one set.
 #[must_use]
 pub fn plan_set(request: &SetClaimsRequest) -> SetClaimsPlan {
+    // Of a set that is being deleted Kubernetes looks at nothing any more (section 7, step 9).
+    if request.intent == Intent::Delete && !request.switches.withdraw_claim_references {
+        return SetClaimsPlan::default();
+    }
     let claims = request.claims.iter().map(|claim| (claim.name.as_str(), claim)).collect();
     let mut planner = Planner { request, claims, plan: SetClaimsPlan::default() };
     for ordinal in &request.ordinals {
@@ -46,6 +50,8 @@ struct Planner<'a> {
 enum Owners {
     /// They are right, or none of our business.
     Keep,
+    /// Another controller owns it, and we do not.
+    Foreign,
     /// A set or pod of this name, but not this one, owns it; it is left alone.
     Stale,
     /// They become these.
@@ -73,7 +79,7 @@ impl<'a> Planner<'a> {
 
     /// An ordinal in range that has a pod (steps R3 and R7).
     fn member(&mut self, ordinal: &ClaimOrdinal) {
-        let starting = ordinal.pod.as_ref().is_some_and(|pod| pod.phase == Phase::Pending && !pod.terminating);
+        let starting = ordinal.pod.as_ref().is_some_and(|pod| pod.phase == Phase::Pending);
         if starting && self.request.intent == Intent::Keep {
             self.create_missing(ordinal, false);
         }
@@ -106,40 +112,47 @@ impl<'a> Planner<'a> {
     /// Creates the claims an ordinal lacks, in template order. One that is being deleted does not hold up the others, but
     /// the pod. Whether nothing does.
     fn create_missing(&mut self, ordinal: &ClaimOrdinal, creating_pod: bool) -> bool {
-        let mut free = true;
-        for template in &self.request.templates {
+        let mut going = Vec::new();
+        for template in templates(self.request) {
             let name = claim_name(&template.name, &self.request.set.name, ordinal.ordinal);
             match self.claims.get(name.as_str()) {
                 Some(claim) if claim.deleting => {
-                    free = false;
-                    let reason = WaitReason::ClaimTerminating { claim: name.clone() };
+                    going.push(format!("pvc {name} is being deleted"));
+                    let reason = WaitReason::ClaimTerminating { claim: name };
                     self.plan.waits.push(Wait { ordinal: Some(ordinal.ordinal), reason });
-                    if creating_pod {
-                        self.failed(ordinal, &name, &format!("pvc {name} is being deleted"));
-                    }
                 }
                 Some(_) => {}
                 None => {
-                    let mut labels = template.labels.clone();
-                    labels.extend(self.request.match_labels.clone());
-                    let mut annotations = template.annotations.clone();
-                    annotations.insert(SET_ANNOTATION.to_owned(), self.request.set.name.clone());
-                    let template = template.name.clone();
-                    let creation = ClaimCreation { ordinal: ordinal.ordinal, name, template, labels, annotations };
+                    let creation = self.creation(ordinal, template, name);
                     self.plan.create.push(creation);
                 }
             }
         }
-        free
+        let error = if let [one] = &*going { one.clone() } else { format!("[{}]", going.join(", ")) };
+        if creating_pod && !going.is_empty() {
+            self.pod_failed(ordinal, &error);
+        }
+        going.is_empty()
+    }
+
+    /// A claim as it is made (section 3.3), with the owner that it is to have (section 11.3).
+    fn creation(&self, ordinal: &ClaimOrdinal, template: &ClaimTemplate, name: String) -> ClaimCreation {
+        let mut labels = template.labels.clone();
+        labels.extend(self.request.match_labels.clone());
+        let mut annotations = template.annotations.clone();
+        if self.request.switches.refuse_foreign_claims {
+            annotations.insert(SET_ANNOTATION.to_owned(), self.request.set.name.clone());
+        }
+        let owners = self.wanted(ordinal).into_iter().collect();
+        ClaimCreation { ordinal: ordinal.ordinal, name, template: template.name.clone(), labels, annotations, owners }
     }
 
     fn correct_owners(&mut self, ordinal: &ClaimOrdinal, creating_pod: bool) {
         let found: Vec<_> = self.existing(ordinal).collect();
         for claim in found {
             match self.owners(ordinal, claim) {
-                Owners::Keep => {}
-                Owners::Stale if creating_pod && self.has_policy() => self.conflicting(claim),
-                Owners::Stale => {}
+                Owners::Stale | Owners::Foreign if creating_pod && self.has_policy() => self.conflicting(claim),
+                Owners::Keep | Owners::Stale | Owners::Foreign => {}
                 Owners::Change { owners, why, conflict } => {
                     if conflict {
                         self.conflicting(claim);
@@ -181,7 +194,7 @@ impl<'a> Planner<'a> {
             Some(one) => ours_now == 1 && has(one),
         };
         if right {
-            return Owners::Keep;
+            return if conflict { Owners::Foreign } else { Owners::Keep };
         }
         let why = match &wanted {
             _ if conflict => "another controller owns it",
@@ -241,8 +254,7 @@ impl<'a> Planner<'a> {
 
     /// The claims of an ordinal that exist, in template order.
     fn existing(&self, ordinal: &ClaimOrdinal) -> impl Iterator<Item = &'a SetClaim> {
-        let names = self.request.templates.iter();
-        names.filter_map(move |template| {
+        templates(self.request).filter_map(move |template| {
             let name = claim_name(&template.name, &self.request.set.name, ordinal.ordinal);
             self.claims.get(name.as_str()).copied()
         })
@@ -251,10 +263,13 @@ impl<'a> Planner<'a> {
     fn failed(&mut self, ordinal: &ClaimOrdinal, claim: &str, error: &str) {
         let (pod, set) = (self.pod_name(ordinal), &self.request.set.name);
         let for_claim = format!("Create Claim {claim} for Pod {pod} in StatefulSet {set} failed error: {error}");
-        let for_pod = format!("Create Pod {pod} in StatefulSet {set} failed error: {error}");
-        for message in [for_claim, for_pod] {
-            self.event("FailedCreate", message);
-        }
+        self.event("FailedCreate", for_claim);
+        self.pod_failed(ordinal, error);
+    }
+
+    fn pod_failed(&mut self, ordinal: &ClaimOrdinal, error: &str) {
+        let (pod, set) = (self.pod_name(ordinal), &self.request.set.name);
+        self.event("FailedCreate", format!("Create Pod {pod} in StatefulSet {set} failed error: {error}"));
     }
 
     fn conflicting(&mut self, claim: &SetClaim) {
@@ -271,6 +286,13 @@ impl<'a> Planner<'a> {
         let object = ObjectRef { kind: SET_KIND.to_owned(), namespace, name, uid };
         self.plan.events.push(VolumeEvent { object, warning: true, reason: reason.to_owned(), message });
     }
+}
+
+/// The claim templates of a set, in their order. Of several with one name the last counts.
+fn templates(request: &SetClaimsRequest) -> impl Iterator<Item = &ClaimTemplate> {
+    let all = &request.templates;
+    let last = |place: usize, name: &str| all[place + 1..].iter().all(|later| later.name != name);
+    all.iter().enumerate().filter(move |(place, template)| last(*place, &template.name)).map(|(_, template)| template)
 }
 
 /// What an owner is.

@@ -227,6 +227,9 @@ same_fields! { Switches:
     refuse_long_names
     recreate_at_last_revision
     isolate_refusals
+    visit_every_member
+    freeze_revisions_of_deleted
+    adopt_revisions_by_name
 }
 
 impl From<Failures> for proto::Failures {

@@ -15,10 +15,10 @@ use serde_json::{Map, Value, json};
 use super::identity;
 use super::planners::{PlannerError, Planners};
 use super::scene::Scene;
-use super::templates::{claim_names_of, claim_templates};
+use super::templates::{claim_names_of, claim_ordinal, claim_templates};
 use crate::apply::finalizers;
 use crate::events::Event;
-use crate::objects::{texts, time_text};
+use crate::objects::{object_mut, texts, time_text};
 use crate::volumes::read;
 use crate::world::{Key, Object, World};
 
@@ -32,8 +32,8 @@ const FAILED_CREATE: &str = "FailedCreate";
 pub(super) struct ClaimPlan {
     /// Key, object and reason of each claim to create.
     pub(super) create: Vec<(Key, Value, String)>,
-    /// Claims that change hands, with all their owners from now on.
-    pub(super) owners: Vec<(Arc<Object>, Value)>,
+    /// Claims that change hands: of which ordinal, and all their owners from now on.
+    pub(super) owners: Vec<(Ordinal, Arc<Object>, Value)>,
     /// Ordinals whose pod must not be created now, and why.
     pub(super) waits: Vec<Wait>,
     /// What to tell people.
@@ -50,6 +50,15 @@ impl ClaimPlan {
     pub(super) fn only_news(&mut self, waited_for: &[Wait]) {
         if self.waits.iter().all(|wait| waited_for.contains(wait)) {
             self.events.retain(|event| event.reason != FAILED_CREATE);
+        }
+    }
+
+    /// Leaves the owners of an ordinal's claims as they are, also of those that are made.
+    pub(super) fn disown(&mut self, set: &Value, ordinal: Ordinal) {
+        self.owners.retain(|(of, ..)| *of != ordinal);
+        let made = self.create.iter_mut().filter(|(key, ..)| claim_ordinal(set, &key.name) == Some(ordinal));
+        for (_, claim, _) in made {
+            object_mut(claim, "metadata").remove("ownerReferences");
         }
     }
 
@@ -128,20 +137,22 @@ fn question(world: &World, scene: &Scene, order: &OrdinalPlan, last: Option<Ordi
 }
 
 /// Where Kubernetes' ordered walk through the range stops, none where it comes to every pod: it does not pass the first
-/// pod that is not healthy (StatefulSet rules, section 7, steps R3 to R7). So a scale-down that was withdrawn costs a
-/// claim (switch `withdraw_claim_references`).
+/// pod that is not healthy (StatefulSet rules, section 7, steps R3 to R7, switch `visit_every_member`). So a scale-down
+/// that was withdrawn costs a claim.
 pub(super) fn walk_stop(snapshot: &Snapshot) -> Option<Ordinal> {
     let walks = snapshot.spec.policy == PodManagementPolicy::OrderedReady && snapshot.intent == Intent::Keep;
-    if snapshot.switches.withdraw_claim_references || !walks {
+    if snapshot.switches.visit_every_member || !walks {
         return None;
     }
     snapshot.first_unhealthy().map(|(ordinal, _)| ordinal)
 }
 
-/// Whether the claims of this pod are looked at. Those of the pod at which a walk stops are only while it is pending.
+/// Whether the claims of this pod are looked at. Those of the pod at which a walk stops are only while it is pending; and
+/// no walk comes to those of a pod that has ended (step R1).
 fn is_handled(snapshot: &Snapshot, stop: Option<Ordinal>, pod: &Pod) -> bool {
     let before = |stop| pod.ordinal < stop || (pod.ordinal == stop && pod.phase == Phase::Pending);
-    !snapshot.spec.contains(pod.ordinal) || stop.is_none_or(before)
+    let ended = pod.phase.terminal() && !snapshot.switches.visit_every_member;
+    !snapshot.spec.contains(pod.ordinal) || (stop.is_none_or(before) && !ended)
 }
 
 /// Whether pods out of range may be deleted now: always under Parallel, else once every pod in range is healthy.
@@ -176,7 +187,8 @@ fn assemble(scene: &Scene, plan: SetClaimsPlan, stored: &Stored) -> Result<Claim
     let mut assembled = ClaimPlan { waits: plan.waits, ..ClaimPlan::default() };
     for creation in plan.create {
         let spec = claim_templates(&scene.set.value)
-            .find(|template| template.pointer("/metadata/name").is_some_and(|name| *name == creation.template))
+            .filter(|template| template.pointer("/metadata/name").is_some_and(|name| *name == creation.template))
+            .last()
             .and_then(|template| template.get("spec"));
         let unknown = || PlannerError::answer(SERVICE)(format!("no claim template {:?}", creation.template));
         let spec = spec.cloned().ok_or_else(unknown)?;
@@ -189,7 +201,7 @@ fn assemble(scene: &Scene, plan: SetClaimsPlan, stored: &Stored) -> Result<Claim
         let claim = stored.get(&change.claim).filter(|claim| claim.uid() == change.uid);
         let unknown = || PlannerError::answer(SERVICE)(format!("it was not shown claim {:?}", change.claim));
         let owners: Vec<Value> = change.owners.iter().map(owner).collect();
-        assembled.owners.push((claim.cloned().ok_or_else(unknown)?, Value::Array(owners)));
+        assembled.owners.push((change.ordinal, claim.cloned().ok_or_else(unknown)?, Value::Array(owners)));
     }
     let events = plan.events.into_iter().map(|event| Event {
         warning: event.warning,
@@ -219,6 +231,9 @@ fn claim(key: &Key, creation: &ClaimCreation, spec: Value, scene: &Scene) -> Val
     });
     if !creation.annotations.is_empty() {
         object["metadata"]["annotations"] = Value::Object(texts(&creation.annotations));
+    }
+    if !creation.owners.is_empty() {
+        object["metadata"]["ownerReferences"] = creation.owners.iter().map(owner).collect();
     }
     finalizers(Kind::PersistentVolumeClaim, &mut object);
     object

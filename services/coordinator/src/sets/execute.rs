@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use api::manifest::{self, Kind};
 use domain::{
-    Guard, Ordinal, PodCreation, PodDeletion, PodIdentity, Revision, RevisionChange, RevisionName, SetStatus, Step,
-    Timestamp, pod_name,
+    Guard, Ordinal, Phase, PodCreation, PodDeletion, PodIdentity, Revision, RevisionChange, RevisionName, SetStatus,
+    Step, Timestamp, pod_name,
 };
 use serde_json::{Value, json};
 
@@ -48,6 +48,8 @@ struct Writer<'a> {
     steps: Vec<Step>,
     /// Pods whose deletion is written: both planners may ask for one.
     deleted: BTreeSet<Ordinal>,
+    /// Members whose claims change hands: in the words of Kubernetes their pod is updated.
+    updated: BTreeSet<Ordinal>,
     goes_on: bool,
 }
 
@@ -66,6 +68,7 @@ pub(super) fn transactions(
         open: Transaction::default(),
         steps: Vec::new(),
         deleted: BTreeSet::new(),
+        updated: BTreeSet::new(),
         goes_on: decision.update.revert.is_some(),
     };
     for change in &decision.update.revisions {
@@ -74,8 +77,8 @@ pub(super) fn transactions(
     for event in &decision.claims.events {
         writer.event(event);
     }
-    for (claim, owners) in &decision.claims.owners {
-        writer.own(claim, owners);
+    for (ordinal, claim, owners) in &decision.claims.owners {
+        writer.own(*ordinal, claim, owners);
     }
     for (key, claim, why) in &decision.claims.create {
         writer.create_claim(key, claim, why);
@@ -167,7 +170,11 @@ impl Writer<'_> {
         Ok(object)
     }
 
-    fn own(&mut self, claim: &crate::world::Object, owners: &Value) {
+    fn own(&mut self, ordinal: Ordinal, claim: &crate::world::Object, owners: &Value) {
+        let member = self.scene.snapshot.pod(ordinal).filter(|pod| self.scene.snapshot.spec.contains(pod.ordinal));
+        if member.is_some_and(|pod| pod.phase != Phase::Pending) {
+            self.updated.insert(ordinal);
+        }
         let mut value = claim.value.clone();
         object_mut(&mut value, "metadata").insert("ownerReferences".into(), owners.clone());
         self.open.update(claim, value);
@@ -314,11 +321,14 @@ impl Writer<'_> {
             }
             let repaired = identity::marked(self.open.pending(&pod.key).unwrap_or(&pod.value), ordinal, &pod.key.name);
             self.open.update(pod, repaired);
-            let set = &self.scene.set.key.name;
-            let message = format!("Update Pod {} in StatefulSet {set} successful", pod.key.name);
-            self.event(&Event::normal("SuccessfulUpdate", message));
+            self.updated.insert(ordinal);
             self.step("repair labels of Pod", &pod.key.name, "the label with its name is missing or wrong");
             self.breathe();
+        }
+        for ordinal in std::mem::take(&mut self.updated) {
+            let set = &self.scene.set.key.name;
+            let message = format!("Update Pod {} in StatefulSet {set} successful", pod_name(set, ordinal));
+            self.event(&Event::normal("SuccessfulUpdate", message));
         }
     }
 

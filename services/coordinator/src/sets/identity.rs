@@ -55,10 +55,12 @@ pub(super) fn is_marked(pod: &Object) -> bool {
     pod.label(POD_NAME) == Some(pod.key.name.as_str())
 }
 
-/// Whether the labels of this pod are looked at: while it is wanted and neither ends nor has ended, and the walk comes by.
+/// Whether the labels of this pod are looked at: while it is wanted and neither ends nor has ended, and the walk comes by;
+/// that of Kubernetes does under Parallel also while it stops (switch `visit_every_member`).
 fn is_repaired(snapshot: &Snapshot, stop: Option<Ordinal>, pod: &domain::Pod) -> bool {
     let wanted = snapshot.intent == Intent::Keep && snapshot.spec.contains(pod.ordinal);
-    wanted && !pod.terminating && !pod.phase.terminal() && stop.is_none_or(|stop| pod.ordinal < stop)
+    let stays = !pod.terminating || !snapshot.switches.visit_every_member;
+    wanted && stays && !pod.phase.terminal() && stop.is_none_or(|stop| pod.ordinal < stop)
 }
 
 /// The pod with both labels.

@@ -25,7 +25,7 @@ pub(super) struct Refusal {
     reason: WaitReason,
     /// As the API of Kubernetes says it.
     error: String,
-    /// What people are told; a name that is taken is no event.
+    /// What people are told.
     pub(super) event: Option<Event>,
 }
 
@@ -75,12 +75,23 @@ impl Sets {
     async fn end_at_failure(&self, scene: &Scene, decision: &mut Decision) -> Result<(), PlannerError> {
         let Decision { refusals, order, claims, update, .. } = decision;
         *claims = self.planners.claims(&self.world, scene, order, None).await?;
-        let Some((ordinal, reason, error)) = failure(refusals, claims, self.switches) else { return Ok(()) };
+        let Some((ordinal, reason, error)) = failure(refusals, claims, self.switches) else {
+            let error = |why| format!("StatefulSet.apps \"{}\" is invalid: {why}", scene.set.key.name);
+            let refused = update.refusal.as_ref();
+            decision.failure = refused.map(|why| Failure { last: Ordinal::MAX, error: error(why) });
+            return Ok(());
+        };
         let last = last_reached(&scene.snapshot.spec, ordinal);
         end_at(last, &scene.snapshot.spec, &reason, order, update);
         *claims = self.planners.claims(&self.world, scene, order, Some(last)).await?;
-        update.status = self.planners.update(scene.update_request().without_replacement()).await?.status;
+        let without = self.planners.update(scene.update_request().without_replacement()).await?;
+        (update.status, update.refusal) = (without.status, without.refusal);
         refusals.retain(|refusal| refusal.ordinal <= last);
+        // References are set after a creation, unless the pod was there already (step R2).
+        let there =
+            |reason: &WaitReason| matches!(reason, WaitReason::NameTaken { .. } | WaitReason::Terminating { .. });
+        let taken = refusals.iter().filter(|refusal| there(&refusal.reason));
+        taken.for_each(|refusal| claims.disown(&scene.set.value, refusal.ordinal));
         leave_out(refusals, order);
         decision.failure = Some(Failure { last, error });
         Ok(())
@@ -101,12 +112,14 @@ fn of(world: &World, scene: &Scene, order: &OrdinalPlan) -> Vec<Refusal> {
 /// applied.
 fn taken(world: &World, scene: &Scene, ordinal: Ordinal, name: &str) -> Option<Refusal> {
     let pod = world.get(&Key::new(Kind::Pod, &scene.set.key.namespace, name))?;
-    let reason = if pod.deleting() {
-        WaitReason::Terminating { ordinal }
-    } else {
-        WaitReason::NameTaken { pod: name.to_owned(), uid: pod.uid() }
-    };
-    Some(Refusal { ordinal, reason, error: format!("pods \"{name}\" already exists"), event: None })
+    let error = format!("pods \"{name}\" already exists");
+    if pod.deleting() {
+        return Some(Refusal { ordinal, reason: WaitReason::Terminating { ordinal }, error, event: None });
+    }
+    // Kubernetes says nothing of a name that is taken (section 14).
+    let told = scene.snapshot.switches.isolate_refusals;
+    let event = told.then(|| failed("FailedCreate", "Create", scene, name, &error));
+    Some(Refusal { ordinal, reason: WaitReason::NameTaken { pod: name.to_owned(), uid: pod.uid() }, error, event })
 }
 
 /// A pod whose labels and host name would be too long (section 3.5). A set of such a name is admitted only without the

@@ -93,7 +93,7 @@ impl Scene {
         }
         let revisions = view.controlled_by(uid, Kind::ControllerRevision).cloned().collect();
         pods.sort_unstable_by_key(|(ordinal, _)| *ordinal);
-        let (orphans, orphan_revisions) = orphans(view, &set);
+        let (orphans, orphan_revisions) = orphans(view, &set, switches);
         let snapshot = Snapshot {
             set: incarnation,
             generation: Generation(set.value.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(1)),
@@ -155,20 +155,21 @@ fn intent(set: &Object, draining: bool) -> Intent {
 }
 
 /// Pods and revisions that were left behind when a set of this name was deleted without them.
-fn orphans(view: &View<'_>, set: &Object) -> (Vec<Arc<Object>>, Vec<Arc<Object>>) {
+fn orphans(view: &View<'_>, set: &Object, switches: Switches) -> (Vec<Arc<Object>>, Vec<Arc<Object>>) {
     let none = (Vec::new(), Vec::new());
     let selector = set.value.pointer("/spec/selector").and_then(|value| Selector::from_label_selector(value).ok());
     let (Some(selector), false) = (selector, set.deleting()) else { return none };
     let matches = |object: &Object| selector.matches_value(object.metadata("labels").unwrap_or(&Value::Null));
     let prefix = format!("{}-", set.key.name);
-    let named = |kind| {
-        view.free(kind, &set.key.namespace, &prefix).into_iter().filter(|free| !free.deleting() && matches(free))
+    let free = |kind, prefix: &str| {
+        view.free(kind, &set.key.namespace, prefix).into_iter().filter(|free| !free.deleting() && matches(free))
     };
     // Those out of range too: they are adopted, then condemned.
     let incarnation = set_ref(set);
     let is_orphan = |pod: &Arc<Object>| matches!(kinship(&incarnation, candidate(pod, true)), Kinship::Orphan(_));
-    let pods = named(Kind::Pod).filter(is_orphan);
-    (pods.collect(), named(Kind::ControllerRevision).collect())
+    let pods = free(Kind::Pod, &prefix).filter(is_orphan);
+    let named = if switches.adopt_revisions_by_name { &*prefix } else { "" };
+    (pods.collect(), free(Kind::ControllerRevision, named).collect())
 }
 
 fn revision(object: &Object) -> Option<Revision> {

@@ -2,7 +2,7 @@
 
 mod conditions;
 
-use domain::{Failures, Outage, SetSpec, SetStatus, Snapshot, Timestamp, Wait, WaitReason};
+use domain::{Failures, Outage, SetStatus, Snapshot, Switches, Timestamp, Wait, WaitReason};
 use serde_json::{Map, Value, json};
 
 use self::conditions::Conditions;
@@ -19,16 +19,20 @@ const PARTITION_ORDINAL: &str = "partitionOrdinal";
 pub(super) fn decided(scene: &Scene, decision: &Decision, waits: &[Wait], now: Timestamp) -> Option<Value> {
     let mut changed = scene.set.value.clone();
     let fields = object_mut(&mut changed, "status");
-    write_counters(fields, &decision.update.status);
+    let publishes = scene.snapshot.switches.publish_conditions;
+    let due = publishes || differs(&scene.snapshot.status, &decision.update.status);
+    if due {
+        write_counters(fields, &decision.update.status);
+    }
     if is_complete(fields, scene, decision, waits) {
         rollouts::complete(fields, now);
     }
-    if scene.snapshot.switches.publish_conditions {
-        write_partition(fields, &scene.snapshot.spec);
-        write_memory(fields, scene, decision);
+    write_partition(fields, &scene.snapshot);
+    write_memory(fields, scene, decision);
+    if publishes {
         Conditions { scene, decision: Some(decision), waits, now }.write(fields);
-    } else {
-        // Kubernetes has no conditions of its own, and wipes those of others.
+    } else if due {
+        // Kubernetes has no conditions of its own, and wipes those of others with what it writes.
         fields.remove("conditions");
     }
     (changed != scene.set.value).then_some(changed)
@@ -57,6 +61,13 @@ fn is_complete(fields: &Map<String, Value>, scene: &Scene, decision: &Decision, 
     rests && observed && counted && updated && waits.iter().all(on_purpose)
 }
 
+/// Whether Kubernetes writes this status (section 10.5).
+fn differs(stored: &SetStatus, computed: &SetStatus) -> bool {
+    let SetStatus { observed_generation, collision_count, .. } = *stored;
+    let counted = SetStatus { observed_generation, collision_count, ..computed.clone() };
+    counted != *stored || computed.observed_generation > observed_generation
+}
+
 fn write_counters(fields: &mut Map<String, Value>, status: &SetStatus) {
     for (name, count) in [
         ("replicas", status.replicas),
@@ -75,14 +86,17 @@ fn write_counters(fields: &mut Map<String, Value>, status: &SetStatus) {
 
 /// The lowest ordinal that the partition lets an update reach, where there is one: a partition counts from the first
 /// ordinal on, and documents of Kubernetes say otherwise (kubernetes/kubernetes 128529).
-fn write_partition(fields: &mut Map<String, Value>, spec: &SetSpec) {
-    let partition = spec.partition();
-    put(fields, PARTITION_ORDINAL, (partition > 0).then(|| spec.ordinal_at(partition).into()));
+fn write_partition(fields: &mut Map<String, Value>, snapshot: &Snapshot) {
+    let partition = snapshot.spec.partition();
+    let told = partition > 0 && snapshot.switches.publish_conditions;
+    put(fields, PARTITION_ORDINAL, told.then(|| snapshot.spec.ordinal_at(partition).into()));
 }
 
-/// What the planners want to be told again.
+/// What the planners want to be told again; without the switches that ask for it there is nothing.
 fn write_memory(fields: &mut Map<String, Value>, scene: &Scene, decision: &Decision) {
-    let formed = scene.snapshot.formed_by_now().map(|through| formed_json(through, &scene.snapshot.spec));
+    let Switches { break_cold_start, recreate_together, .. } = scene.snapshot.switches;
+    let through = scene.snapshot.formed_by_now().filter(|_| break_cold_start || recreate_together);
+    let formed = through.map(|through| formed_json(through, &scene.snapshot.spec));
     put(fields, FORMED, formed);
     let failures: Vec<Value> = decision.order.failures.iter().map(failure_json).collect();
     put(fields, FAILURES, (!failures.is_empty()).then_some(Value::Array(failures)));

@@ -94,6 +94,8 @@ pub struct ClaimCreation {
     pub labels: BTreeMap<String, String>,
     /// All its annotations.
     pub annotations: BTreeMap<String, String>,
+    /// Its owners.
+    pub owners: Vec<OwnerReference>,
 }
 
 /// New owners of a claim.

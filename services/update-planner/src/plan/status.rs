@@ -9,22 +9,24 @@ use super::replacement::Replacement;
 use super::revisions::Choice;
 
 /// Status after this pass. Counts come from the pods as the snapshot shows them, less those that the update deletes.
-pub(super) fn of(snapshot: &Snapshot, choice: &Choice, replacement: &Replacement) -> SetStatus {
+///
+/// # Errors
+/// Kubernetes computes a negative count (section 10.4), and its API refuses the write: in its words.
+pub(super) fn of(snapshot: &Snapshot, choice: &Choice, replacement: &Replacement) -> Result<SetStatus, String> {
     let Revisions { current, update } = &choice.revisions;
     let mut status = counted(snapshot, current, update);
-    let Some(remaining) = status.current_replicas.checked_sub(subtracted(snapshot, &choice.revisions, replacement))
-    else {
-        // Kubernetes computes a negative count here and its API refuses the write: the stored status stays.
-        return snapshot.status.clone();
-    };
-    status.current_replicas = remaining;
+    let (current, deleted) = (status.current_replicas, subtracted(snapshot, &choice.revisions, replacement));
+    status.current_replicas = current.checked_sub(deleted).ok_or_else(|| {
+        let count = i64::from(current) - i64::from(deleted);
+        format!("status.currentReplicas: Invalid value: {count}: must be greater than or equal to 0")
+    })?;
     status.observed_generation = snapshot.generation.0.max(snapshot.status.observed_generation);
     status.collision_count = choice.collision_count;
     if complete(snapshot, &status) {
         status.current_replicas = status.updated_replicas;
         status.current_revision = status.update_revision.clone();
     }
-    status
+    Ok(status)
 }
 
 /// Status of a set that stops: new counts, everything else as stored.

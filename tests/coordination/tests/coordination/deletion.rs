@@ -106,6 +106,34 @@ async fn s_150_in_the_foreground_pods_stop_at_once_and_none_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn s_150_in_kubernetes_a_set_that_goes_observes_its_changes_and_leaves_its_claims_as_they_are() {
+    for profile in [Profile::Kubernetes, Profile::Setkeeper] {
+        let plane = Plane::start_as(profile).await;
+        let machine = Machine::eager(&plane).await;
+        machine.eagerness(true, false);
+        plane.apply(&[set("web", 2, with_claims())]).await;
+        plane.complete("web", 2).await;
+        plane.delete("sts", "web", "foreground").await.unwrap();
+        machine.must_stop("web-0").await;
+        machine.must_stop("web-1").await;
+        plane.scale("web", 5).await;
+        machine.stop("web-1").await;
+        let kubernetes = profile == Profile::Kubernetes;
+        until("the status follows", || async {
+            let set = plane.get("sts", "web").await.ok_or("it is not there")?;
+            let observed = set["status"]["observedGeneration"] == set["metadata"]["generation"];
+            let counted = set["status"]["replicas"] == 1;
+            if counted && observed == kubernetes { Ok(()) } else { Err(set["status"].to_string()) }
+        })
+        .await;
+        plane.has_pods(&["web-0"]).await;
+        machine.stop("web-0").await;
+        gone(&plane, "sts", "web").await;
+        assert_eq!(plane.list("pvc").await.len(), 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn s_151_orphans_of_every_kind_lose_their_owner_and_stay() {
     let plane = Plane::start().await;
     let machine = Machine::eager(&plane).await;

@@ -60,6 +60,9 @@ async fn s_131_a_scale_down_that_is_withdrawn_before_it_began_gives_the_claims_b
         }
         plane.has_owners("data-web-4", "").await;
         plane.has_owners("data-web-3", "").await;
+        for pod in ["web-3", "web-4"] {
+            plane.has_said("web", &format!("SuccessfulUpdate: Update Pod {pod} in StatefulSet web successful")).await;
+        }
         if profile == Profile::Setkeeper {
             machine.stop("web-4").await;
         }

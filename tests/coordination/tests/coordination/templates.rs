@@ -1,5 +1,6 @@
 //! What is a change of the template, and what becomes of the revisions.
 
+use domain::Profile;
 use serde_json::{Value, json};
 
 use crate::plane::text;
@@ -67,6 +68,26 @@ async fn s_120_a_revision_that_was_left_behind_is_adopted_and_used() {
     assert_eq!(text(after, "/metadata/ownerReferences/0/uid"), set);
     let pod = plane.get("pod", "web-0").await.unwrap();
     assert_eq!(text(&pod, "/metadata/labels/controller-revision-hash"), text(after, "/metadata/name"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s_120_in_kubernetes_a_set_adopts_what_it_selects_whatever_its_name() {
+    for (profile, adopted) in [(Profile::Kubernetes, true), (Profile::Setkeeper, false)] {
+        let plane = Plane::start_as(profile).await;
+        let _machine = Machine::eager(&plane).await;
+        plane.apply(&[set("old", 1, json!({}))]).await;
+        plane.complete("old", 1).await;
+        plane.delete("sts", "old", "orphan").await.unwrap();
+        let left = plane.list("controllerrevisions").await.remove(0);
+        let mut web = set("web", 1, json!({}));
+        web["spec"]["selector"] = json!({ "matchLabels": { "app": "old" } });
+        web["spec"]["template"]["metadata"] = json!({ "labels": { "app": "old" } });
+        plane.apply(&[web]).await;
+        plane.complete("web", 1).await;
+        let used =
+            text(&plane.get("sts", "web").await.unwrap(), "/status/updateRevision") == text(&left, "/metadata/name");
+        assert_eq!(used, adopted, "{profile}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

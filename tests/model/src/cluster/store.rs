@@ -135,7 +135,7 @@ impl Cluster {
             return Ok(false);
         }
         let Some(claim) = self.claims.get_mut(&change.claim) else { return Ok(true) };
-        checks::s22_only_our_own(claim.stored.made_for == super::SET, &change.claim)?;
+        checks::s22_only_our_own(is_ours(&claim.stored), &change.claim)?;
         let same = claim.stored.uid == change.uid && claim.stored.version == change.version;
         checks::s22_only_our_own(same, &change.claim)?;
         claim.stored.owners.clone_from(&change.owners);
@@ -154,6 +154,7 @@ impl Cluster {
             version: 1,
             labels: creation.labels.clone(),
             made_for: creation.annotations.get(SET_ANNOTATION).cloned().unwrap_or_default(),
+            owners: creation.owners.clone(),
             ..SetClaim::default()
         };
         self.claims.insert(creation.name.clone(), Claim { ordinal: creation.ordinal, stored });
@@ -172,7 +173,7 @@ impl Cluster {
         let state = checks::ClaimState {
             exists: claim.is_some(),
             deleting: is(&|claim| claim.stored.deleting),
-            foreign: is(&|claim| claim.stored.made_for != super::SET),
+            foreign: is(&|claim| !is_ours(&claim.stored)),
             orphaned: is(&|claim| self.is_orphaned(claim, &self.pods)),
         };
         checks::s10_claims_are_there(ordinal, state)?;
@@ -231,7 +232,7 @@ impl Cluster {
             return Ok(());
         }
         let claim = self.claims.get(&domain::claim_name(super::TEMPLATE, super::SET, ordinal));
-        let Some(claim) = claim.filter(|claim| claim.stored.made_for == super::SET) else { return Ok(()) };
+        let Some(claim) = claim.filter(|claim| is_ours(&claim.stored)) else { return Ok(()) };
         let wanted = self.spec.retention.when_scaled == domain::RetentionRule::Delete;
         let handed = claim.stored.owners.iter().any(|owner| owner.kind == "Pod");
         hold("S9", handed == wanted, || {
@@ -270,4 +271,9 @@ impl Cluster {
         }
         checks::status(&seen.view(), &counted(self, computed), &counted(self, &self.status))
     }
+}
+
+/// Whether a claim was made for this set. Kubernetes leaves no mark.
+fn is_ours(claim: &SetClaim) -> bool {
+    claim.made_for.is_empty() || claim.made_for == super::SET
 }

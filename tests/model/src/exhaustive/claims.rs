@@ -35,11 +35,6 @@ pub struct Claim {
     pub going: bool,
 }
 
-impl Claim {
-    /// As it is made.
-    pub const NEW: Self = Self { owner: Owner::Nobody, going: false };
-}
-
 /// What the collector does with a claim all of whose owners are gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -161,9 +156,9 @@ impl State {
     }
 
     /// The plan in `slot` creates a claim; that is no news to it.
-    pub(super) fn create_claim(&mut self, place: usize, slot: usize) {
+    pub(super) fn create_claim(&mut self, place: usize, owner: Owner, slot: usize) {
         let plan = self.plans[slot];
-        self.world.claims[place] = Some(Claim::NEW);
+        self.world.claims[place] = Some(Claim { owner, going: false });
         self.claim_touched(place);
         self.plans[slot] = plan;
     }

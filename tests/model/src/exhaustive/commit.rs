@@ -103,7 +103,7 @@ impl Rules {
         let of_write = match write {
             Write::Adopt(_) | Write::Release => plan.finds_another_stranger(),
             Write::Own { ordinal, .. } => plan.finds_changed(ordinal.into()),
-            Write::CreateClaim(ordinal) => world.claims[usize::from(ordinal)].is_some(),
+            Write::CreateClaim { ordinal, .. } => world.claims[usize::from(ordinal)].is_some(),
             Write::Create { ordinal, guard, .. } => !world.is_free(ordinal.into()) || bits_of(guard),
             Write::Delete { ordinal, guard, .. } => {
                 let own = 1 << ordinal;
@@ -146,7 +146,7 @@ impl State {
             Write::Adopt(ordinal) => self.adopt(ordinal.into(), config)?,
             Write::Release => self.release(),
             Write::Own { ordinal, owner } => self.own(ordinal.into(), owner, slot),
-            Write::CreateClaim(ordinal) => self.create_claim(ordinal.into(), slot),
+            Write::CreateClaim { ordinal, owner } => self.create_claim(ordinal.into(), owner, slot),
             Write::Create { ordinal, image, .. } => self.create(ordinal.into(), image, &view, plan, config)?,
             Write::Delete { ordinal, cause, .. } if rules.hits(ordinal, plan, &self.world) => {
                 self.delete_for(ordinal.into(), cause, &view, plan)?;

@@ -31,7 +31,12 @@ pub enum Write {
         owner: Owner,
     },
     /// A claim is created.
-    CreateClaim(u8),
+    CreateClaim {
+        /// Whose it is.
+        ordinal: u8,
+        /// Who owns it from the first.
+        owner: Owner,
+    },
     /// A pod is created.
     Create {
         /// Where.
@@ -63,7 +68,7 @@ impl fmt::Display for Write {
             Self::Adopt(ordinal) => write!(f, "adopt pod {ordinal}"),
             Self::Release => f.write_str("let go of the stray pod"),
             Self::Own { ordinal, owner } => write!(f, "give claim {ordinal} to {owner:?}"),
-            Self::CreateClaim(ordinal) => write!(f, "create claim {ordinal}"),
+            Self::CreateClaim { ordinal, owner } => write!(f, "create claim {ordinal} of {owner:?}"),
             Self::Create { ordinal, image, .. } => write!(f, "create pod {ordinal} of {}", letter(*image)),
             Self::Delete { ordinal, cause, .. } => write!(f, "delete pod {ordinal} ({cause:?})"),
             Self::Status(_) => f.write_str("write the status"),

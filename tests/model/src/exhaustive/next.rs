@@ -239,7 +239,7 @@ impl Plans {
 fn may_come(write: Write, world: &World) -> bool {
     match write {
         Write::Create { ordinal, .. } => !world.is_free(ordinal.into()),
-        Write::CreateClaim(_) => true,
+        Write::CreateClaim { .. } => true,
         _ => false,
     }
 }

@@ -151,6 +151,7 @@ impl From<ClaimCreation> for proto::ClaimCreation {
             template: creation.template,
             labels: unsorted(creation.labels),
             annotations: unsorted(creation.annotations),
+            owners: to_wire(creation.owners),
         }
     }
 }
@@ -164,7 +165,8 @@ impl TryFrom<proto::ClaimCreation> for ClaimCreation {
         let name = filled(&mut violations, "name", creation.name);
         let template = filled(&mut violations, "template", creation.template);
         let (labels, annotations) = (sorted(creation.labels), sorted(creation.annotations));
-        violations.finish(Some(Self { ordinal, name, template, labels, annotations }))
+        let owners = creation.owners.into_iter().map(Into::into).collect();
+        violations.finish(Some(Self { ordinal, name, template, labels, annotations, owners }))
     }
 }
 

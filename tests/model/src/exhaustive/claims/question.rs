@@ -72,12 +72,19 @@ fn stored(world: &World, ordinal: Ordinal) -> Option<SetClaim> {
 /// The writes of a plan, in the executor's order.
 pub(in crate::exhaustive) fn writes(plan: &SetClaimsPlan) -> impl Iterator<Item = Write> + '_ {
     let owned = plan.owners.iter().map(|change| {
-        let owner = match change.owners.first().map(|owner| owner.kind.as_str()) {
-            None => Owner::Nobody,
-            Some("Pod") => Owner::Pod,
-            Some(_) => Owner::Set,
-        };
-        Write::Own { ordinal: change.ordinal.0 as u8, owner }
+        let (ordinal, owner) = (change.ordinal.0 as u8, owner_among(&change.owners));
+        Write::Own { ordinal, owner }
     });
-    owned.chain(plan.create.iter().map(|creation| Write::CreateClaim(creation.ordinal.0 as u8)))
+    owned.chain(plan.create.iter().map(|creation| {
+        let (ordinal, owner) = (creation.ordinal.0 as u8, owner_among(&creation.owners));
+        Write::CreateClaim { ordinal, owner }
+    }))
+}
+
+fn owner_among(owners: &[OwnerReference]) -> Owner {
+    match owners.first().map(|owner| owner.kind.as_str()) {
+        None => Owner::Nobody,
+        Some("Pod") => Owner::Pod,
+        Some(_) => Owner::Set,
+    }
 }
