@@ -92,6 +92,33 @@ pub enum Precondition {
         /// What [`Entry::modified`] must be.
         revision: StoreRevision,
     },
+    /// No key of a series was created, written or deleted by a commit after this revision. However long the series, this
+    /// costs a look at what was committed since. Where the history no longer reaches back, it does not hold.
+    Untouched {
+        /// The keys.
+        series: Series,
+        /// The revision that they were read at.
+        since: StoreRevision,
+    },
+}
+
+/// Keys that are the same but for a number at their end, such as those of the pods of one set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Series {
+    /// What comes before the number.
+    pub stem: String,
+    /// Numbers below this one are meant, in decimal digits without leading zeros.
+    pub below: u32,
+}
+
+impl Series {
+    /// Whether a key is one of them.
+    #[must_use]
+    pub fn contains(&self, key: &str) -> bool {
+        let Some(digits) = key.strip_prefix(self.stem.as_str()) else { return false };
+        let canonical = digits == "0" || !digits.starts_with(['0', '+']);
+        canonical && digits.parse().is_ok_and(|number: u32| number < self.below)
+    }
 }
 
 /// One change of a batch.

@@ -12,6 +12,8 @@ pub enum Expectation {
     Absent(String),
     /// The key was last written by this commit.
     ModifiedAt(String, u64),
+    /// No key that is this stem and a number below this was written after this commit.
+    Untouched(String, u32, u64),
 }
 
 /// S12: revisions rise by one, no uid is used twice, a generation rises by one exactly when the spec changes, and what is
@@ -53,10 +55,26 @@ pub fn s13_compare_and_set(commit: &Commit<'_>, expected: &[Expectation]) -> Res
         let (key, wanted) = match one {
             Expectation::Absent(key) => (key, None),
             Expectation::ModifiedAt(key, revision) => (key, Some(*revision)),
+            Expectation::Untouched(stem, below, since) => {
+                s13_untouched(commit, stem, *below, *since)?;
+                continue;
+            }
         };
         let found = commit.before.get(key).map(|stored| stored.revision);
         hold("S13", found == wanted, || {
             format!("revision {} was committed although {key} was at {found:?}, not {wanted:?}", commit.revision)
+        })?;
+    }
+    Ok(())
+}
+
+/// What is there of a series is no newer than what was seen of it. What was removed meanwhile, the state before does not tell.
+fn s13_untouched(commit: &Commit<'_>, stem: &str, below: u32, since: u64) -> Result<(), Violation> {
+    for (key, _) in commit.before.iter().filter(|(_, stored)| stored.revision > since) {
+        let number = key.strip_prefix(stem).and_then(|digits| digits.parse::<u32>().ok());
+        let meant = number.is_some_and(|number| number < below && *key == format!("{stem}{number}"));
+        hold("S13", !meant, || {
+            format!("revision {} was committed although {key} was written after {since}", commit.revision)
         })?;
     }
     Ok(())

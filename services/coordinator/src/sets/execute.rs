@@ -285,14 +285,12 @@ impl Writer<'_> {
 
     /// Makes the transaction rest on the pods that the decision rests on.
     fn guard(&mut self, ordinal: Ordinal, guard: Guard) {
-        let range = match guard {
+        let below = match guard {
             Guard::Pod => return,
             Guard::Predecessors => ordinal,
-            Guard::AllPods => Ordinal(u32::MAX),
+            Guard::AllPods => Ordinal(Ordinal::MAX.0 + 1),
         };
-        for (_, pod) in self.scene.pods.iter().take_while(|(other, _)| *other < range) {
-            self.open.unchanged(pod);
-        }
+        self.open.pods_untouched(&self.scene.set.key, below, self.scene.revision);
     }
 
     /// Has the names of pods served before they are ready while a set is started as a whole, and no longer after that.

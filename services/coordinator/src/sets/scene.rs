@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::{identity, stored};
 use crate::objects::{condition, time};
 use crate::pods::{build, read::phase, trouble};
+use crate::store::StoreRevision;
 use crate::world::{Key, Object, Sighting, View, World};
 
 /// Label that names a pod's revision.
@@ -24,6 +25,8 @@ pub(crate) const ORDERED_DELETION: &str = "setkeeper.dev/ordered-deletion";
 /// A set at one store revision.
 #[derive(Debug)]
 pub(crate) struct Scene {
+    /// The revision of all that it shows.
+    pub(crate) revision: StoreRevision,
     /// The set.
     pub(crate) set: Arc<Object>,
     /// Pods that this set controls and that have an ordinal, ascending by it.
@@ -108,7 +111,8 @@ impl Scene {
             spec,
             now,
         };
-        Self { set, pods, revisions, strays, orphans, orphan_revisions, snapshot }
+        let revision = view.revision();
+        Self { revision, set, pods, revisions, strays, orphans, orphan_revisions, snapshot }
     }
 
     /// What the update planner is asked.

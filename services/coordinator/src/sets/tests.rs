@@ -193,6 +193,35 @@ async fn s_200_s_203_a_deletion_and_its_status_are_written_together_or_not_at_al
 }
 
 #[tokio::test]
+async fn a_creation_in_its_turn_rests_on_every_pod_before_it_and_on_no_other() {
+    for (touched, removed, holds) in [
+        ("web-0", false, false),
+        ("web-0", true, false),
+        ("web-2", false, true),
+        ("web-2", true, true),
+        ("web-x-0", false, true),
+    ] {
+        let world = world().await;
+        for name in ["web-0", "web-2", "web-x-0"] {
+            member(&world, name).await;
+        }
+        let stale = scene(&world);
+        let mut decision = creation(&stale);
+        let create = &mut decision.order.create[0];
+        (create.ordinal, create.guard) = (Ordinal(1), Guard::Predecessors);
+        decision.identities[0].name = "web-1".into();
+        if removed {
+            let mut deletion = Transaction::default();
+            deletion.delete(&world.get(&key(Kind::Pod, touched)).unwrap());
+            assert!(held(&world, deletion).await);
+        } else {
+            change(&world, Kind::Pod, touched, |pod| pod["metadata"]["labels"]["touched"] = "yes".into()).await;
+        }
+        assert_eq!(commit(&world, &stale, &decision).await, holds, "{touched}, removed: {removed}");
+    }
+}
+
+#[tokio::test]
 async fn s_154_a_set_that_was_made_anew_adopts_nothing_for_the_one_before() {
     let world = world().await;
     create(&world, Kind::Pod, "web-1", pod("web-1")).await;

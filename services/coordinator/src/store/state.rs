@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{
     BATCH_BYTES_MAX, BATCH_ITEMS_MAX, BATCH_PRECONDITIONS_MAX, Batch, Change, Changes, CommitError, Entry,
-    KEY_BYTES_MAX, Listing, Precondition, StoreError, StoreRevision, VALUE_BYTES_MAX, Write,
+    KEY_BYTES_MAX, Listing, Precondition, Series, StoreError, StoreRevision, VALUE_BYTES_MAX, Write,
 };
 
 /// Most bytes of keys and values in a store, all of which are kept in memory: thousands of sets with all their pods.
@@ -93,13 +93,19 @@ impl State {
         Ok(())
     }
 
+    /// The commits after this revision; none where the history no longer reaches back.
+    fn commits_after(&self, after: StoreRevision) -> Option<impl Iterator<Item = &Arc<Changes>>> {
+        // Commits in history are numbered without a gap.
+        let seen = after.0.checked_sub(self.compacted.0)?;
+        Some(self.history.iter().skip(usize::try_from(seen).unwrap_or(usize::MAX)))
+    }
+
     /// What comes after this revision for a watcher of this prefix.
     pub(super) fn progress(&self, prefix: &str, after: StoreRevision) -> Progress {
-        if after < self.compacted {
+        let Some(commits) = self.commits_after(after) else {
             return Progress::Compacted { oldest: self.compacted };
-        }
-        let seen = (after.0 - self.compacted.0) as usize; // Commits in history are numbered without a gap.
-        for commit in self.history.iter().skip(seen) {
+        };
+        for commit in commits {
             let matching = |change: &&Change| change.key().starts_with(prefix);
             let changes: Vec<Change> = commit.changes.iter().filter(matching).cloned().collect();
             if !changes.is_empty() {
@@ -187,12 +193,28 @@ impl<'a> Staging<'a> {
         let (key, expected) = match precondition {
             Precondition::Absent { key } => (key, None),
             Precondition::ModifiedAt { key, revision } => (key, Some(*revision)),
+            Precondition::Untouched { series, since } => return self.check_untouched(series, *since),
         };
         let actual = self.get(key).map(|entry| entry.modified);
         if actual == expected {
             return Ok(());
         }
         Err(CommitError::Conflict { key: key.clone(), expected, actual })
+    }
+
+    fn check_untouched(&self, series: &Series, since: StoreRevision) -> Result<(), CommitError> {
+        let conflict =
+            |key: &str, at| Err(CommitError::Conflict { key: key.to_owned(), expected: Some(since), actual: Some(at) });
+        let Some(visible) = self.state.commits_after(since) else {
+            return conflict(&series.stem, self.state.revision);
+        };
+        let staged = self.commits.iter().filter(|commit| commit.revision > since);
+        for commit in visible.map(|commit| &**commit).chain(staged) {
+            if let Some(change) = commit.changes.iter().find(|change| series.contains(change.key())) {
+                return conflict(change.key(), commit.revision);
+            }
+        }
+        Ok(())
     }
 
     fn change(&self, write: Write, revision: StoreRevision) -> Option<Change> {
@@ -224,8 +246,10 @@ pub(super) fn validate(batch: &Batch) -> Result<usize, StoreError> {
     limit("number of preconditions in a batch", batch.preconditions.len(), BATCH_PRECONDITIONS_MAX)?;
     let mut bytes = 0;
     for precondition in &batch.preconditions {
-        let (Precondition::Absent { key } | Precondition::ModifiedAt { key, .. }) = precondition;
-        bytes += check_key(key)?;
+        bytes += check_key(match precondition {
+            Precondition::Absent { key } | Precondition::ModifiedAt { key, .. } => key,
+            Precondition::Untouched { series, .. } => &series.stem,
+        })?;
     }
     let mut written = std::collections::BTreeSet::new();
     for write in &batch.writes {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::simulated_disk;
-use super::{Batch, Changes, CommitError, Precondition, StateStore, StoreError, StoreRevision, Watch, Write};
+use super::{Batch, Changes, CommitError, Precondition, Series, StateStore, StoreError, StoreRevision, Watch, Write};
 
 /// Longer than any test takes that is not stuck.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -43,6 +43,11 @@ fn absent(key: &str) -> Precondition {
 
 fn modified_at(key: &str, revision: StoreRevision) -> Precondition {
     Precondition::ModifiedAt { key: key.to_owned(), revision }
+}
+
+/// That nothing called `stem` and a number below `below` was touched.
+fn untouched(stem: &str, below: u32, since: StoreRevision) -> Precondition {
+    Precondition::Untouched { series: Series { stem: stem.to_owned(), below }, since }
 }
 
 fn writes(writes: impl Into<Vec<Write>>) -> Batch {

@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use api::manifest::Kind;
+use domain::Ordinal;
 use serde_json::Value;
 
 use super::{Key, Object};
-use crate::store::{Batch, Precondition, StoreRevision, Write};
+use crate::store::{Batch, Precondition, Series, StoreRevision, Write};
 
 /// Writes and what they rest on. A later write of a key replaces an earlier one.
 #[derive(Debug, Clone, Default)]
 pub struct Transaction {
     expected: BTreeMap<Key, Option<StoreRevision>>,
+    /// The pods of sets that it rests on as a whole.
+    untouched: Vec<Precondition>,
     writes: BTreeMap<Key, Option<Value>>,
     bytes: usize,
 }
@@ -76,6 +80,17 @@ impl Transaction {
         self.expected.entry(object.key.clone()).or_insert(Some(object.version));
     }
 
+    /// Only if no pod of a set was made, changed or removed after `since` whose ordinal is below `below`: those that a scene
+    /// at that revision shows, and those that it shows to be missing.
+    pub fn pods_untouched(&mut self, set: &Key, below: Ordinal, since: StoreRevision) {
+        let stem = Key::new(Kind::Pod, &set.namespace, &format!("{}-", set.name)).to_store();
+        let untouched = Precondition::Untouched { series: Series { stem, below: below.0 }, since };
+        // Every action of a plan may ask for the same.
+        if self.untouched.last() != Some(&untouched) {
+            self.untouched.push(untouched);
+        }
+    }
+
     /// Only if nothing is stored there.
     pub fn absent(&mut self, key: Key) {
         self.expected.entry(key).or_insert(None);
@@ -100,7 +115,7 @@ impl Transaction {
             Some(value) => Write::Put { key: key.to_store(), value: encode(value) },
             None => Write::Delete { key: key.to_store() },
         });
-        Some(Batch { preconditions: preconditions.collect(), writes: writes.collect() })
+        Some(Batch { preconditions: preconditions.chain(self.untouched).collect(), writes: writes.collect() })
     }
 }
 

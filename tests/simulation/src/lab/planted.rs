@@ -134,10 +134,11 @@ impl Inner {
     }
 }
 
-/// The key that a precondition is about.
+/// The key that a precondition is about; of a series what its keys have in common.
 fn subject(precondition: &Precondition) -> &str {
     match precondition {
         Precondition::Absent { key } | Precondition::ModifiedAt { key, .. } => key,
+        Precondition::Untouched { series, .. } => &series.stem,
     }
 }
 

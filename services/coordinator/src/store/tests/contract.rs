@@ -100,6 +100,52 @@ fn batch_that_changes_nothing_makes_no_revision() {
 }
 
 #[test]
+fn a_series_is_untouched_until_one_of_its_keys_is_made_changed_or_removed() {
+    check(|store| async move {
+        let keys = ["web-0", "web-7", "web-8", "web-07", "web-", "web-x-1", "web-+1", "we-1"];
+        let start = must_commit(&*store, writes(keys.map(|key| put(key, "1")))).await;
+        let guarded = |since, write| Batch { preconditions: vec![untouched("web-", 8, since)], writes: vec![write] };
+        let mut seen = start;
+        for other in &keys[2..] {
+            seen = must_commit(&*store, guarded(start, put(other, "2"))).await;
+        }
+        for write in [put("web-5", "new"), put("web-7", "changed"), delete("web-0")] {
+            let touched = must_commit(&*store, guarded(seen, write.clone())).await;
+            let refused = store.commit(guarded(seen, put("out", ""))).await;
+            let Err(CommitError::Conflict { key, expected, actual }) = refused else { panic!("{refused:?}") };
+            assert_eq!((key.as_str(), expected, actual), (write.key(), Some(seen), Some(touched)));
+            seen = touched;
+        }
+        must_commit(&*store, guarded(seen, put("out", ""))).await;
+    });
+}
+
+#[test]
+fn of_many_who_touch_a_series_that_they_rest_on_one_wins() {
+    check(|store| async move {
+        let since = must_commit(&*store, writes([put("web-0", "")])).await;
+        let attempts = (0..50).map(|number| {
+            let preconditions = vec![untouched("web-", 50, since)];
+            store.commit(Batch { preconditions, writes: vec![put(&format!("web-{number}"), "mine")] })
+        });
+        let results = futures::future::join_all(attempts).await;
+        assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    });
+}
+
+#[test]
+fn a_series_of_which_the_history_is_gone_counts_as_touched() {
+    check(|store| async move {
+        let start = store.list("").await.unwrap().revision;
+        for round in 0..=HISTORY.commits {
+            must_commit(&*store, writes([put("a", format!("{round}"))])).await;
+        }
+        let late = Batch { preconditions: vec![untouched("web-", 1, start)], writes: vec![put("web-0", "")] };
+        assert!(matches!(store.commit(late).await, Err(CommitError::Conflict { .. })));
+    });
+}
+
+#[test]
 fn of_many_writers_with_the_same_expectation_one_wins() {
     check(|store| async move {
         let attempts = (0..50).map(|writer| {
