@@ -7,6 +7,7 @@
 mod identity_dns;
 mod ordinal_scheduler;
 mod planning;
+pub mod question;
 mod update_planner;
 mod volume_claim;
 

@@ -28,11 +28,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use api::convert::question::OrdinalQuestion;
 use api::manifest::Kind;
 use domain::safety::Plans;
-use domain::{
-    DecisionRecord, Intent, OrdinalPlan, OrdinalRequest, PodIdentity, Switches, Timestamp, Uid, UpdatePlan, Wait,
-};
+use domain::{DecisionRecord, Intent, OrdinalPlan, PodIdentity, Switches, Timestamp, Uid, UpdatePlan, Wait};
 use serde_json::Value;
 use service_kit::Context;
 use tokio::sync::Notify;
@@ -170,11 +169,9 @@ impl Sets {
     }
 
     async fn decide(&self, scene: &Scene) -> Result<Decision, PlannerError> {
-        let update = self.planners.update(scene.update_request());
-        let order = |targets| {
-            let snapshot = scene.snapshot.clone();
-            self.planners.order(OrdinalRequest { snapshot, targets })
-        };
+        let snapshot = scene.encoded(&scene.snapshot);
+        let update = self.planners.update(scene.update_question(&snapshot));
+        let order = |targets| self.planners.order(OrdinalQuestion::new(&snapshot, targets));
         let (update, order) = self.foresight.ask(&scene.snapshot.set.uid, update, order).await?;
         let mut decision = Decision { update, order, ..Decision::default() };
         self.weigh(scene, &mut decision).await?;

@@ -154,6 +154,14 @@ impl Snapshot {
         }
         None
     }
+
+    /// What the update planner is shown of a pass that does not come to its update: the status of such a one counts no
+    /// deletion. As under OnDelete, which deletes nothing and has the same revisions.
+    #[must_use]
+    pub fn without_replacement(mut self) -> Self {
+        self.spec.strategy = UpdateStrategy::OnDelete;
+        self
+    }
 }
 
 /// Question to the update planner.
@@ -198,16 +206,6 @@ pub struct TargetRange {
     pub last: Ordinal,
     /// The revision a pod created there gets.
     pub revision: RevisionName,
-}
-
-impl UpdateRequest {
-    /// What the planner is asked about a pass that does not come to its update: the status of such a one counts no
-    /// deletion. As under OnDelete, which deletes nothing and has the same revisions.
-    #[must_use]
-    pub fn without_replacement(mut self) -> Self {
-        self.snapshot.spec.strategy = UpdateStrategy::OnDelete;
-        self
-    }
 }
 
 /// Answer of the update planner.

@@ -309,22 +309,28 @@ macro_rules! causes {
 
 causes! { Placement Volume Image Configuration Hook CrashLoop Readiness Dns Termination Name }
 
+/// Everything of a snapshot but its pods.
+pub(super) fn without_pods(snapshot: &Snapshot) -> proto::Snapshot {
+    proto::Snapshot {
+        set: Some(snapshot.set.clone().into()),
+        generation: snapshot.generation.0,
+        spec: Some(snapshot.spec.clone().into()),
+        intent: proto::Intent::from(snapshot.intent).into(),
+        status: Some(snapshot.status.clone().into()),
+        pods: Vec::new(),
+        switches: Some(snapshot.switches.into()),
+        now: Some(to_timestamp(snapshot.now)),
+        failures: snapshot.failures.iter().copied().map(Into::into).collect(),
+        formed: snapshot.formed.map(|ordinal| ordinal.0),
+        cold_start: snapshot.cold_start,
+        outages: snapshot.outages.iter().copied().map(Into::into).collect(),
+    }
+}
+
 impl From<Snapshot> for proto::Snapshot {
     fn from(snapshot: Snapshot) -> Self {
-        Self {
-            set: Some(snapshot.set.into()),
-            generation: snapshot.generation.0,
-            spec: Some(snapshot.spec.into()),
-            intent: proto::Intent::from(snapshot.intent).into(),
-            status: Some(snapshot.status.into()),
-            pods: snapshot.pods.into_iter().map(Into::into).collect(),
-            switches: Some(snapshot.switches.into()),
-            now: Some(to_timestamp(snapshot.now)),
-            failures: snapshot.failures.into_iter().map(Into::into).collect(),
-            formed: snapshot.formed.map(|ordinal| ordinal.0),
-            cold_start: snapshot.cold_start,
-            outages: snapshot.outages.into_iter().map(Into::into).collect(),
-        }
+        let rest = without_pods(&snapshot);
+        Self { pods: snapshot.pods.into_iter().map(Into::into).collect(), ..rest }
     }
 }
 

@@ -1,12 +1,12 @@
 //! The services that plan, as this coordinator calls them.
 
+use api::convert::question::{OrdinalQuestion, UpdateQuestion, ask};
 use api::proto::identity_dns::v1::identity_dns_service_client::IdentityDnsServiceClient;
 use api::proto::identity_dns::v1::{AssignRequest, OrdinalRevision};
-use api::proto::ordinal_scheduler::v1::ordinal_scheduler_service_client::OrdinalSchedulerServiceClient;
 use api::proto::planning::v1::SetRef as ProtoSetRef;
-use api::proto::update_planner::v1::update_planner_service_client::UpdatePlannerServiceClient;
-use domain::{OrdinalPlan, OrdinalRequest, PodCreation, PodIdentity, SetRef, UpdatePlan, UpdateRequest, WaitReason};
+use domain::{OrdinalPlan, PodCreation, PodIdentity, SetRef, UpdatePlan, WaitReason};
 use service_kit::Channel;
+use service_kit::limits::RESPONSE_BYTES_MAX;
 use tonic::Status;
 
 /// A planner did not answer, or not sensibly.
@@ -45,25 +45,17 @@ pub(crate) struct Planners {
 
 impl Planners {
     /// Revisions, targets, replacement, status.
-    pub(crate) async fn update(&self, request: UpdateRequest) -> Result<UpdatePlan, PlannerError> {
+    pub(crate) async fn update(&self, question: UpdateQuestion) -> Result<UpdatePlan, PlannerError> {
         const SERVICE: &str = "update-planner";
-        let mut client = service_kit::sized_client!(UpdatePlannerServiceClient::new(self.update_planner.clone()));
-        let answer = client
-            .plan(api::proto::update_planner::v1::PlanRequest::from(request))
-            .await
-            .map_err(PlannerError::call(SERVICE))?;
-        UpdatePlan::try_from(answer.into_inner()).map_err(PlannerError::answer(SERVICE))
+        let answer = ask(self.update_planner.clone(), question, RESPONSE_BYTES_MAX).await;
+        UpdatePlan::try_from(answer.map_err(PlannerError::call(SERVICE))?).map_err(PlannerError::answer(SERVICE))
     }
 
     /// Creation and deletion.
-    pub(crate) async fn order(&self, request: OrdinalRequest) -> Result<OrdinalPlan, PlannerError> {
+    pub(crate) async fn order(&self, question: OrdinalQuestion) -> Result<OrdinalPlan, PlannerError> {
         const SERVICE: &str = "ordinal-scheduler";
-        let mut client = service_kit::sized_client!(OrdinalSchedulerServiceClient::new(self.ordinal_scheduler.clone()));
-        let answer = client
-            .plan(api::proto::ordinal_scheduler::v1::PlanRequest::from(request))
-            .await
-            .map_err(PlannerError::call(SERVICE))?;
-        OrdinalPlan::try_from(answer.into_inner()).map_err(PlannerError::answer(SERVICE))
+        let answer = ask(self.ordinal_scheduler.clone(), question, RESPONSE_BYTES_MAX).await;
+        OrdinalPlan::try_from(answer.map_err(PlannerError::call(SERVICE))?).map_err(PlannerError::answer(SERVICE))
     }
 
     /// Identities of pods to create, in their order.

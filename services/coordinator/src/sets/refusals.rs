@@ -84,7 +84,8 @@ impl Sets {
         let last = last_reached(&scene.snapshot.spec, ordinal);
         end_at(last, &scene.snapshot.spec, &reason, order, update);
         *claims = self.planners.claims(&self.world, scene, order, Some(last)).await?;
-        let without = self.planners.update(scene.update_request().without_replacement()).await?;
+        let snapshot = scene.encoded(&scene.snapshot.clone().without_replacement());
+        let without = self.planners.update(scene.update_question(&snapshot)).await?;
         (update.status, update.refusal) = (without.status, without.refusal);
         refusals.retain(|refusal| refusal.ordinal <= last);
         // References are set after a creation, unless the pod was there already (step R2).

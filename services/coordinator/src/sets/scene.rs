@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use api::convert::question::{EncodedSnapshot, UpdateQuestion};
 use api::manifest::selector::Selector;
 use api::manifest::{self, Kind};
 use domain::{
     Candidate, Generation, Intent, Kinship, Ordinal, Pod, Revision, RevisionName, SetRef, SetSpec, Snapshot, Switches,
-    Timestamp, UpdateRequest, kinship,
+    Timestamp, kinship,
 };
 use serde_json::Value;
 
@@ -116,7 +117,7 @@ impl Scene {
     }
 
     /// What the update planner is asked.
-    pub(crate) fn update_request(&self) -> UpdateRequest {
+    pub(crate) fn update_question(&self, snapshot: &EncodedSnapshot) -> UpdateQuestion {
         let template = self.set.value.pointer("/spec/template").unwrap_or(&Value::Null);
         let data = manifest::template_revision_data(template);
         let revisions: Vec<_> = self.revisions.iter().filter_map(|object| revision(object)).collect();
@@ -128,7 +129,12 @@ impl Scene {
                 manifest::template_revision_data(&manifest::redefault_template(template.clone())) == data
             })
             .map(|(newest, _)| newest.name.clone());
-        UpdateRequest { snapshot: self.snapshot.clone(), template: data, revisions, equal_after_defaulting }
+        UpdateQuestion::new(snapshot, data, revisions, equal_after_defaulting)
+    }
+
+    /// What both planners are told: a snapshot of this scene's pods.
+    pub(crate) fn encoded(&self, snapshot: &Snapshot) -> EncodedSnapshot {
+        EncodedSnapshot::new(snapshot, self.pods.iter().map(|(ordinal, pod)| &sighting(*ordinal, pod).encoded))
     }
 
     /// The pod of an ordinal.
@@ -187,10 +193,10 @@ fn revision(object: &Object) -> Option<Revision> {
 
 /// What is asked of a pod in every pass.
 pub(crate) fn sighting(ordinal: Ordinal, pod: &Object) -> &Sighting {
-    pod.sighting(|pod| Sighting {
-        pod: pod_view(ordinal, pod),
-        marked: identity::is_marked(pod),
-        served_early: build::is_served_early(pod),
+    pod.sighting(|object| {
+        let pod = pod_view(ordinal, object);
+        let encoded = pod.clone().into();
+        Sighting { pod, encoded, marked: identity::is_marked(object), served_early: build::is_served_early(object) }
     })
 }
 

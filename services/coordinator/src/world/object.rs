@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use api::convert::question::EncodedPod;
 use api::manifest::Kind;
 use domain::zone::PodFacts;
 use domain::{Kinship, Pod, Uid};
@@ -33,6 +34,8 @@ pub struct Object {
 pub(crate) struct Sighting {
     /// What planners are told.
     pub(crate) pod: Pod,
+    /// The same, as it is sent.
+    pub(crate) encoded: EncodedPod,
     /// Whether it carries its own name as a label.
     pub(crate) marked: bool,
     /// Whether its names are served before it is ready.
