@@ -47,7 +47,7 @@ use self::refusals::{Failure, Refusal};
 use self::scene::Scene;
 use crate::driver::{Controller, Outcome};
 use crate::rollouts::{self, Rollout};
-use crate::store::{CommitError, StoreRevision};
+use crate::store::{CommitError, Precondition, StoreRevision};
 use crate::world::{Change, Key, World};
 
 /// Times are whole milliseconds: what is cut off must not make a pass come too early.
@@ -212,8 +212,14 @@ impl Sets {
             }
         }
         let mut committed = Committed { own: None, steps: !record.steps.is_empty(), goes_on: plan.goes_on };
-        for transaction in transactions {
+        let mut before: Option<(Vec<Precondition>, StoreRevision)> = None;
+        for mut transaction in transactions {
+            if let Some((untouched, at)) = &before {
+                transaction.follow(untouched, *at);
+            }
+            let untouched = transaction.untouched().to_vec();
             let (writes, result) = (!transaction.is_empty(), self.world.commit(transaction).await);
+            before = result.as_ref().ok().map(|at| (untouched, *at));
             committed.own = result.as_ref().ok().copied().filter(|_| writes);
             if let Some(outcome) = self.committed(result)? {
                 return Ok(outcome);

@@ -222,6 +222,32 @@ async fn a_creation_in_its_turn_rests_on_every_pod_before_it_and_on_no_other() {
 }
 
 #[tokio::test]
+async fn the_second_piece_of_a_plan_rests_on_the_same_pods_as_the_first_and_not_on_what_that_changed() {
+    for touched in [None, Some("web-0"), Some("web-5")] {
+        let world = world().await;
+        member(&world, "web-0").await;
+        let scene = scene(&world);
+        let piece = |name: &str| {
+            let mut piece = Transaction::default();
+            piece.pods_untouched(&scene.set.key, Ordinal(4), scene.revision);
+            piece.create(key(Kind::Pod, name), pod(name));
+            piece
+        };
+        let (first, mut second) = (piece("web-1"), piece("web-2"));
+        let untouched = first.untouched().to_vec();
+        let at = world.commit(first).await.unwrap();
+        assert!(!held(&world, second.clone()).await, "it knows nothing of the first");
+        if let Some("web-0") = touched {
+            change(&world, Kind::Pod, "web-0", |pod| pod["metadata"]["labels"]["touched"] = "yes".into()).await;
+        } else if let Some(name) = touched {
+            member(&world, name).await;
+        }
+        second.follow(&untouched, at);
+        assert_eq!(held(&world, second).await, touched != Some("web-0"), "{touched:?}");
+    }
+}
+
+#[tokio::test]
 async fn s_154_a_set_that_was_made_anew_adopts_nothing_for_the_one_before() {
     let world = world().await;
     create(&world, Kind::Pod, "web-1", pod("web-1")).await;

@@ -91,6 +91,29 @@ impl Transaction {
         }
     }
 
+    /// Lets this transaction follow one of the same plan that was committed at this revision: where both rest on the same
+    /// pods, what the other changed itself is no news.
+    pub fn follow(&mut self, committed: &[Precondition], at: StoreRevision) {
+        for precondition in &mut self.untouched {
+            let Precondition::Untouched { series, since } = precondition else { continue };
+            let covers = |other: &Precondition| match other {
+                Precondition::Untouched { series: checked, since: from } => {
+                    checked.stem == series.stem && checked.below >= series.below && from <= since
+                }
+                _ => false,
+            };
+            if committed.iter().any(covers) {
+                *since = at;
+            }
+        }
+    }
+
+    /// The pods of sets that it rests on as a whole.
+    #[must_use]
+    pub fn untouched(&self) -> &[Precondition] {
+        &self.untouched
+    }
+
     /// Only if nothing is stored there.
     pub fn absent(&mut self, key: Key) {
         self.expected.entry(key).or_insert(None);
