@@ -214,10 +214,10 @@ impl Sets {
         let mut committed = Committed { own: None, steps: !record.steps.is_empty(), goes_on: plan.goes_on };
         let mut before: Option<(Vec<Precondition>, StoreRevision)> = None;
         for mut transaction in transactions {
-            if let Some((untouched, at)) = &before {
-                transaction.follow(untouched, *at);
-            }
             let untouched = transaction.untouched().to_vec();
+            if let Some((checked, at)) = &before {
+                transaction.follow(checked, *at);
+            }
             let (writes, result) = (!transaction.is_empty(), self.world.commit(transaction).await);
             before = result.as_ref().ok().map(|at| (untouched, *at));
             committed.own = result.as_ref().ok().copied().filter(|_| writes);

@@ -55,9 +55,9 @@ switches! {
     /// A lost pod of a set without a `rollingUpdate` block comes back at the revision at which it stays, where Kubernetes
     /// creates it at the old one and, under Parallel, deletes it in the same pass (sections 8.4 and 9, scenario S-96).
     recreate_at_last_revision,
-    /// A pod that cannot be created now holds up no other pod and no update of its set, and leaves no claim behind. In
-    /// Kubernetes a pass ends with it: after its batch under Parallel, at once under OrderedReady, with its claims made
-    /// (sections 7 and 15, scenarios S-12 and S-13).
+    /// A pod that cannot be created now counts as one that is missing, and nothing else: it leaves no claim behind, and a
+    /// Parallel set goes on with all others. In Kubernetes a pass ends with it: after its batch under Parallel, at once
+    /// under OrderedReady, with its claims made (sections 7 and 15, scenarios S-12 and S-13).
     isolate_refusals,
     /// An ordinal that is not available before its progress deadline is told, and reverts the update if the set says so.
     watch_progress,

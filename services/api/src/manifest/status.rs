@@ -8,13 +8,13 @@ use super::violation::{Report, Violation};
 /// Counters that are at most `status.replicas`.
 const COUNTERS: [&str; 4] = ["readyReplicas", "availableReplicas", "currentReplicas", "updatedReplicas"];
 
-/// Fields that anybody may write; the next pass writes those that are counted anew.
-const FIELDS: [&str; 10] = [
+/// Fields that anybody may write; the next pass counts anew. Not `currentRevision`: what pods below a partition come back at
+/// is no report.
+const FIELDS: [&str; 9] = [
     "availableReplicas",
     "collisionCount",
     "conditions",
     "currentReplicas",
-    "currentRevision",
     "observedGeneration",
     "readyReplicas",
     "replicas",
@@ -22,8 +22,17 @@ const FIELDS: [&str; 10] = [
     "updatedReplicas",
 ];
 
+/// Fields of a condition. All are texts.
+const CONDITION_FIELDS: [&str; 5] = ["lastTransitionTime", "message", "reason", "status", "type"];
+
+/// The longest text of a condition, in bytes, as in Kubernetes.
+const CONDITION_TEXT_MAX: usize = 32_768;
+
 /// Conditions that the system itself publishes.
 const OWN_CONDITIONS: [&str; 5] = ["Available", "ColdStart", "Healing", "Progressing", "Stuck"];
+
+/// The longest name of an object, in bytes.
+const NAME_MAX: usize = 253;
 
 /// The most conditions that one set may have: each is read in every pass.
 const CONDITIONS_MAX: usize = 32;
@@ -72,6 +81,15 @@ fn merged(stored: Option<&Value>, given: &Value, report: &mut Report) -> Value {
         if !["True", "False", "Unknown"].contains(&truth.text()) {
             report.unsupported(&truth.path, truth.value, &["True", "False", "Unknown"]);
         }
+        for (name, value) in condition.entries() {
+            let field = condition.get(name);
+            if !CONDITION_FIELDS.contains(&name) {
+                report.forbidden(&field.path, "conditions have no such field").hint =
+                    Some(format!("write only {}", CONDITION_FIELDS.join(", ")));
+            } else if value.as_str().is_none_or(|text| text.len() > CONDITION_TEXT_MAX) {
+                report.invalid(&field.path, value, format!("must be a text of at most {CONDITION_TEXT_MAX} bytes"));
+            }
+        }
         conditions.retain(|stored| stored.get("type") != Some(kind.value));
         conditions.push(condition.value.clone());
     }
@@ -111,11 +129,9 @@ fn check(set: &Value, status: &Value, report: &mut Report) {
         let why = format!("cannot be greater than metadata.generation, {generation}");
         report.invalid("status.observedGeneration", status.get("observedGeneration").value, why);
     }
-    for name in ["currentRevision", "updateRevision"] {
-        let field = status.get(name);
-        if field.is_set() && !field.value.is_string() {
-            report.invalid(&field.path, field.value, "must be the name of a revision");
-        }
+    let update = status.get("updateRevision");
+    if update.is_set() && update.value.as_str().is_none_or(|name| name.len() > NAME_MAX) {
+        report.invalid(&update.path, update.value, "must be the name of a revision");
     }
 }
 
@@ -155,6 +171,22 @@ mod tests {
                 "status.observedGeneration: Invalid value: 5: cannot be greater than metadata.generation, 4",
             ),
             (json!({ "updateRevision": 7 }), "status.updateRevision: Invalid value: 7: must be the name of a revision"),
+            (
+                json!({ "currentRevision": "web-a" }),
+                "status.currentRevision: Forbidden: it cannot be written; write only ",
+            ),
+            (
+                json!({ "conditions": [{ "type": "mine", "status": "True", "data": [0] }] }),
+                "status.conditions[0].data: Forbidden: conditions have no such field; write only lastTransitionTime, ",
+            ),
+            (
+                json!({ "conditions": [{ "type": "mine", "status": "True", "message": "x".repeat(32_769) }] }),
+                "status.conditions[0].message: Invalid value: ",
+            ),
+            (
+                json!({ "conditions": [{ "type": "mine", "status": "True", "reason": 7 }] }),
+                "status.conditions[0].reason: Invalid value: 7: must be a text of at most 32768 bytes",
+            ),
             (json!({ "formed": {} }), "status.formed: Forbidden: it cannot be written; write only availableReplicas, "),
             (
                 json!({ "conditions": [{ "type": "Available", "status": "False" }] }),

@@ -56,8 +56,10 @@ impl Sets {
 /// plans that know nothing of its new members do not hold any more (S4).
 pub(super) fn plan(scene: &Scene) -> (Transaction, Vec<Step>) {
     let (mut transaction, mut steps) = (Transaction::default(), Vec::new());
-    for orphan in scene.orphans.iter().chain(&scene.orphan_revisions).take(ADOPTED_AT_ONCE_MAX) {
+    if !scene.orphans.is_empty() || !scene.orphan_revisions.is_empty() {
         transaction.update(&scene.set, scene.set.value.clone());
+    }
+    for orphan in scene.orphans.iter().chain(&scene.orphan_revisions).take(ADOPTED_AT_ONCE_MAX) {
         transaction.update(orphan, adopted(&scene.set, orphan));
         steps.push(step("adopt", orphan, "nobody controls it, and its labels and name are of this set"));
     }

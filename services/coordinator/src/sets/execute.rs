@@ -76,6 +76,7 @@ pub(super) fn transactions(
     }
     for event in &decision.claims.events {
         writer.event(event);
+        writer.breathe();
     }
     for (ordinal, claim, owners) in &decision.claims.owners {
         writer.own(*ordinal, claim, owners);
@@ -88,6 +89,7 @@ pub(super) fn transactions(
     }
     for event in decision.refusals.iter().filter_map(|refusal| refusal.event.as_ref()) {
         writer.event(event);
+        writer.breathe();
     }
     writer.serve_early(decision.order.cold_start);
     for deletion in decision.order.delete.iter().chain(&decision.update.replace) {
@@ -327,6 +329,7 @@ impl Writer<'_> {
             let set = &self.scene.set.key.name;
             let message = format!("Update Pod {} in StatefulSet {set} successful", pod_name(set, ordinal));
             self.event(&Event::normal("SuccessfulUpdate", message));
+            self.breathe();
         }
     }
 

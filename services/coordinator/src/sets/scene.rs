@@ -88,7 +88,9 @@ impl Scene {
         };
         let to_this = |pod: &Object| kinship(&incarnation, candidate(pod, selects(pod)));
         let (mut pods, mut strays) = (Vec::new(), Vec::new());
-        for pod in view.controlled_by(uid, Kind::Pod) {
+        // A reference holds within a namespace only, whatever somebody writes into another one.
+        let in_reach = |pod: &&Arc<Object>| pod.key.namespace == set.key.namespace;
+        for pod in view.controlled_by(uid, Kind::Pod).filter(in_reach) {
             match pod.kinship(to_this) {
                 Kinship::Member(ordinal) => pods.push((ordinal, pod.clone())),
                 Kinship::Stray => strays.push(pod.clone()),
