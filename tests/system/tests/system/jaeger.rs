@@ -76,6 +76,14 @@ impl Jaeger {
         serde_json::from_str(body).map_err(|error| format!("{error}: {body}"))
     }
 
+    /// Whether a span of this name has arrived in a trace that is under way.
+    async fn told(&self, trace: &str, name: &str) -> Result<(), String> {
+        let found = self.get(&format!("/api/traces/{trace}")).await?;
+        let spans = found["data"].as_array().into_iter().flatten().flat_map(spans);
+        let names: BTreeSet<String> = spans.map(|span| span.name).collect();
+        if names.contains(name) { Ok(()) } else { Err(format!("{names:?}")) }
+    }
+
     /// The trace of a rollout, once all of it has arrived that `whole` asks for. It must be one trace.
     async fn rollout(&self, trace: &str, whole: impl Fn(&[Shown]) -> Result<(), String>) -> Vec<Shown> {
         until("Jaeger has the rollout", || async {
@@ -149,12 +157,18 @@ async fn jaeger_shows_a_rollout_as_one_trace_though_the_coordinator_is_killed() 
     let phases = ["volume", "start", "ready", "DNS"];
     jaeger.rollout(&first, |spans| waterfall(spans, &phases).and_then(|()| connected(spans))).await;
 
+    // The second pod does not go before the first has been ready for a while.
+    let soaking = manifest.replacen("  replicas: 3\n", "  replicas: 3\n  minReadySeconds: 5\n", 1);
+    let applied = product.run_with(&["apply", "-f", "-"], &soaking).await;
+    assert_eq!(applied.code, 0, "{applied:?}");
     product.ok(&["rollout", "restart", "sts/sleepers"]).await;
     until("the first pod is another", || async {
         let set = product.get(&["sts", "sleepers"]).await.ok_or("no set")?;
         let updated = set["status"]["updatedReplicas"].as_i64().unwrap_or(0);
-        let began = set["status"]["rollout"]["traceId"] != first.as_str();
-        if began && (1..3).contains(&updated) { Ok(()) } else { Err(set["status"].to_string()) }
+        let trace = set["status"]["rollout"]["traceId"].as_str().filter(|trace| *trace != first.as_str());
+        let began = trace.filter(|_| (1..3).contains(&updated)).ok_or_else(|| set["status"].to_string())?;
+        // A process that is killed takes with it what it has not sent yet.
+        jaeger.told(began, "ready").await
     })
     .await;
     product.kill("coordinator");
