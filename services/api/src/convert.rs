@@ -6,8 +6,7 @@
 
 mod identity_dns;
 mod ordinal_scheduler;
-mod planning;
-pub mod question;
+pub(crate) mod planning;
 mod update_planner;
 mod volume_claim;
 

@@ -9,4 +9,5 @@ pub mod convert;
 pub mod manifest;
 pub mod object;
 pub mod proto;
+pub mod question;
 pub mod rollout;

@@ -28,8 +28,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use api::convert::question::OrdinalQuestion;
 use api::manifest::Kind;
+use api::question::OrdinalQuestion;
 use domain::safety::Plans;
 use domain::{DecisionRecord, Intent, OrdinalPlan, PodIdentity, Switches, Timestamp, Uid, UpdatePlan, Wait};
 use serde_json::Value;
@@ -47,8 +47,8 @@ use self::refusals::{Failure, Refusal};
 use self::scene::Scene;
 use crate::driver::{Controller, Outcome};
 use crate::rollouts::{self, Rollout};
-use crate::store::{CommitError, Precondition, StoreRevision};
-use crate::world::{Change, Key, World};
+use crate::store::{CommitError, StoreRevision};
+use crate::world::{Change, Key, Untouched, World};
 
 /// Times are whole milliseconds: what is cut off must not make a pass come too early.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -212,7 +212,7 @@ impl Sets {
             }
         }
         let mut committed = Committed { own: None, steps: !record.steps.is_empty(), goes_on: plan.goes_on };
-        let mut before: Option<(Vec<Precondition>, StoreRevision)> = None;
+        let mut before: Option<(Vec<Untouched>, StoreRevision)> = None;
         for mut transaction in transactions {
             let untouched = transaction.untouched().to_vec();
             if let Some((checked, at)) = &before {

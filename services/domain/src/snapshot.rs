@@ -226,7 +226,7 @@ pub struct UpdatePlan {
     pub status: SetStatus,
     /// Why the computed status cannot be stored: then `status` is the stored one, and the pass fails. Only without the
     /// switch `count_observed_pods`.
-    pub refusal: Option<String>,
+    pub status_refusal: Option<String>,
     /// Ordinals that have had their time and are not available, ascending.
     pub stuck: Vec<Stuck>,
     /// Ordinals whose outage outlives the pod that they have, ascending; to be kept for the next pass.

@@ -44,23 +44,35 @@ fn update(request: &UpdateRequest) -> UpdatePlan {
     let choice = revisions::choose(request);
     let targets = targets::of(snapshot, &choice.revisions);
     let replacement = replacement::plan(snapshot, &choice.revisions, &targets);
-    let (status, refusal) = stored_or(snapshot, status::of(snapshot, &choice, &replacement));
+    let (status, status_refusal) = stored_or(snapshot, status::of(snapshot, &choice, &replacement));
     let pruned = history::prune(request, &choice.revisions);
     let Progress { stuck, outages, revert, next_deadline } = progress::of(request, &choice.revisions);
     let look_again_at = next_deadline.into_iter().chain(snapshot.next_availability()).min();
     let revisions = choice.change.into_iter().chain(pruned).collect();
     let Replacement { replace, recall, waits } = replacement;
-    UpdatePlan { revisions, targets, replace, recall, waits, status, refusal, stuck, outages, revert, look_again_at }
+    UpdatePlan {
+        revisions,
+        targets,
+        replace,
+        recall,
+        waits,
+        status,
+        status_refusal,
+        stuck,
+        outages,
+        revert,
+        look_again_at,
+    }
 }
 
 /// Revisions and status of a set that Kubernetes deletes in the foreground: found as ever, and nothing else is done.
 fn deleted(request: &UpdateRequest) -> UpdatePlan {
     let snapshot = &request.snapshot;
     let choice = revisions::choose(request);
-    let (status, refusal) = stored_or(snapshot, status::of(snapshot, &choice, &Replacement::default()));
+    let (status, status_refusal) = stored_or(snapshot, status::of(snapshot, &choice, &Replacement::default()));
     let pruned = history::prune(request, &choice.revisions);
     let revisions = choice.change.into_iter().chain(pruned).collect();
-    UpdatePlan { revisions, status, refusal, ..UpdatePlan::default() }
+    UpdatePlan { revisions, status, status_refusal, ..UpdatePlan::default() }
 }
 
 /// The computed status, or the stored one and why.

@@ -11,9 +11,7 @@ pub mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::volume::{
-    ClaimOrdinal, ClaimTemplate, OrdinalPod, OwnerReference, SetClaim, SetClaimsPlan, SetClaimsRequest,
-};
+use domain::volume::{ClaimOrdinal, ClaimTemplate, OwnerReference, SetClaim, SetClaimsPlan, SetClaimsRequest};
 use domain::{
     Failures, Generation, IntOrPercent, Intent, Ordinal, OrdinalPlan, Pod, PodManagementPolicy, RetentionPolicy,
     Revision, RevisionName, RollingUpdate, SetRef, SetSpec, SetStatus, Snapshot, Switches, Timestamp, Uid, UpdatePlan,
@@ -239,13 +237,8 @@ impl Cluster {
     }
 
     fn claims_request(&self, snapshot: &Snapshot, order: &OrdinalPlan) -> SetClaimsRequest {
-        let existing = snapshot.pods.iter().map(|pod| ClaimOrdinal {
-            ordinal: pod.ordinal,
-            in_range: snapshot.spec.contains(pod.ordinal),
-            pod: Some(OrdinalPod { uid: pod.uid.clone(), phase: pod.phase, terminating: pod.terminating }),
-        });
-        let coming =
-            order.create.iter().map(|creation| ClaimOrdinal { ordinal: creation.ordinal, in_range: true, pod: None });
+        let existing = snapshot.pods.iter().map(|pod| ClaimOrdinal::of(&snapshot.spec, pod));
+        let coming = order.create.iter().map(ClaimOrdinal::to_create);
         let mut ordinals: Vec<_> = existing.chain(coming).collect();
         ordinals.sort_by_key(|ordinal| ordinal.ordinal);
         let healthy = snapshot.members().filter(|pod| snapshot.healthy(pod)).count();

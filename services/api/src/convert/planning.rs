@@ -310,7 +310,7 @@ macro_rules! causes {
 causes! { Placement Volume Image Configuration Hook CrashLoop Readiness Dns Termination Name }
 
 /// Everything of a snapshot but its pods.
-pub(super) fn without_pods(snapshot: &Snapshot) -> proto::Snapshot {
+pub(crate) fn without_pods(snapshot: &Snapshot) -> proto::Snapshot {
     proto::Snapshot {
         set: Some(snapshot.set.clone().into()),
         generation: snapshot.generation.0,

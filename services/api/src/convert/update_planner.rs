@@ -107,7 +107,7 @@ impl From<UpdatePlan> for proto::PlanResponse {
             recall: plan.recall.into_iter().map(|ordinal| ordinal.0).collect(),
             waits: plan.waits.into_iter().map(Into::into).collect(),
             status: Some(plan.status.into()),
-            refusal: plan.refusal.unwrap_or_default(),
+            status_refusal: plan.status_refusal.unwrap_or_default(),
             stuck: plan.stuck.into_iter().map(Into::into).collect(),
             revert: plan.revert.map(|name| name.0).unwrap_or_default(),
             look_again_at: plan.look_again_at.map(to_timestamp),
@@ -130,7 +130,7 @@ impl TryFrom<proto::PlanResponse> for UpdatePlan {
         let status = violations.required("status", plan.status);
         let stuck = violations.list("stuck", plan.stuck);
         let outages = violations.list("outages", plan.outages);
-        let refusal = (!plan.refusal.is_empty()).then_some(plan.refusal);
+        let status_refusal = (!plan.status_refusal.is_empty()).then_some(plan.status_refusal);
         let revert = (!plan.revert.is_empty()).then_some(RevisionName(plan.revert));
         let look_again_at = violations.timestamp("look_again_at", plan.look_again_at);
         violations.finish(status.map(|status| Self {
@@ -140,7 +140,7 @@ impl TryFrom<proto::PlanResponse> for UpdatePlan {
             recall,
             waits,
             status,
-            refusal,
+            status_refusal,
             stuck,
             outages,
             revert,

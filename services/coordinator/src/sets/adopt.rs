@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 
 use super::deletion::without_owner;
 use super::execute::COMPONENT;
-use super::identity::uses_its_claims;
+use super::identity::{claims_unused, uses_its_claims};
 use super::scene::Scene;
 use super::{Sets, execute_span, trace_id};
 use crate::driver::Outcome;
@@ -37,7 +37,8 @@ impl Sets {
         };
         for pod in without_their_claims(scene) {
             let about = (&scene.set.key, &*scene.snapshot.set.uid.0);
-            events::record(&mut transaction, &self.world, about, COMPONENT, &claims_unused(pod), now);
+            let event = Event::warning("ClaimsUnused", claims_unused(&pod.key.name));
+            events::record(&mut transaction, &self.world, about, COMPONENT, &event, now);
         }
         let number = self.recorder.add(&mut transaction, &self.world, &scene.set, &record);
         let committed = self.world.commit(transaction).instrument(execute_span()).await;
@@ -84,12 +85,6 @@ fn without_their_claims(scene: &Scene) -> impl Iterator<Item = &Arc<Object>> {
         ordinal.is_none_or(|ordinal| uses_its_claims(&set.value, ordinal, &pod.value))
     };
     scene.orphans.iter().take(ADOPTED_AT_ONCE_MAX).filter(move |pod| told && !uses(pod))
-}
-
-fn claims_unused(pod: &Object) -> Event {
-    let name = &pod.key.name;
-    let message = format!("Pod {name} does not use the claims of its ordinal; delete it, and it comes back with them");
-    Event::warning("ClaimsUnused", message)
 }
 
 fn step(verb: &str, object: &Object, why: &str) -> Step {

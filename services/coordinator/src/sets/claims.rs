@@ -7,7 +7,7 @@ use api::manifest::Kind;
 use api::proto::volume_claim::v1::PlanSetRequest;
 use api::proto::volume_claim::v1::volume_claim_service_client::VolumeClaimServiceClient;
 use domain::volume::{
-    ClaimCreation, ClaimOrdinal, ClaimTemplate, OrdinalPod, OwnerReference, SetClaim, SetClaimsPlan, SetClaimsRequest,
+    ClaimCreation, ClaimOrdinal, ClaimTemplate, OwnerReference, SetClaim, SetClaimsPlan, SetClaimsRequest,
 };
 use domain::{Intent, Ordinal, OrdinalPlan, Phase, Pod, PodManagementPolicy, Snapshot, Wait, WaitReason};
 use serde_json::{Map, Value, json};
@@ -103,15 +103,11 @@ fn question(world: &World, scene: &Scene, order: &OrdinalPlan, last: Option<Ordi
     let handled = snapshot.pods.iter().filter(|pod| is_handled(snapshot, stop, pod));
     let without: BTreeSet<Ordinal> = identity::without_their_claims(scene).collect();
     let existing = handled.map(|pod| {
-        let known = OrdinalPod { uid: pod.uid.clone(), phase: pod.phase, terminating: pod.terminating };
-        ClaimOrdinal {
-            ordinal: pod.ordinal,
-            in_range: snapshot.spec.contains(pod.ordinal),
-            pod: (!without.contains(&pod.ordinal)).then_some(known),
-        }
+        let known = ClaimOrdinal::of(&snapshot.spec, pod);
+        // To be put right such a pod needs what one that is created does.
+        if without.contains(&pod.ordinal) { ClaimOrdinal { pod: None, ..known } } else { known }
     });
-    let coming =
-        order.create.iter().map(|creation| ClaimOrdinal { ordinal: creation.ordinal, in_range: true, pod: None });
+    let coming = order.create.iter().map(ClaimOrdinal::to_create);
     let reached = |one: &ClaimOrdinal| last.is_none_or(|last| one.in_range && one.ordinal <= last);
     let mut ordinals: Vec<_> = existing.chain(coming).filter(reached).collect();
     ordinals.sort_by_key(|ordinal| ordinal.ordinal);

@@ -50,6 +50,11 @@ pub(super) fn uses_its_claims(set: &Value, ordinal: Ordinal, pod: &Value) -> boo
     })
 }
 
+/// What people are told of a pod that does not use them.
+pub(super) fn claims_unused(name: &str) -> String {
+    format!("pod {name} does not use the claims of its ordinal; delete it, and it comes back with them")
+}
+
 /// Whether a pod carries its own name.
 pub(super) fn is_marked(pod: &Object) -> bool {
     pod.label(POD_NAME) == Some(pod.key.name.as_str())

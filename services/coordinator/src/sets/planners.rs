@@ -1,9 +1,9 @@
 //! The services that plan, as this coordinator calls them.
 
-use api::convert::question::{OrdinalQuestion, UpdateQuestion, ask};
 use api::proto::identity_dns::v1::identity_dns_service_client::IdentityDnsServiceClient;
 use api::proto::identity_dns::v1::{AssignRequest, OrdinalRevision};
 use api::proto::planning::v1::SetRef as ProtoSetRef;
+use api::question::{OrdinalQuestion, UpdateQuestion, ask};
 use domain::{OrdinalPlan, PodCreation, PodIdentity, SetRef, UpdatePlan, WaitReason};
 use service_kit::Channel;
 use service_kit::limits::RESPONSE_BYTES_MAX;

@@ -77,7 +77,7 @@ impl Sets {
         *claims = self.planners.claims(&self.world, scene, order, None).await?;
         let Some((ordinal, reason, error)) = failure(refusals, claims, self.switches) else {
             let error = |why| format!("StatefulSet.apps \"{}\" is invalid: {why}", scene.set.key.name);
-            let refused = update.refusal.as_ref();
+            let refused = update.status_refusal.as_ref();
             decision.failure = refused.map(|why| Failure { last: Ordinal::MAX, error: error(why) });
             return Ok(());
         };
@@ -86,7 +86,7 @@ impl Sets {
         *claims = self.planners.claims(&self.world, scene, order, Some(last)).await?;
         let snapshot = scene.encoded(&scene.snapshot.clone().without_replacement());
         let without = self.planners.update(scene.update_question(&snapshot)).await?;
-        (update.status, update.refusal) = (without.status, without.refusal);
+        (update.status, update.status_refusal) = (without.status, without.status_refusal);
         refusals.retain(|refusal| refusal.ordinal <= last);
         // References are set after a creation, unless the pod was there already (step R2).
         let there =
@@ -150,7 +150,7 @@ fn immutable(scene: &Scene, ordinal: Ordinal) -> Refusal {
          `spec.tolerations` (only additions to existing tolerations), `spec.terminationGracePeriodSeconds` (allow it to \
          be set to 1 if it was previously negative)"
     );
-    let message = format!("pod {name} does not use the claims of its ordinal; delete it, and it comes back with them");
+    let message = identity::claims_unused(&name);
     let event = failed("FailedUpdate", "Update", scene, &name, &error);
     Refusal { ordinal, reason: WaitReason::Other { message }, error, event: Some(event) }
 }

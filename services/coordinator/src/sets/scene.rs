@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use api::convert::question::{EncodedSnapshot, UpdateQuestion};
 use api::manifest::selector::Selector;
 use api::manifest::{self, Kind};
+use api::question::{EncodedSnapshot, UpdateQuestion};
 use domain::{
     Candidate, Generation, Intent, Kinship, Ordinal, Pod, Revision, RevisionName, SetRef, SetSpec, Snapshot, Switches,
     Timestamp, kinship,

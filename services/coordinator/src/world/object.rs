@@ -2,8 +2,8 @@
 
 use std::sync::OnceLock;
 
-use api::convert::question::EncodedPod;
 use api::manifest::Kind;
+use api::question::EncodedPod;
 use domain::zone::PodFacts;
 use domain::{Kinship, Pod, Uid};
 use serde_json::{Map, Value, json};

@@ -9,12 +9,18 @@ use serde_json::Value;
 use super::{Key, Object};
 use crate::store::{Batch, Precondition, Series, StoreRevision, Write};
 
+/// The pods of a set that a transaction rests on as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Untouched {
+    series: Series,
+    since: StoreRevision,
+}
+
 /// Writes and what they rest on. A later write of a key replaces an earlier one.
 #[derive(Debug, Clone, Default)]
 pub struct Transaction {
     expected: BTreeMap<Key, Option<StoreRevision>>,
-    /// The pods of sets that it rests on as a whole.
-    untouched: Vec<Precondition>,
+    untouched: Vec<Untouched>,
     writes: BTreeMap<Key, Option<Value>>,
     bytes: usize,
 }
@@ -84,23 +90,19 @@ impl Transaction {
     /// at that revision shows, and those that it shows to be missing.
     pub fn pods_untouched(&mut self, set: &Key, below: Ordinal, since: StoreRevision) {
         let stem = Key::new(Kind::Pod, &set.namespace, &format!("{}-", set.name)).to_store();
-        let untouched = Precondition::Untouched { series: Series { stem, below: below.0 }, since };
+        let untouched = Untouched { series: Series { stem, below: below.0 }, since };
         // Every action of a plan may ask for the same.
         if self.untouched.last() != Some(&untouched) {
             self.untouched.push(untouched);
         }
     }
 
-    /// Lets this transaction follow one of the same plan that was committed at this revision: where both rest on the same
-    /// pods, what the other changed itself is no news.
-    pub fn follow(&mut self, committed: &[Precondition], at: StoreRevision) {
-        for precondition in &mut self.untouched {
-            let Precondition::Untouched { series, since } = precondition else { continue };
-            let covers = |other: &Precondition| match other {
-                Precondition::Untouched { series: checked, since: from } => {
-                    checked.stem == series.stem && checked.below >= series.below && from <= since
-                }
-                _ => false,
+    /// Lets this transaction follow one of the same plan that rested on these pods and was committed at this revision: what
+    /// the other changed of them itself is no news.
+    pub fn follow(&mut self, committed: &[Untouched], at: StoreRevision) {
+        for Untouched { series, since } in &mut self.untouched {
+            let covers = |other: &Untouched| {
+                other.series.stem == series.stem && other.series.below >= series.below && other.since <= *since
             };
             if committed.iter().any(covers) {
                 *since = at;
@@ -108,9 +110,9 @@ impl Transaction {
         }
     }
 
-    /// The pods of sets that it rests on as a whole.
+    /// The pods that it rests on as a whole.
     #[must_use]
-    pub fn untouched(&self) -> &[Precondition] {
+    pub fn untouched(&self) -> &[Untouched] {
         &self.untouched
     }
 
@@ -138,7 +140,10 @@ impl Transaction {
             Some(value) => Write::Put { key: key.to_store(), value: encode(value) },
             None => Write::Delete { key: key.to_store() },
         });
-        Some(Batch { preconditions: preconditions.chain(self.untouched).collect(), writes: writes.collect() })
+        let untouched = self.untouched.into_iter();
+        let preconditions =
+            preconditions.chain(untouched.map(|Untouched { series, since }| Precondition::Untouched { series, since }));
+        Some(Batch { preconditions: preconditions.collect(), writes: writes.collect() })
     }
 }
 

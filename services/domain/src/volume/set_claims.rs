@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{OwnerReference, VolumeEvent};
-use crate::{Intent, Ordinal, Phase, RetentionPolicy, SetRef, Switches, Uid, Wait};
+use crate::{Intent, Ordinal, Phase, Pod, PodCreation, RetentionPolicy, SetRef, SetSpec, Switches, Uid, Wait};
 
 /// A claim template, without its spec: that is copied by whoever creates the claim.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -36,6 +36,21 @@ pub struct ClaimOrdinal {
     pub in_range: bool,
     /// Its pod; none if it is to be created in this pass.
     pub pod: Option<OrdinalPod>,
+}
+
+impl ClaimOrdinal {
+    /// Of a pod that is there.
+    #[must_use]
+    pub fn of(spec: &SetSpec, pod: &Pod) -> Self {
+        let known = OrdinalPod { uid: pod.uid.clone(), phase: pod.phase, terminating: pod.terminating };
+        Self { ordinal: pod.ordinal, in_range: spec.contains(pod.ordinal), pod: Some(known) }
+    }
+
+    /// Of a pod that is to be created.
+    #[must_use]
+    pub fn to_create(creation: &PodCreation) -> Self {
+        Self { ordinal: creation.ordinal, in_range: true, pod: None }
+    }
 }
 
 /// A claim that has the name of a claim of this set.

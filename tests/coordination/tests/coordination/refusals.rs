@@ -145,7 +145,7 @@ async fn a_pod_that_was_taken_over_without_its_claims_is_told_and_in_kubernetes_
             has_said_often(&plane, "web", failed, 3).await;
             assert_eq!((plane.pods().await, claims(&plane).await), (vec!["web-0".into()], vec!["data-web-0".into()]));
         } else {
-            let told = "ClaimsUnused: Pod web-0 does not use the claims of its ordinal; delete it";
+            let told = "ClaimsUnused: pod web-0 does not use the claims of its ordinal; delete it";
             assert_eq!(plane.has_said("web", told).await, 1);
         }
         plane.delete("pod", "web-0", "").await.unwrap();

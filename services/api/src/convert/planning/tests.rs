@@ -294,10 +294,10 @@ proptest! {
     fn update_plans_survive_the_wire(
         revisions in vec(change(), 0..4), targets in targets(), replace in vec(deletion(), 0..4),
         waits in vec(wait(), 0..8), status in status(), stuck in vec(stuck(), 0..3), outages in vec(outage(), 0..3),
-        (revert, look_again_at, recall, refusal) in
+        (revert, look_again_at, recall, status_refusal) in
             (option::of(name()), option::of(time()), vec(ordinal(), 0..3), option::of(".+"))
     ) {
-        let plan = UpdatePlan { revisions, targets, replace, recall, waits, status, refusal, stuck, outages, revert, look_again_at };
+        let plan = UpdatePlan { revisions, targets, replace, recall, waits, status, status_refusal, stuck, outages, revert, look_again_at };
         let wire = update_planner::v1::PlanResponse::from(plan.clone());
         prop_assert_eq!(UpdatePlan::try_from(wire), Ok(plan));
     }

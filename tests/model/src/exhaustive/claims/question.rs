@@ -1,8 +1,6 @@
 //! What the planner of claims is asked, as the coordinator asks it, and what it answers.
 
-use domain::volume::{
-    ClaimOrdinal, ClaimTemplate, OrdinalPod, OwnerReference, SetClaim, SetClaimsPlan, SetClaimsRequest,
-};
+use domain::volume::{ClaimOrdinal, ClaimTemplate, OwnerReference, SetClaim, SetClaimsPlan, SetClaimsRequest};
 use domain::{Ordinal, OrdinalPlan, PodManagementPolicy, Snapshot, Uid, claim_name, pod_name};
 
 use super::Owner;
@@ -21,13 +19,8 @@ pub(in crate::exhaustive) fn of(
     snapshot: &Snapshot,
     order: &OrdinalPlan,
 ) -> SetClaimsRequest {
-    let existing = snapshot.pods.iter().map(|pod| ClaimOrdinal {
-        ordinal: pod.ordinal,
-        in_range: snapshot.spec.contains(pod.ordinal),
-        pod: Some(OrdinalPod { uid: pod.uid.clone(), phase: pod.phase, terminating: pod.terminating }),
-    });
-    let coming =
-        order.create.iter().map(|creation| ClaimOrdinal { ordinal: creation.ordinal, in_range: true, pod: None });
+    let existing = snapshot.pods.iter().map(|pod| ClaimOrdinal::of(&snapshot.spec, pod));
+    let coming = order.create.iter().map(ClaimOrdinal::to_create);
     let mut ordinals: Vec<_> = existing.chain(coming).collect();
     ordinals.sort_by_key(|ordinal| ordinal.ordinal);
     let claims = ordinals.iter().filter_map(|asked| stored(world, asked.ordinal)).collect();

@@ -13,7 +13,7 @@ use tonic::codegen::{Body, StdError};
 use tonic::{Request, Status};
 use tonic_prost::ProstCodec;
 
-use super::planning::without_pods;
+use crate::convert::planning::without_pods;
 use crate::proto::planning::v1 as planning;
 use crate::proto::{ordinal_scheduler, update_planner};
 
