@@ -48,7 +48,7 @@ use crate::metrics::{Counted, Registry, Rpc};
 use crate::network::{Call, Network};
 use crate::status::StatusBuilder;
 use crate::telemetry::propagation;
-use crate::{Identity, Role, Target, Token, deadline};
+use crate::{Identity, InProcess, Role, Target, Token, deadline};
 
 /// How long a server may take to say how it is.
 const HEALTH_DEADLINE: Duration = Duration::from_secs(2);
@@ -96,6 +96,22 @@ pub fn connect(target: &Target, token: Option<&Token>) -> Channel {
         }
     };
     Channel::new(inner, target, token, None)
+}
+
+/// The same from within a process that may be where the server is.
+pub(crate) fn connect_from(process: &InProcess, target: &Target, token: Option<&Token>) -> Channel {
+    let address = match target {
+        Target::Tcp(address) => address.parse::<SocketAddr>(),
+        Target::Unix(_) => return connect(target, token),
+    };
+    let Ok(address) = address else { return connect(target, token) };
+    let process = process.clone();
+    let connector = tower::service_fn(move |_: Uri| {
+        let connecting = process.clone().connect(address);
+        async move { connecting.await.map(TokioIo::new) }
+    });
+    let endpoint = by_name(unreachable_endpoint(), "http", &address.to_string());
+    Channel::new(Inner::One(endpoint.connect_with_connector_lazy(connector)), target, token, None)
 }
 
 /// The same, where a server over TCP has to prove that it is `role`, and is shown who calls. A Unix socket needs no TLS:

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, SystemClock};
 use crate::metrics::Registry;
 use crate::network::Network;
-use crate::{Channel, Error, Identity, Role, Target, Token, client};
+use crate::{Channel, Error, Identity, InProcess, Role, Target, Token, client};
 
 /// What every service is started with.
 #[derive(Clone)]
@@ -19,6 +19,8 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// Where connections go; none: the network of the machine.
     pub network: Option<Arc<dyn Network>>,
+    /// The servers of this process, which are called without the network of the machine.
+    pub in_process: InProcess,
     /// Who this process is to the servers it calls over TCP; none: it calls in plaintext.
     pub tls: Option<Identity>,
     /// What the service measures goes here.
@@ -36,8 +38,9 @@ impl Context {
         Self { draining: self.draining.child_token(), shutdown: self.shutdown.child_token(), ..self.clone() }
     }
 
-    /// A channel to the service `role` at `target`, over the network of this context. Over TLS the server has to prove
-    /// that it is that service. See [`connect`](crate::connect).
+    /// A channel to the service `role` at `target`, over the network of this context, or in memory where a server of this
+    /// process listens at that very address. Over TLS the server has to prove that it is that service. See
+    /// [`connect`](crate::connect).
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -47,18 +50,20 @@ impl Context {
             // A network of its own is a simulation: nobody listens in.
             (Some(network), _) => client::connect_over(network.clone(), target, token),
             (None, Some(identity)) => client::connect_tls(identity, role, target, token),
-            (None, None) => client::connect(target, token),
+            (None, None) => client::connect_from(&self.in_process, target, token),
         };
         channel.measured(self.metrics.clone())
     }
 }
 
 impl Default for Context {
-    /// The clock and the network of the machine, no certificate, and a token that nobody else holds.
+    /// The clock and the network of the machine, no other server in this process, no certificate, and a token that nobody
+    /// else holds.
     fn default() -> Self {
         Self {
             clock: Arc::new(SystemClock),
             network: None,
+            in_process: InProcess::default(),
             tls: None,
             metrics: Registry::default(),
             draining: CancellationToken::new(),

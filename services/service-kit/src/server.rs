@@ -43,7 +43,6 @@ use self::lobby::Lobby;
 use self::shell::Shell;
 use crate::access::Access;
 use crate::limits::{DRAIN_GRACE, Limits, OPEN_CALLS_MAX};
-use crate::network::Network;
 use crate::{Channel, Context, Error, Identity, Running, Token};
 
 /// How long to wait after the machine refused to accept, for instance because files ran out.
@@ -144,18 +143,14 @@ impl Server {
     /// An address is in use or cannot be listened on, none is given, plaintext would leave the machine, or the certificate
     /// is of another service.
     pub async fn bind(self, config: &ServerConfig) -> Result<BoundServer, Error> {
-        self.bind_over(None, config).await
+        self.bind_in(&Context::default(), config).await
     }
 
-    /// The same on the network of a context.
+    /// The same on the network of a context, and for those who call with the same [`Context::in_process`].
     ///
     /// # Errors
     /// As [`Server::bind`].
     pub async fn bind_in(self, context: &Context, config: &ServerConfig) -> Result<BoundServer, Error> {
-        self.bind_over(context.network.as_deref(), config).await
-    }
-
-    async fn bind_over(self, network: Option<&dyn Network>, config: &ServerConfig) -> Result<BoundServer, Error> {
         if let Some(identity) = &config.tls {
             identity.check(self.name)?;
             // It may be renewed while the service runs, which has other work to do than to answer calls.
@@ -167,7 +162,7 @@ impl Server {
                 );
             }
         }
-        let listeners = Listeners::bind(self.name, network, config).await?;
+        let listeners = Listeners::bind(self.name, context, config).await?;
         let health = HealthHandle::new(true);
         Ok(BoundServer {
             name: self.name,
@@ -266,9 +261,9 @@ impl BoundServer {
                         let ends = Ends { draining: draining.clone(), age: connection_age };
                         connections.spawn(serve_tcp(stream, peer, place, tls.clone(), shell.clone(), ends));
                     }
-                    Ok(Accepted::Unix(stream)) => {
+                    Ok(Accepted::Private(stream)) => {
                         let ends = Ends { draining: draining.clone(), age: None };
-                        connections.spawn(serve_connection(stream, Door::Socket, shell.clone(), ends));
+                        connections.spawn(serve_connection(stream, Door::Private, shell.clone(), ends));
                     }
                     Err(error) => {
                         tracing::warn!(service = name, %error, "a connection cannot be accepted");

@@ -21,7 +21,6 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use serde_json::json;
 use service_kit::access::Audit;
-use service_kit::metrics::Registry;
 use service_kit::{Context, Error, Running, ServerConfig, Target, Token, signals, status};
 use tokio_util::sync::CancellationToken;
 
@@ -81,7 +80,7 @@ pub(crate) async fn up(global: &Global, args: &UpArgs) -> Outcome {
     let all = Context::default();
     let metrics = launch::metrics((args.metrics_listen, true), &all).await?;
     setup.metrics_address = metrics.address();
-    let outcome = match start_all(args, &all.metrics, &mut setup, &mut started).await {
+    let outcome = match start_all(args, &all, &mut setup, &mut started).await {
         Ok(()) => run(global, args, &setup, manifest, log_file, &mut started, &shutdown).await,
         Err(error) => Err(explain(args, error)),
     };
@@ -128,12 +127,7 @@ fn setup(args: &UpArgs, data: DataDir, token: Token) -> Setup {
 }
 
 /// Starts the services one after the other. What each got is told to those that call it.
-async fn start_all(
-    args: &UpArgs,
-    registry: &Registry,
-    setup: &mut Setup,
-    started: &mut Vec<Started>,
-) -> Result<(), Error> {
+async fn start_all(args: &UpArgs, all: &Context, setup: &mut Setup, started: &mut Vec<Started>) -> Result<(), Error> {
     for service in START_ORDER {
         let mut server = ServerConfig {
             listen: Some(service.address(args.port_base)),
@@ -144,7 +138,8 @@ async fn start_all(
             server.unix_socket = Some(setup.data.socket());
             server.access.audit = Audit::to_file(&setup.data.audit_log())?;
         }
-        let context = Context { metrics: registry.clone(), ..Context::default() };
+        let context =
+            Context { metrics: all.metrics.clone(), in_process: all.in_process.clone(), ..Context::default() };
         let end = context.shutdown.clone();
         let running = setup.start(service, server, context).await?;
         let target = running.address.map(Target::from);

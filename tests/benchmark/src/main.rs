@@ -20,9 +20,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
-use rollout::Policy;
+use mimalloc::MiMalloc;
+use rollout::{Between, Policy};
 use service_kit::Target;
 use service_kit::telemetry::{self, Options};
+
+/// As it is shipped.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Services whose spans these are.
 const SERVICES: [&str; 5] = ["coordinator", "ordinal-scheduler", "update-planner", "volume-claim", "identity-dns"];
@@ -150,9 +155,12 @@ async fn rollouts(arguments: &Arguments, scratch: &Path) -> anyhow::Result<()> {
     let mut rollouts = Vec::new();
     let mut steps = Vec::new();
     if arguments.wants(Figure::Ordered) {
-        let (life, step) = rollout::life(scratch, runs).await?;
-        rollouts.extend(life);
-        steps = vec![step, store::one_commit(scratch).await?];
+        for between in [Between::OneProcess, Between::Processes] {
+            let (life, step) = rollout::life(scratch, between, runs).await?;
+            rollouts.extend(life);
+            steps.push(step);
+        }
+        steps.push(store::one_commit(scratch).await?);
     }
     if arguments.wants(Figure::Parallel) {
         rollouts.push(rollout::parallel(scratch, runs).await?);

@@ -1,4 +1,4 @@
-//! Whole rollouts: every service as it is shipped, over TCP, on a store on disk, with a machine that does all at once.
+//! Whole rollouts: every service as it is shipped, on a store on disk, with a machine that does all at once.
 //!
 //! What is measured is everything from the request to a set that says it is complete, and the processor time of the
 //! whole process: services, machine and client.
@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use self::machine::Machine;
+pub(crate) use self::plane::Between;
 use self::plane::Plane;
 pub(crate) use self::sets::Policy;
 use self::sets::{apply, complete, manifests, revision, scale};
@@ -60,8 +61,12 @@ pub(crate) struct Kubernetes {
 }
 
 /// A set of one hundred in order: created, updated, scaled to nothing; and the latency of each step of its creation.
-pub(crate) async fn life(directory: &Path, runs: usize) -> anyhow::Result<(Vec<Rollout>, Row)> {
-    let name = |what: &str| format!("{what} 1 set x {ORDERED} OrderedReady");
+pub(crate) async fn life(directory: &Path, between: Between, runs: usize) -> anyhow::Result<(Vec<Rollout>, Row)> {
+    let how = match between {
+        Between::OneProcess => "",
+        Between::Processes => ", over TCP",
+    };
+    let name = |what: &str| format!("{what} 1 set x {ORDERED} OrderedReady{how}");
     let kubernetes = |lifted, default| Some(Kubernetes { lifted, default });
     let rollout = |what, kubernetes| Rollout { name: name(what), ordinals: ORDERED, costs: Vec::new(), kubernetes };
     let mut rollouts = vec![
@@ -71,7 +76,7 @@ pub(crate) async fn life(directory: &Path, runs: usize) -> anyhow::Result<(Vec<R
     ];
     let mut steps = Samples::default();
     for _ in 0..runs {
-        let bench = Bench::start(directory).await?;
+        let bench = Bench::start(directory, between).await?;
         let created = bench.create("web", ORDERED, Policy::OrderedReady).await?;
         steps.0.extend(bench.steps("web", ORDERED)?);
         let changed = manifests("web", ORDERED, Policy::OrderedReady, IMAGES[1]);
@@ -82,14 +87,14 @@ pub(crate) async fn life(directory: &Path, runs: usize) -> anyhow::Result<(Vec<R
         }
         bench.stop().await?;
     }
-    Ok((rollouts, Row::latency("pod reported ready to its successor at the machine", steps)))
+    Ok((rollouts, Row::latency(&format!("pod reported ready to its successor at the machine{how}"), steps)))
 }
 
 /// One large set whose pods come at once.
 pub(crate) async fn parallel(directory: &Path, runs: usize) -> anyhow::Result<Rollout> {
     let mut costs = Vec::new();
     for _ in 0..runs {
-        let bench = Bench::start(directory).await?;
+        let bench = Bench::start(directory, Between::OneProcess).await?;
         costs.push(bench.create("web", PARALLEL, Policy::Parallel).await?);
         bench.stop().await?;
     }
@@ -101,7 +106,7 @@ pub(crate) async fn parallel(directory: &Path, runs: usize) -> anyhow::Result<Ro
 pub(crate) async fn many(directory: &Path, runs: usize) -> anyhow::Result<Rollout> {
     let mut costs = Vec::new();
     for _ in 0..runs {
-        let bench = Bench::start(directory).await?;
+        let bench = Bench::start(directory, Between::OneProcess).await?;
         let applied = async {
             for number in 0..MANY {
                 let objects = manifests(&format!("web{number}"), MANY_REPLICAS, Policy::OrderedReady, IMAGES[0]);
@@ -137,7 +142,7 @@ pub(crate) async fn growth(directory: &Path, policy: Policy, patience: Duration)
             sizes.push(Growth { policy, replicas, cost: None, resident_kib: 0 });
             continue;
         }
-        let bench = Bench::start(directory).await?;
+        let bench = Bench::start(directory, Between::OneProcess).await?;
         let created = tokio::time::timeout(patience, bench.create("web", replicas, policy)).await;
         let cost = created.ok().transpose()?;
         // The next is ten times as large: no less than ten times as long.
@@ -157,9 +162,9 @@ struct Bench {
 }
 
 impl Bench {
-    async fn start(directory: &Path) -> anyhow::Result<Self> {
+    async fn start(directory: &Path, between: Between) -> anyhow::Result<Self> {
         let directory = tempfile::TempDir::new_in(directory)?;
-        let plane = Plane::start(directory.path()).await?;
+        let plane = Plane::start(directory.path(), between).await?;
         let channel = plane.channel();
         let machine = Machine::join(channel.clone()).await?;
         Ok(Self { plane, machine, channel, _directory: directory })

@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use support::Collector;
 use tokio::process::Command;
 
-use crate::rollout::{Cost, life};
+use crate::rollout::{Between, Cost, life};
 use crate::samples::Row;
 
 /// What the other process is told to do.
@@ -17,7 +17,7 @@ pub(crate) const ONE_LIFE: &str = "--one-life";
 
 /// Prints what the three rollouts of one life cost together, in microseconds: wall, then processor.
 pub(crate) async fn one_life(directory: &Path) -> anyhow::Result<()> {
-    let (rollouts, _) = life(directory, 1).await?;
+    let (rollouts, _) = life(directory, Between::OneProcess, 1).await?;
     let costs: Vec<Cost> = rollouts.into_iter().flat_map(|rollout| rollout.costs).collect();
     let wall: Duration = costs.iter().map(|cost| cost.wall).sum();
     let processor: Duration = costs.iter().map(|cost| cost.processor).sum();

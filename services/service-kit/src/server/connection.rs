@@ -85,8 +85,8 @@ async fn serve_by_proof(
 /// How a connection came in.
 #[derive(Debug, Clone)]
 pub(super) enum Door {
-    /// By the Unix socket, which only the owner of the process can open.
-    Socket,
+    /// By the Unix socket, which only the owner of the process can open, or from within the process.
+    Private,
     /// Over TCP: who calls is said by each call, if at all.
     Plain(SocketAddr, Arc<Place>),
     /// Over TLS, with a certificate.
@@ -96,7 +96,7 @@ pub(super) enum Door {
 impl Door {
     pub(super) fn peer(&self) -> Option<SocketAddr> {
         match self {
-            Self::Socket => None,
+            Self::Private => None,
             Self::Plain(peer, _) | Self::Tls(peer, _) => Some(*peer),
         }
     }

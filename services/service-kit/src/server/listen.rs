@@ -1,4 +1,4 @@
-//! Listening on an address, a socket, or both.
+//! Listening on an address, from other processes and from within this one, on a socket, or on all of them.
 
 use std::fs;
 use std::io;
@@ -9,20 +9,24 @@ use std::path::{Path, PathBuf};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 use super::ServerConfig;
-use crate::Error;
+use crate::in_process::Entrance;
 use crate::network::{Connection, Listener, Network};
+use crate::{Context, Error};
 
 /// Mode of a socket: only the owner may open it.
 const SOCKET_MODE: u32 = 0o600;
 
 pub(super) struct Listeners {
     tcp: Option<Box<dyn Listener>>,
+    /// The same address, from within the process.
+    entrance: Option<Entrance>,
     unix: Option<Socket>,
 }
 
 pub(super) enum Accepted {
     Tcp(Connection, SocketAddr),
-    Unix(UnixStream),
+    /// From where only the owner of the process can be.
+    Private(Connection),
 }
 
 /// A socket in the file tree. Its file goes with it.
@@ -32,11 +36,8 @@ struct Socket {
 }
 
 impl Listeners {
-    pub(super) async fn bind(
-        service: &'static str,
-        network: Option<&dyn Network>,
-        config: &ServerConfig,
-    ) -> Result<Self, Error> {
+    pub(super) async fn bind(service: &'static str, context: &Context, config: &ServerConfig) -> Result<Self, Error> {
+        let network = context.network.as_deref();
         if let Some(address) = config.listen
             && !address.ip().to_canonical().is_loopback()
             && config.tls.is_none()
@@ -57,7 +58,11 @@ impl Listeners {
         if tcp.is_none() && unix.is_none() {
             return Err(Error::NowhereToListen { service });
         }
-        Ok(Self { tcp, unix })
+        let mut listeners = Self { tcp, entrance: None, unix };
+        // Who has a certificate is to be asked for one, wherever the caller is.
+        let address = listeners.tcp_address().filter(|_| network.is_none() && config.tls.is_none());
+        listeners.entrance = address.map(|address| context.in_process.listen(address));
+        Ok(listeners)
     }
 
     pub(super) fn tcp_address(&self) -> Option<SocketAddr> {
@@ -67,15 +72,22 @@ impl Listeners {
     /// # Cancel safety
     /// No connection is lost.
     pub(super) async fn accept(&mut self) -> io::Result<Accepted> {
-        match (&self.tcp, &self.unix) {
-            (Some(tcp), Some(unix)) => tokio::select! {
-                accepted = tcp.accept() => accepted.map(|(stream, peer)| Accepted::Tcp(stream, peer)),
-                accepted = unix.listener.accept() => Ok(Accepted::Unix(accepted?.0)),
-            },
-            (Some(tcp), None) => tcp.accept().await.map(|(stream, peer)| Accepted::Tcp(stream, peer)),
-            (None, Some(unix)) => Ok(Accepted::Unix(unix.listener.accept().await?.0)),
-            (None, None) => std::future::pending().await,
+        let Self { tcp, entrance, unix } = self;
+        tokio::select! {
+            accepted = if_any(tcp.as_ref().map(|tcp| tcp.accept())) => accepted.map(|(stream, peer)| Accepted::Tcp(stream, peer)),
+            accepted = if_any(entrance.as_mut().map(Entrance::accept)) => accepted.map(Accepted::Private),
+            accepted = if_any(unix.as_ref().map(|unix| unix.listener.accept())) => {
+                accepted.map(|(stream, _)| Accepted::Private(Box::new(stream)))
+            }
         }
+    }
+}
+
+/// Never returns where there is nothing to wait for.
+async fn if_any<F: Future>(future: Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
     }
 }
 

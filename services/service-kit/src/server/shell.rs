@@ -98,7 +98,7 @@ impl Shell {
 
     fn admit(&self, request: &Request<Incoming>, door: &Door) -> Result<Caller, Status> {
         let principal = match door {
-            Door::Socket => Principal::Owner,
+            Door::Private => Principal::Owner,
             Door::Tls(_, holder) => Principal::Holder(holder.clone()),
             Door::Plain(peer, place) => {
                 let principal = self.principal(request.headers()).ok_or_else(|| {

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use service_kit::{Error, Server, Target, Token, connect, status};
+use service_kit::{Context, Error, Role, Server, Target, Token, connect, status};
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -85,6 +85,20 @@ async fn only_the_owner_opens_the_socket_and_needs_no_token() {
     lists(connect(&Target::from(path.as_path()), None)).await.expect("open to its owner");
     served.stop().await;
     assert_eq!(std::fs::read_dir(directory.path()).expect("a directory").count(), 0, "the socket goes with its server");
+}
+
+#[tokio::test]
+async fn within_the_process_no_token_is_asked_for_and_everybody_else_is() {
+    let served = Served::start(&over_tcp(Some(&Token::random()))).await;
+    let within = served.context.connect(Role::PodRuntime, &served.target(), None);
+    let answer = lists(within.clone()).await.expect("open to its own process");
+    assert_eq!(answer.tier_reason, "", "over no network");
+    let elsewhere = Context::default().connect(Role::PodRuntime, &served.target(), None);
+    for channel in [elsewhere, connect(&served.target(), None)] {
+        assert_eq!(lists(channel).await.expect_err("refused").code(), Code::Unauthenticated);
+    }
+    served.stop().await;
+    assert_eq!(lists(within).await.expect_err("it has ended").code(), Code::Unavailable);
 }
 
 #[tokio::test]

@@ -89,7 +89,7 @@ impl Served {
         let context = Context::default();
         let fake = Fake { shutdown: context.shutdown.clone(), ends_streams };
         let server = Server::new("pod-runtime").add(service_kit::sized_server!(PodRuntimeServiceServer::new(fake)));
-        let bound = server.bind(config).await.expect("binds");
+        let bound = server.bind_in(&context, config).await.expect("binds");
         let health = bound.health();
         Self { health, running: bound.spawn(context.clone()), context }
     }

@@ -34,6 +34,15 @@ async fn both_sides_prove_who_they_are() {
 }
 
 #[tokio::test]
+async fn who_has_a_certificate_asks_for_one_within_the_process_too() {
+    let authority = Authority::new();
+    let served = Served::start(&over_tls(&authority.identity(RUNTIME))).await;
+    let within = served.context.connect(Role::PodRuntime, &served.target(), None);
+    assert_eq!(lists(within).await.expect_err("no certificate").code(), Code::Unavailable);
+    served.stop().await;
+}
+
+#[tokio::test]
 async fn strangers_do_not_get_in() {
     let authority = Authority::new();
     let served = Served::start(&over_tls(&authority.identity(RUNTIME))).await;

@@ -1,10 +1,19 @@
-//! Every service as it is shipped, each on a port of its own, in this process.
+//! Every service as it is shipped, each on a port of its own.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::Context as _;
-use service_kit::{Channel, Context, Running, ServerConfig, Target, connect};
+use service_kit::{Channel, Context, InProcess, Role, Running, ServerConfig, Target};
+
+/// How the services, and the machine, reach each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Between {
+    /// In memory, as those of `setkeeper up`.
+    OneProcess,
+    /// Over TCP, as processes of their own.
+    Processes,
+}
 
 /// The services of one store.
 pub(crate) struct Plane {
@@ -15,15 +24,20 @@ pub(crate) struct Plane {
 
 impl Plane {
     /// Starts every service with its data in `directory`.
-    pub(crate) async fn start(directory: &Path) -> anyhow::Result<Self> {
+    pub(crate) async fn start(directory: &Path, between: Between) -> anyhow::Result<Self> {
         let context = Context::default();
+        // Who knows of no other server in the process takes each for a server elsewhere.
+        let context_of_one = || match between {
+            Between::OneProcess => context.clone(),
+            Between::Processes => Context { in_process: InProcess::default(), ..context.clone() },
+        };
         let mut running = Vec::new();
         let config = ordinal_scheduler::Config { server: server() };
-        let ordinal_scheduler = note(&mut running, ordinal_scheduler::start(config, context.clone()).await?)?;
+        let ordinal_scheduler = note(&mut running, ordinal_scheduler::start(config, context_of_one()).await?)?;
         let config = update_planner::Config { server: server() };
-        let update_planner = note(&mut running, update_planner::start(config, context.clone()).await?)?;
+        let update_planner = note(&mut running, update_planner::start(config, context_of_one()).await?)?;
         let config = volume_claim::Config { server: server(), volumes_directory: directory.join("volumes") };
-        let volume_claim = note(&mut running, volume_claim::start(config, context.clone()).await?)?;
+        let volume_claim = note(&mut running, volume_claim::start(config, context_of_one()).await?)?;
         let config = identity_dns::Config {
             server: server(),
             listen: vec![any_port()],
@@ -31,7 +45,7 @@ impl Plane {
             resolvers: identity_dns::config::Resolvers::Fixed(Vec::new()),
             ..identity_dns::Config::default()
         };
-        let identity_dns = note(&mut running, identity_dns::start(config, context.clone()).await?.running)?;
+        let identity_dns = note(&mut running, identity_dns::start(config, context_of_one()).await?.running)?;
         let config = coordinator::Config {
             server: server(),
             store_directory: directory.join("store"),
@@ -44,8 +58,9 @@ impl Plane {
             dns_address: "127.0.0.1:7753".to_owned(),
             profile: domain::Profile::default(),
         };
-        let target = note(&mut running, coordinator::start(config, context.clone()).await?)?;
-        Ok(Self { context, running, channel: connect(&target, None) })
+        let target = note(&mut running, coordinator::start(config, context_of_one()).await?)?;
+        let channel = context_of_one().connect(Role::Coordinator, &target, None);
+        Ok(Self { context, running, channel })
     }
 
     /// To the coordinator.
