@@ -24,6 +24,7 @@ pub(crate) mod templates;
 pub(crate) mod tests;
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -31,7 +32,9 @@ use std::time::Duration;
 use api::manifest::Kind;
 use api::question::OrdinalQuestion;
 use domain::safety::Plans;
-use domain::{DecisionRecord, Intent, OrdinalPlan, PodIdentity, Switches, Timestamp, Uid, UpdatePlan, Wait};
+use domain::{
+    DecisionRecord, Intent, OrdinalPlan, PodCreation, PodIdentity, Switches, Timestamp, Uid, UpdatePlan, Wait,
+};
 use serde_json::Value;
 use service_kit::Context;
 use tokio::sync::Notify;
@@ -172,14 +175,24 @@ impl Sets {
         let snapshot = scene.encoded(&scene.snapshot);
         let update = self.planners.update(scene.update_question(&snapshot));
         let order = |targets| self.planners.order(OrdinalQuestion::new(&snapshot, targets));
-        let (update, order) = self.foresight.ask(&scene.snapshot.set.uid, update, order).await?;
+        let plans = self.foresight.ask(&scene.snapshot.set.uid, update, order);
+        let (set, service_name) = (&scene.snapshot.set, scene.set.text("/spec/serviceName"));
+        let expected = self.foresight.creation(&scene.snapshot);
+        let mut early = pin!(self.planners.identities(set, service_name, &expected));
+        let (plans, identified) = foresight::alongside(plans, early.as_mut()).await;
+        let (update, order) = plans?;
         let mut decision = Decision { update, order, ..Decision::default() };
         self.weigh(scene, &mut decision).await?;
         let Decision { update, order, claims, identities, .. } = &mut decision;
         order.create.retain(|creation| !claims.blocks(creation.ordinal));
         outages::add_held(&scene.snapshot, update, order.waits.iter().chain(&claims.waits));
-        let service_name = scene.set.text("/spec/serviceName");
-        *identities = self.planners.identities(&scene.snapshot.set, service_name, &order.create).await?;
+        let created = |creation: &PodCreation| (creation.ordinal, creation.revision.clone());
+        let create: Vec<_> = order.create.iter().map(created).collect();
+        *identities = match identified {
+            _ if create != expected => self.planners.identities(set, service_name, &create).await?,
+            Some(identified) => identified?,
+            None => early.await?,
+        };
         // Whatever a planner says: what must never happen is refused here, and the commit rests on what was looked at.
         let plans = Plans { snapshot: &scene.snapshot, update, order };
         plans.check().map_err(PlannerError::answer("planner"))?;

@@ -44,6 +44,7 @@ pub use set::{
 };
 pub use snapshot::{
     Intent, OrdinalPlan, OrdinalRequest, RevisionChange, Snapshot, Stuck, TargetRange, UpdatePlan, UpdateRequest,
+    target_of,
 };
 pub use status::SetStatus;
 pub use time::Timestamp;

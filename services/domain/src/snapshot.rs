@@ -290,7 +290,9 @@ pub struct OrdinalPlan {
     pub look_again_at: Option<Timestamp>,
 }
 
-fn target_of(targets: &[TargetRange], ordinal: Ordinal) -> Option<&RevisionName> {
+/// Revision that a pod created at `ordinal` gets, by these targets.
+#[must_use]
+pub fn target_of(targets: &[TargetRange], ordinal: Ordinal) -> Option<&RevisionName> {
     let place = targets.partition_point(|range| range.last < ordinal);
     targets.get(place).filter(|range| range.first <= ordinal).map(|range| &range.revision)
 }

@@ -2,18 +2,33 @@
 //!
 //! A pass asks its planners one after the other, since each answer is part of the next question. But which revision an
 //! ordinal gets is mostly the same from one pass to the next. So the ordinal scheduler is asked with the targets of the
-//! last pass at the same time as the update planner is asked for those of this one, and once more only where they differ.
-//! A planner says the same whenever it is asked the same, so nothing is decided otherwise: a step of a rollout is only
-//! sooner by one round trip.
+//! last pass at the same time as the update planner is asked for those of this one, and once more only where they differ;
+//! and where every pod of a set in order is ready and one is missing, that one's identity is asked for as well. Whoever
+//! is asked says the same whenever it is asked the same, so nothing is decided otherwise: a step of a rollout is only
+//! sooner by two round trips.
 
 use std::collections::HashMap;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use domain::{OrdinalPlan, TargetRange, Uid, UpdatePlan};
+use domain::{
+    Intent, Ordinal, OrdinalPlan, PodManagementPolicy, RevisionName, Snapshot, TargetRange, Uid, UpdatePlan, target_of,
+};
 use futures::future::{Either, select};
 
 use super::PlannerError;
+
+/// Waits for one, and gives what comes of the other meanwhile. That one may be waited for afterwards, or be dropped: whoever
+/// is asked in vain need not answer.
+pub(super) async fn alongside<A, B>(
+    one: impl Future<Output = A>,
+    other: Pin<&mut impl Future<Output = B>>,
+) -> (A, Option<B>) {
+    match select(pin!(one), other).await {
+        Either::Left((one, _)) => (one, None),
+        Either::Right((other, one)) => (one.await, Some(other)),
+    }
+}
 
 /// Sets whose targets are remembered.
 const SETS_MAX: usize = 16_384;
@@ -54,6 +69,19 @@ impl Foresight {
         Ok((update, order))
     }
 
+    /// What a pass will most likely create, before any planner has said so: of a set in order that waits for none of its
+    /// pods, the lowest that is missing. For the others to guess would be to ask in vain in most passes.
+    pub(super) fn creation(&self, snapshot: &Snapshot) -> Vec<(Ordinal, RevisionName)> {
+        let goes_on = snapshot.intent == Intent::Keep && snapshot.spec.policy == PodManagementPolicy::OrderedReady;
+        if !goes_on || !snapshot.pods.iter().all(|pod| snapshot.healthy(pod)) {
+            return Vec::new();
+        }
+        let missing = snapshot.spec.ordinals().find(|ordinal| snapshot.pod(*ordinal).is_none());
+        let all = self.all();
+        let revision = |ordinal: Ordinal| Some((ordinal, target_of(all.get(&snapshot.set.uid)?, ordinal)?.clone()));
+        missing.and_then(revision).into_iter().collect()
+    }
+
     /// The set is gone.
     pub(super) fn forget(&self, set: &Uid) {
         self.all().remove(set);
@@ -75,7 +103,7 @@ impl Foresight {
 
 #[cfg(test)]
 mod tests {
-    use domain::{Guard, Ordinal, PodCreation, RevisionName};
+    use domain::{Guard, Phase, Pod, PodCreation, SetRef, SetSpec};
 
     use super::*;
 
@@ -138,6 +166,48 @@ mod tests {
             Ok(OrdinalPlan::default())
         };
         assert!(foresight.ask(&set, update, order).await.is_ok());
+    }
+
+    #[test]
+    fn what_a_set_in_order_creates_next_is_known_while_all_its_pods_are_ready() {
+        let foresight = Foresight::default();
+        let pod = |ordinal| Pod { ordinal: Ordinal(ordinal), phase: Phase::Running, ready: true, ..Pod::default() };
+        let creates = |change: &dyn Fn(&mut Snapshot)| {
+            let set = SetRef { uid: Uid("u".into()), ..SetRef::default() };
+            let spec = SetSpec { replicas: 3, ..SetSpec::default() };
+            let mut snapshot = Snapshot { set, spec, pods: vec![pod(0), pod(2)], ..Snapshot::default() };
+            change(&mut snapshot);
+            foresight
+                .creation(&snapshot)
+                .into_iter()
+                .map(|(ordinal, revision)| (ordinal.0, revision.0))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(creates(&|_| ()), [], "nothing is known of it yet");
+        foresight.note(&Uid("u".into()), &targets("a"));
+        assert_eq!(creates(&|_| ()), [(1, "a".to_owned())]);
+        assert_eq!(creates(&|snapshot| snapshot.spec.reserved = vec![Ordinal(1)]), [], "of 3 no target is known");
+        assert_eq!(creates(&|snapshot| snapshot.pods.insert(1, pod(1))), []);
+        assert_eq!(creates(&|snapshot| snapshot.pods[1].ready = false), []);
+        assert_eq!(creates(&|snapshot| snapshot.pods[1].terminating = true), []);
+        assert_eq!(creates(&|snapshot| snapshot.intent = Intent::Drain), []);
+        assert_eq!(creates(&|snapshot| snapshot.spec.policy = PodManagementPolicy::Parallel), []);
+    }
+
+    #[tokio::test]
+    async fn what_comes_meanwhile_is_given_and_what_does_not_can_still_be_waited_for() {
+        let mut soon = pin!(async { 1 });
+        let later = async {
+            tokio::task::yield_now().await;
+            2
+        };
+        assert_eq!(alongside(later, soon.as_mut()).await, (2, Some(1)));
+        let mut later = pin!(async {
+            tokio::task::yield_now().await;
+            2
+        });
+        assert_eq!(alongside(async { 1 }, later.as_mut()).await, (1, None));
+        assert_eq!(later.await, 2);
     }
 
     #[tokio::test]

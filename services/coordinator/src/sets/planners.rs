@@ -4,7 +4,7 @@ use api::proto::identity_dns::v1::identity_dns_service_client::IdentityDnsServic
 use api::proto::identity_dns::v1::{AssignRequest, OrdinalRevision};
 use api::proto::planning::v1::SetRef as ProtoSetRef;
 use api::question::{OrdinalQuestion, UpdateQuestion, ask};
-use domain::{OrdinalPlan, PodCreation, PodIdentity, SetRef, UpdatePlan, WaitReason};
+use domain::{Ordinal, OrdinalPlan, PodIdentity, RevisionName, SetRef, UpdatePlan, WaitReason};
 use service_kit::Channel;
 use service_kit::limits::RESPONSE_BYTES_MAX;
 use tonic::Status;
@@ -63,7 +63,7 @@ impl Planners {
         &self,
         set: &SetRef,
         service_name: &str,
-        create: &[PodCreation],
+        create: &[(Ordinal, RevisionName)],
     ) -> Result<Vec<PodIdentity>, PlannerError> {
         const SERVICE: &str = "identity-dns";
         if create.is_empty() {
@@ -71,7 +71,7 @@ impl Planners {
         }
         let ordinals = create
             .iter()
-            .map(|creation| OrdinalRevision { ordinal: creation.ordinal.0, revision: creation.revision.0.clone() });
+            .map(|(ordinal, revision)| OrdinalRevision { ordinal: ordinal.0, revision: revision.0.clone() });
         let request = AssignRequest {
             set: Some(ProtoSetRef::from(set.clone())),
             service_name: service_name.to_owned(),
