@@ -90,10 +90,13 @@ impl Collector {
         let mut candidates = candidates.iter();
         for object in candidates.by_ref().filter_map(|key| view.get(key)) {
             let Collected { transaction, claims, .. } = &mut collected;
-            if object.deleting() || !orphaned(view, &object) {
+            if object.deleting() {
                 if finished(&object) {
                     transaction.delete(&object);
                 }
+            } else if !orphaned(view, &object) {
+                let kept = without_gone_owners(view, &object);
+                kept.into_iter().for_each(|value| transaction.update(&object, value));
             } else if object.kind() != Kind::PersistentVolumeClaim {
                 delete(transaction, &object, now);
             } else if let Some(verdict) = claims::judge(view, &object, self.switches.withdraw_claim_references) {
@@ -113,7 +116,9 @@ impl Collector {
         let former = change.old.as_ref().filter(replaced);
         let owned = former.into_iter().flat_map(|former| world.owned_by(&former.uid().0));
         let mut keys: Vec<Key> = owned.map(|owned| owned.key.clone()).collect();
-        let suspect = |new: &&Arc<Object>| new.deleting() || world.view(|view| orphaned(view, new));
+        let suspect = |new: &&Arc<Object>| {
+            new.deleting() || world.view(|view| owners(new).iter().any(|owner| is_gone(view, new, owner)))
+        };
         keys.extend(change.new.as_ref().filter(suspect).map(|new| new.key.clone()));
         keys.extend(claims::freed(world, change));
         keys.retain(|key| COLLECTED.contains(&key.kind));
@@ -194,16 +199,35 @@ fn failed(error: &CommitError) -> Outcome {
 
 /// Whether every owner of an object that has any is gone.
 fn orphaned(view: &View<'_>, object: &Object) -> bool {
+    let owners = owners(object);
+    !owners.is_empty() && owners.iter().all(|owner| is_gone(view, object, owner))
+}
+
+/// An object that some of its owners outlive, without the others; none where all are there. Whose claims are is for their
+/// set to say.
+fn without_gone_owners(view: &View<'_>, object: &Object) -> Option<Value> {
+    let stays = |owner: &&Value| !is_gone(view, object, owner);
+    let left: Vec<_> = owners(object).iter().filter(stays).cloned().collect();
+    if object.kind() == Kind::PersistentVolumeClaim || left.len() == owners(object).len() {
+        return None;
+    }
+    let mut value = object.value.clone();
+    object_mut(&mut value, "metadata").insert("ownerReferences".into(), left.into());
+    Some(value)
+}
+
+fn owners(object: &Object) -> &[Value] {
     let owners = object.value.pointer("/metadata/ownerReferences").and_then(Value::as_array);
-    let owners = owners.map(Vec::as_slice).unwrap_or_default();
-    let gone = |owner: &Value| {
-        let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
-        // A kind that this version does not know cannot be proven gone.
-        let Some(kind) = Kind::from_text(text("kind")) else { return false };
-        let stored = view.get(&Key::new(kind, &object.key.namespace, text("name")));
-        stored.is_none_or(|stored| stored.uid().0 != text("uid"))
-    };
-    !owners.is_empty() && owners.iter().all(gone)
+    owners.map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Whether an owner of an object is gone.
+fn is_gone(view: &View<'_>, object: &Object, owner: &Value) -> bool {
+    let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
+    // A kind that this version does not know cannot be proven gone.
+    let Some(kind) = Kind::from_text(text("kind")) else { return false };
+    let stored = view.get(&Key::new(kind, &object.key.namespace, text("name")));
+    stored.is_none_or(|stored| stored.uid().0 != text("uid"))
 }
 
 /// Whether nothing holds an object that was asked to go. Machines remove their pods themselves.

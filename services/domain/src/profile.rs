@@ -20,6 +20,7 @@ macro_rules! switches {
             ///   looked at again each minute, so that nothing waits for ever for an event that does not come.
             /// - `web-007` is never the pod of ordinal 7 (section 3.1): one pod per ordinal is what all else rests on.
             /// - Sizes have bounds (replicas, containers, templates), and suspicious manifests are warned of.
+            /// - What Kubernetes tells twice of one pod in one pass is told once (a failed pod that is also outdated).
             /// - A set that is deleted in the foreground goes with its last pod; what else it owns goes after it.
             pub const KUBERNETES: Self = Self { $($name: false,)+ };
 
@@ -85,6 +86,9 @@ switches! {
     /// The status has conditions, keeps those of others (section 10.2), and names the ordinal at which a partition lies
     /// (section 18).
     publish_conditions,
+    /// Counters of the status that are zero are written like all others, where Kubernetes leaves out those of ready, current
+    /// and updated pods (section 1.4).
+    write_zero_counters,
     /// A revision that is current, wanted or carried by a pod cannot be deleted by hand (section 5.3).
     protect_revisions,
     /// A deletion that does not say how stops the pods in order before the set goes, where Kubernetes lets the set go at

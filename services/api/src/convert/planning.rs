@@ -230,6 +230,7 @@ same_fields! { Switches:
     visit_every_member
     freeze_revisions_of_deleted
     adopt_revisions_by_name
+    write_zero_counters
 }
 
 impl From<Failures> for proto::Failures {

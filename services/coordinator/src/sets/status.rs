@@ -22,7 +22,7 @@ pub(super) fn decided(scene: &Scene, decision: &Decision, waits: &[Wait], now: T
     let publishes = scene.snapshot.switches.publish_conditions;
     let due = publishes || differs(&scene.snapshot.status, &decision.update.status);
     if due {
-        write_counters(fields, &decision.update.status);
+        write_counters(fields, &decision.update.status, scene.snapshot.switches);
     }
     if is_complete(fields, scene, decision, waits) {
         rollouts::complete(fields, now);
@@ -54,10 +54,10 @@ fn is_complete(fields: &Map<String, Value>, scene: &Scene, decision: &Decision, 
     let rests = update.replace.is_empty() && order.create.is_empty() && order.delete.is_empty();
     let on_purpose = |wait: &Wait| matches!(wait.reason, WaitReason::Partition { .. } | WaitReason::OnDelete);
     let Snapshot { spec, generation, .. } = &scene.snapshot;
-    let count = |name: &str| fields.get(name).and_then(Value::as_u64);
-    let counted = ["replicas", "availableReplicas"].iter().all(|name| count(name) == Some(spec.replicas.into()));
+    let count = |name: &str| fields.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let counted = ["replicas", "availableReplicas"].iter().all(|name| count(name) == u64::from(spec.replicas));
     let observed = fields.get("observedGeneration").and_then(Value::as_i64) == Some(generation.0);
-    let updated = count("updatedReplicas") == Some(spec.replicas.into()) || !waits.is_empty();
+    let updated = count("updatedReplicas") == u64::from(spec.replicas) || !waits.is_empty();
     rests && observed && counted && updated && waits.iter().all(on_purpose)
 }
 
@@ -68,16 +68,17 @@ fn differs(stored: &SetStatus, computed: &SetStatus) -> bool {
     counted != *stored || computed.observed_generation > observed_generation
 }
 
-fn write_counters(fields: &mut Map<String, Value>, status: &SetStatus) {
-    for (name, count) in [
-        ("replicas", status.replicas),
-        ("readyReplicas", status.ready_replicas),
-        ("availableReplicas", status.available_replicas),
-        ("currentReplicas", status.current_replicas),
-        ("updatedReplicas", status.updated_replicas),
-        ("collisionCount", status.collision_count),
+fn write_counters(fields: &mut Map<String, Value>, status: &SetStatus, switches: Switches) {
+    let always = true;
+    for (name, count, written) in [
+        ("replicas", status.replicas, always),
+        ("readyReplicas", status.ready_replicas, switches.write_zero_counters),
+        ("availableReplicas", status.available_replicas, always),
+        ("currentReplicas", status.current_replicas, switches.write_zero_counters),
+        ("updatedReplicas", status.updated_replicas, switches.write_zero_counters),
+        ("collisionCount", status.collision_count, always),
     ] {
-        fields.insert(name.to_owned(), count.into());
+        put(fields, name, (written || count > 0).then(|| count.into()));
     }
     fields.insert("observedGeneration".to_owned(), status.observed_generation.into());
     fields.insert("currentRevision".to_owned(), status.current_revision.0.as_str().into());

@@ -167,6 +167,28 @@ async fn s_152_scaled_to_nothing_pods_stop_in_order() {
     gone(&plane, "sts", "web").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn counters_of_nothing_are_written_unless_kubernetes_is_wanted() {
+    for profile in [Profile::Kubernetes, Profile::Setkeeper] {
+        let plane = Plane::start_as(profile).await;
+        let _machine = Machine::eager(&plane).await;
+        plane.apply(&[set("web", 1, json!({}))]).await;
+        plane.complete("web", 1).await;
+        plane.scale("web", 0).await;
+        plane.has_pods(&[]).await;
+        until("the status counts nothing", || async {
+            let status = plane.get("sts", "web").await.unwrap()["status"].clone();
+            let counts = ["replicas", "availableReplicas", "readyReplicas", "currentReplicas", "updatedReplicas"];
+            let counts = counts.map(|name| status.get(name).cloned());
+            let (zero, left_out) =
+                (Some(Value::from(0)), if profile == Profile::Setkeeper { Some(0.into()) } else { None });
+            let expected = [zero.clone(), zero, left_out.clone(), left_out.clone(), left_out];
+            if counts == expected { Ok(()) } else { Err(format!("{profile}: {status}")) }
+        })
+        .await;
+    }
+}
+
 /// Rolls a second template out to the pods from ordinal 1 on, and returns the revision of ordinal 0.
 async fn half_updated(plane: &Plane) -> String {
     let strategy = json!({ "updateStrategy": { "rollingUpdate": { "partition": 1 } } });

@@ -134,6 +134,31 @@ async fn s_156_a_pod_of_another_controller_in_our_slot_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_goes_is_forgotten_and_the_last_takes_along_what_it_owns() {
+    let plane = Plane::start().await;
+    let _machine = Machine::eager(&plane).await;
+    let service = |name: &str| json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": name }, "spec": { "clusterIP": "None", "selector": { "app": name } } });
+    plane.apply(&[service("goes"), service("stays")]).await;
+    let mut owned = pod("owned", &json!({}));
+    let mut owners = Vec::new();
+    for name in ["goes", "stays"] {
+        let uid = plane.uid("service", name).await;
+        owners.push(json!({ "apiVersion": "v1", "kind": "Service", "name": name, "uid": uid }));
+    }
+    owned["metadata"]["ownerReferences"] = owners.into();
+    plane.apply(&[owned]).await;
+    plane.delete("service", "goes", "").await.unwrap();
+    until("one owner is left", || async {
+        let pod = plane.get("pod", "owned").await.unwrap();
+        let owners = pod["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
+        if owners.len() == 1 && owner_of(&pod) == ("Service", "stays") { Ok(()) } else { Err(format!("{owners:?}")) }
+    })
+    .await;
+    plane.delete("service", "stays", "").await.unwrap();
+    plane.lacks("pod", "owned").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn s_157_two_sets_of_one_selector_manage_only_their_own_names() {
     for profile in [Profile::Kubernetes, Profile::Setkeeper] {
         let plane = Plane::start_as(profile).await;

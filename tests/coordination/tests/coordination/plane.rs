@@ -268,7 +268,7 @@ impl Plane {
         until(&format!("{name} is complete with {replicas}"), || async {
             let set = self.get("sts", name).await.ok_or("it is not there")?;
             let status = &set["status"];
-            let done = status["readyReplicas"] == replicas
+            let done = status["readyReplicas"].as_u64().unwrap_or_default() == replicas
                 && status["replicas"] == replicas
                 && status["observedGeneration"] == set["metadata"]["generation"]
                 && self.is_complete(&set);
