@@ -171,13 +171,15 @@ fn read_file(path: &Path) -> anyhow::Result<(String, String)> {
 }
 
 fn read(source: impl io::Read, name: &str) -> anyhow::Result<String> {
-    let mut text = String::new();
     // One byte more than allowed tells that there is more.
-    let bound = MANIFEST_BYTES_MAX as u64 + 1;
-    source.take(bound).read_to_string(&mut text).with_context(|| format!("{name} cannot be read"))?;
+    let bound = MANIFEST_BYTES_MAX + 1;
+    // Room for all of it takes no memory before it is used; room that grows is copied, and for a moment there twice.
+    let mut text = String::with_capacity(bound + 1);
+    source.take(bound as u64).read_to_string(&mut text).with_context(|| format!("{name} cannot be read"))?;
     if text.len() > MANIFEST_BYTES_MAX {
         bail!("{name} has more than {MANIFEST_BYTES_MAX} bytes, which is the most a manifest may have");
     }
+    text.shrink_to_fit();
     Ok(text)
 }
 
