@@ -1,4 +1,5 @@
-//! Collection: objects whose owners are gone go too, and records that only inform are kept within bounds.
+//! Collection: objects whose owners are gone go too, those that some of them outlive forget the others, and records that
+//! only inform are kept within bounds.
 //!
 //! Unknown is never gone. An owner counts as gone only when its key is read from the complete state and holds nothing,
 //! or another incarnation.
@@ -7,6 +8,7 @@
 //! start, at each slow tick, and when changes were missed, everything is looked at.
 
 mod claims;
+mod owners;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,12 +19,13 @@ use serde_json::Value;
 use service_kit::Context;
 
 use self::claims::Verdict;
+use self::owners::{orphaned, outlives_an_owner, without_gone_owners};
 use crate::driver::{Controller, Outcome};
 use crate::events::last_seen;
 use crate::objects::{object_mut, time_text};
 use crate::pods::lifecycle;
 use crate::pods::read::phase;
-use crate::store::CommitError;
+use crate::store::{BATCH_BYTES_MAX, CommitError};
 use crate::world::{Change, Key, Object, Transaction, View, World};
 
 /// Events kept per namespace: those of the last rollouts of a busy machine.
@@ -38,8 +41,11 @@ const COUNT_ANEW: usize = usize::MAX;
 const COLLECTED: [Kind; 5] =
     [Kind::Decision, Kind::ControllerRevision, Kind::Pod, Kind::PersistentVolumeClaim, Kind::PersistentVolume];
 
-/// Objects collected in one commit.
+/// Objects collected in one pass.
 const COLLECTED_AT_ONCE_MAX: usize = 256;
+
+/// Bytes written in one commit, roughly: pods that are asked to go are written whole.
+const BYTES_AT_ONCE_MAX: usize = BATCH_BYTES_MAX / 2;
 
 /// Collects.
 #[derive(Debug)]
@@ -68,6 +74,16 @@ struct Collected {
     /// Claims whose owners are gone, and what becomes of them. Each is committed by itself: it rests on a whole set, and a
     /// set that is in motion must not hold up everything else.
     claims: Vec<(Arc<Object>, Verdict)>,
+    /// Objects that some of their owners outlive, as they are without the others. Each by itself, as it may be in motion.
+    bereft: Vec<(Arc<Object>, Value)>,
+}
+
+impl Collected {
+    /// Whether a pass does no more.
+    fn is_full(&self) -> bool {
+        let many = self.transaction.len() + self.claims.len() + self.bereft.len();
+        many >= COLLECTED_AT_ONCE_MAX || self.transaction.bytes() >= BYTES_AT_ONCE_MAX
+    }
 }
 
 impl Collector {
@@ -89,20 +105,22 @@ impl Collector {
         let mut collected = Collected::default();
         let mut candidates = candidates.iter();
         for object in candidates.by_ref().filter_map(|key| view.get(key)) {
-            let Collected { transaction, claims, .. } = &mut collected;
+            let Collected { transaction, claims, bereft, .. } = &mut collected;
             if object.deleting() {
                 if finished(&object) {
                     transaction.delete(&object);
                 }
             } else if !orphaned(view, &object) {
-                let kept = without_gone_owners(view, &object);
-                kept.into_iter().for_each(|value| transaction.update(&object, value));
+                if outlives_an_owner(view, &object) {
+                    let value = without_gone_owners(view, &object);
+                    bereft.push((object, value));
+                }
             } else if object.kind() != Kind::PersistentVolumeClaim {
                 delete(transaction, &object, now);
             } else if let Some(verdict) = claims::judge(view, &object, self.switches.withdraw_claim_references) {
                 claims.push((object, verdict));
             }
-            if transaction.len() + claims.len() >= COLLECTED_AT_ONCE_MAX {
+            if collected.is_full() {
                 break;
             }
         }
@@ -116,9 +134,8 @@ impl Collector {
         let former = change.old.as_ref().filter(replaced);
         let owned = former.into_iter().flat_map(|former| world.owned_by(&former.uid().0));
         let mut keys: Vec<Key> = owned.map(|owned| owned.key.clone()).collect();
-        let suspect = |new: &&Arc<Object>| {
-            new.deleting() || world.view(|view| owners(new).iter().any(|owner| is_gone(view, new, owner)))
-        };
+        let bereft = |new: &Object| world.view(|view| orphaned(view, new) || outlives_an_owner(view, new));
+        let suspect = |new: &&Arc<Object>| new.deleting() || bereft(new);
         keys.extend(change.new.as_ref().filter(suspect).map(|new| new.key.clone()));
         keys.extend(claims::freed(world, change));
         keys.retain(|key| COLLECTED.contains(&key.kind));
@@ -166,12 +183,12 @@ impl Controller for Collector {
             // What changes from here on is added anew, and wakes the next pass.
             let looked_at = std::mem::take(&mut candidates.objects);
             let mut collected = self.collect(view, &looked_at, now);
-            namespaces(view, &mut collected.transaction, now);
+            namespaces(view, &mut collected, now);
             events(view, &mut candidates.events, &mut collected.transaction);
             (looked_at, collected)
         });
-        let Collected { transaction, rest, claims } = collected;
-        let more = transaction.len() + claims.len() >= COLLECTED_AT_ONCE_MAX;
+        let more = collected.is_full();
+        let Collected { transaction, rest, claims, bereft } = collected;
         if let Err(error) = self.world.commit(transaction).await {
             self.look_again(looked_at);
             return failed(&error);
@@ -186,6 +203,14 @@ impl Controller for Collector {
                 outcome = failed(&error);
             }
         }
+        for (object, value) in bereft {
+            let mut transaction = Transaction::default();
+            transaction.update(&object, value);
+            if let Err(error) = self.world.commit(transaction).await {
+                self.look_again(BTreeSet::from([object.key.clone()]));
+                outcome = failed(&error);
+            }
+        }
         outcome
     }
 }
@@ -195,39 +220,6 @@ fn failed(error: &CommitError) -> Outcome {
         CommitError::Conflict { .. } => Outcome::Stale,
         error => Outcome::Failed(error.to_string()),
     }
-}
-
-/// Whether every owner of an object that has any is gone.
-fn orphaned(view: &View<'_>, object: &Object) -> bool {
-    let owners = owners(object);
-    !owners.is_empty() && owners.iter().all(|owner| is_gone(view, object, owner))
-}
-
-/// An object that some of its owners outlive, without the others; none where all are there. Whose claims are is for their
-/// set to say.
-fn without_gone_owners(view: &View<'_>, object: &Object) -> Option<Value> {
-    let stays = |owner: &&Value| !is_gone(view, object, owner);
-    let left: Vec<_> = owners(object).iter().filter(stays).cloned().collect();
-    if object.kind() == Kind::PersistentVolumeClaim || left.len() == owners(object).len() {
-        return None;
-    }
-    let mut value = object.value.clone();
-    object_mut(&mut value, "metadata").insert("ownerReferences".into(), left.into());
-    Some(value)
-}
-
-fn owners(object: &Object) -> &[Value] {
-    let owners = object.value.pointer("/metadata/ownerReferences").and_then(Value::as_array);
-    owners.map(Vec::as_slice).unwrap_or_default()
-}
-
-/// Whether an owner of an object is gone.
-fn is_gone(view: &View<'_>, object: &Object, owner: &Value) -> bool {
-    let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
-    // A kind that this version does not know cannot be proven gone.
-    let Some(kind) = Kind::from_text(text("kind")) else { return false };
-    let stored = view.get(&Key::new(kind, &object.key.namespace, text("name")));
-    stored.is_none_or(|stored| stored.uid().0 != text("uid"))
 }
 
 /// Whether nothing holds an object that was asked to go. Machines remove their pods themselves.
@@ -251,16 +243,18 @@ pub(crate) fn delete(transaction: &mut Transaction, object: &Object, now: Timest
 }
 
 /// A namespace that was asked to go takes everything in it along, and goes last.
-fn namespaces(view: &View<'_>, transaction: &mut Transaction, now: Timestamp) {
+fn namespaces(view: &View<'_>, collected: &mut Collected, now: Timestamp) {
     for namespace in view.list(Kind::Namespace, None).iter().filter(|namespace| namespace.deleting()) {
         let inside = Kind::all().filter(|kind| kind.namespaced());
         let inside: Vec<_> = inside.flat_map(|kind| view.list(kind, Some(&namespace.key.name))).collect();
         if inside.is_empty() {
-            transaction.delete(namespace);
+            collected.transaction.delete(namespace);
         }
-        let room = COLLECTED_AT_ONCE_MAX.saturating_sub(transaction.len());
-        for object in inside.into_iter().filter(|object| !object.deleting()).take(room) {
-            delete(transaction, &object, now);
+        for object in inside.into_iter().filter(|object| !object.deleting()) {
+            if collected.is_full() {
+                return;
+            }
+            delete(&mut collected.transaction, &object, now);
         }
     }
 }

@@ -188,11 +188,8 @@ impl Sets {
         outages::add_held(&scene.snapshot, update, order.waits.iter().chain(&claims.waits));
         let created = |creation: &PodCreation| (creation.ordinal, creation.revision.clone());
         let create: Vec<_> = order.create.iter().map(created).collect();
-        *identities = match identified {
-            _ if create != expected => self.planners.identities(set, service_name, &create).await?,
-            Some(identified) => identified?,
-            None => early.await?,
-        };
+        let anew = self.planners.identities(set, service_name, &create);
+        *identities = foresight::answer(create == expected, (identified, early), anew).await?;
         // Whatever a planner says: what must never happen is refused here, and the commit rests on what was looked at.
         let plans = Plans { snapshot: &scene.snapshot, update, order };
         plans.check().map_err(PlannerError::answer("planner"))?;

@@ -25,7 +25,7 @@ use crate::store::{Change as StoreChange, CommitError, StateStore, StoreError, S
 
 pub use key::{Key, PREFIX};
 pub use object::Object;
-pub(crate) use object::{Sighting, controller_reference};
+pub(crate) use object::{Sighting, controller_reference, owners};
 pub use transaction::{Transaction, Untouched};
 
 /// Commits that a slow subscriber may be behind before it must look at everything anew. Each holds two pointers an

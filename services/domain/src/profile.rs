@@ -21,6 +21,7 @@ macro_rules! switches {
             /// - `web-007` is never the pod of ordinal 7 (section 3.1): one pod per ordinal is what all else rests on.
             /// - Sizes have bounds (replicas, containers, templates), and suspicious manifests are warned of.
             /// - What Kubernetes tells twice of one pod in one pass is told once (a failed pod that is also outdated).
+            /// - A claim keeps references to owners that are gone beside others: its set says whose it is.
             /// - A set that is deleted in the foreground goes with its last pod; what else it owns goes after it.
             pub const KUBERNETES: Self = Self { $($name: false,)+ };
 

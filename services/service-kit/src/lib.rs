@@ -19,7 +19,7 @@ mod context;
 mod deadline;
 pub mod effects;
 mod error;
-pub mod in_process;
+mod in_process;
 pub mod limits;
 mod methods;
 pub mod metrics;

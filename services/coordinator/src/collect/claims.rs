@@ -178,8 +178,7 @@ impl<'a> Owner<'a> {
 }
 
 fn owners(claim: &Object) -> impl Iterator<Item = Owner<'_>> {
-    let owners = claim.value.pointer("/metadata/ownerReferences").and_then(Value::as_array).into_iter().flatten();
-    owners.map(|owner| {
+    crate::world::owners(&claim.value).map(|owner| {
         let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
         Owner { kind: text("kind"), name: text("name") }
     })

@@ -18,18 +18,6 @@ use futures::future::{Either, select};
 
 use super::PlannerError;
 
-/// Waits for one, and gives what comes of the other meanwhile. That one may be waited for afterwards, or be dropped: whoever
-/// is asked in vain need not answer.
-pub(super) async fn alongside<A, B>(
-    one: impl Future<Output = A>,
-    other: Pin<&mut impl Future<Output = B>>,
-) -> (A, Option<B>) {
-    match select(pin!(one), other).await {
-        Either::Left((one, _)) => (one, None),
-        Either::Right((other, one)) => (one.await, Some(other)),
-    }
-}
-
 /// Sets whose targets are remembered.
 const SETS_MAX: usize = 16_384;
 
@@ -70,7 +58,8 @@ impl Foresight {
     }
 
     /// What a pass will most likely create, before any planner has said so: of a set in order that waits for none of its
-    /// pods, the lowest that is missing. For the others to guess would be to ask in vain in most passes.
+    /// pods, the lowest that is missing. It is asked for in vain while something else is in the way, such as a claim; for
+    /// other sets that would be so in most passes.
     pub(super) fn creation(&self, snapshot: &Snapshot) -> Vec<(Ordinal, RevisionName)> {
         let goes_on = snapshot.intent == Intent::Keep && snapshot.spec.policy == PodManagementPolicy::OrderedReady;
         if !goes_on || !snapshot.pods.iter().all(|pod| snapshot.healthy(pod)) {
@@ -98,6 +87,31 @@ impl Foresight {
 
     fn all(&self) -> MutexGuard<'_, HashMap<Uid, Vec<TargetRange>>> {
         self.targets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for one, and gives what comes of the other meanwhile. That one may be waited for afterwards, or be dropped: whoever
+/// is asked in vain need not answer.
+pub(super) async fn alongside<A, B>(
+    one: impl Future<Output = A>,
+    other: Pin<&mut impl Future<Output = B>>,
+) -> (A, Option<B>) {
+    match select(pin!(one), other).await {
+        Either::Left((one, _)) => (one, None),
+        Either::Right((other, one)) => (one.await, Some(other)),
+    }
+}
+
+/// The answer to what is asked: the early one where that was asked, else one asked for now.
+pub(super) async fn answer<A>(
+    as_expected: bool,
+    (meanwhile, early): (Option<A>, impl Future<Output = A>),
+    anew: impl Future<Output = A>,
+) -> A {
+    match meanwhile {
+        _ if !as_expected => anew.await,
+        Some(answer) => answer,
+        None => early.await,
     }
 }
 
@@ -208,6 +222,17 @@ mod tests {
         });
         assert_eq!(alongside(async { 1 }, later.as_mut()).await, (1, None));
         assert_eq!(later.await, 2);
+    }
+
+    #[tokio::test]
+    async fn an_early_answer_counts_only_where_it_is_to_the_right_question() {
+        let (failed, good) = (Err::<i32, &str>("in vain"), Ok(1));
+        let (never, at_once) = (std::future::pending, std::future::ready);
+        assert_eq!(answer(true, (Some(good), never()), never()).await, good);
+        assert_eq!(answer(true, (None, at_once(good)), never()).await, good);
+        assert_eq!(answer(true, (Some(failed), never()), never()).await, failed);
+        assert_eq!(answer(false, (Some(failed), never()), at_once(good)).await, good);
+        assert_eq!(answer(false, (None, never()), at_once(good)).await, good);
     }
 
     #[tokio::test]

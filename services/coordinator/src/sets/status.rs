@@ -69,16 +69,19 @@ fn differs(stored: &SetStatus, computed: &SetStatus) -> bool {
 }
 
 fn write_counters(fields: &mut Map<String, Value>, status: &SetStatus, switches: Switches) {
-    let always = true;
-    for (name, count, written) in [
-        ("replicas", status.replicas, always),
-        ("readyReplicas", status.ready_replicas, switches.write_zero_counters),
-        ("availableReplicas", status.available_replicas, always),
-        ("currentReplicas", status.current_replicas, switches.write_zero_counters),
-        ("updatedReplicas", status.updated_replicas, switches.write_zero_counters),
-        ("collisionCount", status.collision_count, always),
+    for (name, count) in [
+        ("replicas", status.replicas),
+        ("availableReplicas", status.available_replicas),
+        ("collisionCount", status.collision_count),
     ] {
-        put(fields, name, (written || count > 0).then(|| count.into()));
+        fields.insert(name.to_owned(), count.into());
+    }
+    for (name, count) in [
+        ("readyReplicas", status.ready_replicas),
+        ("currentReplicas", status.current_replicas),
+        ("updatedReplicas", status.updated_replicas),
+    ] {
+        put(fields, name, (count > 0 || switches.write_zero_counters).then(|| count.into()));
     }
     fields.insert("observedGeneration".to_owned(), status.observed_generation.into());
     fields.insert("currentRevision".to_owned(), status.current_revision.0.as_str().into());

@@ -162,7 +162,8 @@ impl Object {
     }
 }
 
-fn owners(value: &Value) -> impl Iterator<Item = &Value> {
+/// `metadata.ownerReferences`.
+pub(crate) fn owners(value: &Value) -> impl Iterator<Item = &Value> {
     value.pointer("/metadata/ownerReferences").and_then(Value::as_array).into_iter().flatten()
 }
 

@@ -17,9 +17,9 @@ use crate::{Context, Error};
 const SOCKET_MODE: u32 = 0o600;
 
 pub(super) struct Listeners {
-    tcp: Option<Box<dyn Listener>>,
-    /// The same address, from within the process.
+    /// The address, from within the process. First: it must be gone before the address is free.
     entrance: Option<Entrance>,
+    tcp: Option<Box<dyn Listener>>,
     unix: Option<Socket>,
 }
 
@@ -58,7 +58,7 @@ impl Listeners {
         if tcp.is_none() && unix.is_none() {
             return Err(Error::NowhereToListen { service });
         }
-        let mut listeners = Self { tcp, entrance: None, unix };
+        let mut listeners = Self { entrance: None, tcp, unix };
         // Who has a certificate is to be asked for one, wherever the caller is.
         let address = listeners.tcp_address().filter(|_| network.is_none() && config.tls.is_none());
         listeners.entrance = address.map(|address| context.in_process.listen(address));
@@ -72,7 +72,7 @@ impl Listeners {
     /// # Cancel safety
     /// No connection is lost.
     pub(super) async fn accept(&mut self) -> io::Result<Accepted> {
-        let Self { tcp, entrance, unix } = self;
+        let Self { entrance, tcp, unix } = self;
         tokio::select! {
             accepted = if_any(tcp.as_ref().map(|tcp| tcp.accept())) => accepted.map(|(stream, peer)| Accepted::Tcp(stream, peer)),
             accepted = if_any(entrance.as_mut().map(Entrance::accept)) => accepted.map(Accepted::Private),
