@@ -20,8 +20,8 @@ use tempfile::TempDir;
 
 pub use self::commands::Output;
 use self::commands::peak_memory_kib;
-pub use self::layout::Layout;
 use self::layout::Places;
+pub use self::layout::{Free, Layout};
 use crate::Proxy;
 use crate::hosts::Hosts;
 use crate::wait::until;

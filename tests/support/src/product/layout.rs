@@ -110,13 +110,17 @@ impl Places {
 
 /// Ports that are free, at a loopback address that no other product has: services listen there a while later, and those of
 /// another test are not to come in between.
-struct Free {
+#[derive(Debug)]
+pub struct Free {
     address: IpAddr,
     taken: Vec<TcpListener>,
 }
 
 impl Free {
-    fn new() -> Self {
+    /// Another address than any before.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "each is another")]
+    pub fn new() -> Self {
         let [_, _, high, low] = std::process::id().to_be_bytes();
         // Addresses of pods begin with 127.77.
         let address = Ipv4Addr::new(127, 128 | (high & 63), low, 1 + PRODUCTS.fetch_add(1, Ordering::Relaxed) % 250);
@@ -124,7 +128,10 @@ impl Free {
     }
 
     /// They stay taken as long as this lives, so that none is given twice.
-    fn take(&mut self, count: usize) -> Vec<SocketAddr> {
+    ///
+    /// # Panics
+    /// When there are none.
+    pub fn take(&mut self, count: usize) -> Vec<SocketAddr> {
         let taken = (0..count).map(|_| TcpListener::bind((self.address, 0)).expect("a free port"));
         self.taken.extend(taken);
         let last = &self.taken[self.taken.len() - count..];

@@ -1,11 +1,12 @@
 //! Each service as processes of its own on this machine, some with a second replica and no balancer in front.
 
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use service_kit::{Channel, Retry, Token, connect};
-use support::{Scrape, until};
+use support::{Free, Scrape, until};
 use tempfile::TempDir;
 
 use super::BINARY;
@@ -29,8 +30,9 @@ pub(crate) const RESTART_MAX: Duration = Duration::from_secs(60);
 /// The services as processes of their own.
 pub(crate) struct Fleet {
     data: TempDir,
-    ports: Vec<u16>,
-    metrics: u16,
+    /// Of each process.
+    places: Vec<SocketAddr>,
+    metrics: SocketAddr,
     processes: Vec<Child>,
 }
 
@@ -40,13 +42,11 @@ impl Fleet {
         let data = tempfile::Builder::new().prefix("setkeeper-test-").tempdir().expect("a temporary directory");
         // Whoever starts first would make it; callers are not to wait for that.
         Token::load_or_create(&data.path().join("token")).expect("it can be written");
-        // Ports that were free a moment ago: a service that starts again must find its own.
-        let free: Vec<_> =
-            (0..=PROCESSES.len()).map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
-        let mut ports: Vec<u16> = free.iter().map(|one| one.local_addr().expect("it is bound").port()).collect();
+        // A service that starts again must find its own port.
+        let mut free = Free::new();
+        let (places, metrics) = (free.take(PROCESSES.len()), free.take(1)[0]);
         drop(free);
-        let metrics = ports.pop().expect("one more than there are processes");
-        let mut fleet = Self { data, ports, metrics, processes: Vec::new() };
+        let mut fleet = Self { data, places, metrics, processes: Vec::new() };
         for place in 0..PROCESSES.len() {
             let process = fleet.spawn(place);
             fleet.processes.push(process);
@@ -56,8 +56,8 @@ impl Fleet {
 
     /// Where a service is: every replica of it.
     pub(crate) fn target(&self, service: &str) -> String {
-        let replicas = PROCESSES.iter().zip(&self.ports).filter(|((name, _), _)| *name == service);
-        replicas.map(|(_, port)| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",")
+        let replicas = PROCESSES.iter().zip(&self.places).filter(|((name, _), _)| *name == service);
+        replicas.map(|(_, place)| place.to_string()).collect::<Vec<_>>().join(",")
     }
 
     /// Each identity-dns keeps its names in a directory of its own.
@@ -72,11 +72,11 @@ impl Fleet {
         let (service, _) = PROCESSES[place];
         let log = std::fs::File::options().create(true).append(true).open(self.log()).expect("a log file");
         let mut command = Command::new(BINARY);
-        command.args(["serve", service, "--listen", &format!("127.0.0.1:{}", self.ports[place])]);
+        command.args(["serve", service, "--listen", &self.address(place)]);
         command.arg("--data-dir").arg(self.directory(place)).arg("--token-file").arg(self.data.path().join("token"));
         command.args(["--dns-listen", "127.0.0.1:0", "--drain-delay", "0"]);
         let metrics = match service {
-            "coordinator" => format!("127.0.0.1:{}", self.metrics),
+            "coordinator" => self.metrics.to_string(),
             _ => "off".to_owned(),
         };
         command.args(["--metrics-listen", &metrics]);
@@ -118,7 +118,7 @@ impl Fleet {
 
     /// Where a process is.
     pub(crate) fn address(&self, place: usize) -> String {
-        format!("127.0.0.1:{}", self.ports[place])
+        self.places[place].to_string()
     }
 
     /// A channel to one process.
@@ -128,7 +128,7 @@ impl Fleet {
 
     /// What the coordinator measures.
     pub(crate) async fn scrape(&self) -> Scrape {
-        Scrape::of(([127, 0, 0, 1], self.metrics).into()).await.expect("it can be scraped")
+        Scrape::of(self.metrics).await.expect("it can be scraped")
     }
 
     fn token(&self) -> Token {

@@ -1,11 +1,11 @@
 //! What people see in Jaeger: a real one receives the rollouts of real pods.
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::Stdio;
 
 use serde_json::Value;
-use support::{Layout, Options, Product, available, until};
+use support::{Free, Layout, Options, Product, available, until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -37,7 +37,7 @@ struct Shown {
 
 impl Jaeger {
     async fn start() -> Self {
-        let [otlp, query, others @ ..]: [SocketAddr; 10] = free_ports();
+        let [otlp, query, others @ ..]: [SocketAddr; 10] = Free::new().take(10).try_into().expect("ten");
         let mut command = Command::new(PROGRAM);
         command.arg(format!("--collector.otlp.grpc.host-port={otlp}"));
         command.arg(format!("--query.http-server.host-port={query}"));
@@ -96,12 +96,6 @@ impl Jaeger {
         })
         .await
     }
-}
-
-/// Ports that are free; all are held until all are known, so that no two are the same.
-fn free_ports<const N: usize>() -> [SocketAddr; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
-    listeners.map(|listener| listener.local_addr().expect("bound"))
 }
 
 fn spans(trace: &Value) -> Vec<Shown> {
