@@ -36,6 +36,28 @@ impl Event {
     }
 }
 
+/// An event as a transaction of its own, that rests on it being as it was: where several say the same at once, each counts,
+/// and it stays one event.
+pub(crate) fn alone(world: &World, about: (&Key, &str), component: &str, event: &Event, now: Timestamp) -> Transaction {
+    let key = key(about, component, event);
+    let mut transaction = Transaction::default();
+    match world.get(&key) {
+        Some(before) => transaction.unchanged(&before),
+        None => transaction.absent(key),
+    }
+    // What it reads may be newer. Then this is in conflict, and made anew.
+    record(&mut transaction, world, about, component, event, now);
+    transaction
+}
+
+/// Events of one content about one object are one.
+fn key((object, uid): (&Key, &str), component: &str, event: &Event) -> Key {
+    let message = cut(&event.message, MESSAGE_LENGTH_MAX);
+    let digest = revision_hash(&format!("{uid}/{component}/{}/{message}", event.reason), 0);
+    let namespace = if object.namespace.is_empty() { "default" } else { &object.namespace };
+    Key::new(Kind::Event, namespace, &format!("{}.{digest}", object.name))
+}
+
 /// Adds an event about an object to a transaction. `component` is who says so.
 pub(crate) fn record(
     transaction: &mut Transaction,
@@ -47,9 +69,7 @@ pub(crate) fn record(
 ) {
     let (object, uid) = about;
     let message = cut(&event.message, MESSAGE_LENGTH_MAX);
-    let digest = revision_hash(&format!("{uid}/{component}/{}/{message}", event.reason), 0);
-    let namespace = if object.namespace.is_empty() { "default" } else { &object.namespace };
-    let key = Key::new(Kind::Event, namespace, &format!("{}.{digest}", object.name));
+    let key = key(about, component, event);
     let before = transaction.pending(&key).cloned().or_else(|| world.get(&key).map(|event| event.value.clone()));
     let time = time_text(now);
     let first = before.as_ref().and_then(|event| event.get("firstTimestamp")?.as_str()).unwrap_or(&time).to_owned();

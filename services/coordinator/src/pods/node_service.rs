@@ -48,7 +48,7 @@ pub(crate) struct Nodes {
     pub(crate) former_stores: Vec<String>,
 }
 
-/// Tries of one registration against others of the same name.
+/// Tries of one registration, or one event, against others of the same name.
 const TRIES_MAX: u32 = 16;
 
 type Feed = mpsc::Sender<Result<WatchAssignmentsResponse, Status>>;
@@ -136,11 +136,18 @@ impl NodeService for Nodes {
         }
         let event = Event { warning: request.r#type == "Warning", reason: request.reason, message: request.message };
         let key = Key::new(Kind::Pod, &request.namespace, &request.name);
-        let mut transaction = Transaction::default();
-        let now = self.context.clock.now();
-        events::record(&mut transaction, &self.world, (&key, &request.uid), "pod-runtime", &event, now);
-        let world = self.world.clone();
-        detached(async move { world.commit(transaction).await.map_err(crate::error::commit_status) }).await?;
+        let (world, now) = (self.world.clone(), self.context.clock.now());
+        detached(async move {
+            for _ in 0..TRIES_MAX {
+                let said = events::alone(&world, (&key, &request.uid), "pod-runtime", &event, now);
+                match world.commit(said).await {
+                    Err(CommitError::Conflict { .. }) => {}
+                    done => return done.map(drop).map_err(crate::error::commit_status),
+                }
+            }
+            Err(crate::api::busy(&key))
+        })
+        .await?;
         Ok(Response::new(ReportEventResponse {}))
     }
 }

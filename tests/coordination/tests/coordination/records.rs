@@ -69,6 +69,16 @@ async fn equal_events_are_counted_and_bad_ones_refused() {
     let said: Vec<_> = events.iter().filter(|event| event["reason"] == "Unhealthy").collect();
     assert_eq!((said.len(), &said[0]["count"]), (1, &json!(3)));
     assert_eq!(said[0]["message"].as_str().unwrap().len(), 1024);
+    let uid = said[0]["metadata"]["uid"].clone();
+    // Several at once count each as well, and it stays the same event.
+    let at_once = (0..8).map(|_| {
+        let (mut client, event) = (client.clone(), event.clone());
+        async move { client.report_event(event).await }
+    });
+    futures::future::try_join_all(at_once).await.unwrap();
+    let events = plane.list("events").await;
+    let said: Vec<_> = events.iter().filter(|event| event["reason"] == "Unhealthy").collect();
+    assert_eq!((said.len(), &said[0]["count"], &said[0]["metadata"]["uid"]), (1, &json!(11), &uid));
     let nonsense = ReportEventRequest { name: "a/../b".into(), ..event };
     assert_eq!(reason(&client.report_event(nonsense).await.unwrap_err()), "INVALID_EVENT");
 }
