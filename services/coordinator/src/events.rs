@@ -4,12 +4,16 @@ use domain::{Timestamp, revision_hash};
 use serde_json::{Value, json};
 
 use crate::objects::time_text;
+use crate::store::CommitError;
 use crate::world::{Key, Transaction, World};
 
 use api::manifest::Kind;
 
 /// Longest message, in bytes; a longer one is cut. Kubernetes allows 1024.
 const MESSAGE_LENGTH_MAX: usize = 1024;
+
+/// Tries of one event against others who say the same. Each loss means that someone else was counted.
+const TRIES_MAX: u32 = 16;
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,18 +40,33 @@ impl Event {
     }
 }
 
-/// An event as a transaction of its own, that rests on it being as it was: where several say the same at once, each counts,
-/// and it stays one event.
-pub(crate) fn alone(world: &World, about: (&Key, &str), component: &str, event: &Event, now: Timestamp) -> Transaction {
+/// Stores an event about an object by itself. Each try rests on the event being as it was read: where several say the same
+/// at once, each counts, and it stays one event.
+///
+/// # Errors
+/// The store cannot take it now, or others said the same [`TRIES_MAX`] times in between.
+pub(crate) async fn say(
+    world: &World,
+    about: (&Key, &str),
+    component: &str,
+    event: &Event,
+    now: Timestamp,
+) -> Result<(), CommitError> {
     let key = key(about, component, event);
-    let mut transaction = Transaction::default();
-    match world.get(&key) {
-        Some(before) => transaction.unchanged(&before),
-        None => transaction.absent(key),
+    let mut tries = 1;
+    loop {
+        let mut transaction = Transaction::default();
+        match world.get(&key) {
+            Some(before) => transaction.unchanged(&before),
+            None => transaction.absent(key.clone()),
+        }
+        // What it reads may be newer. Then this is in conflict, and made anew.
+        record(&mut transaction, world, about, component, event, now);
+        match world.commit(transaction).await {
+            Err(CommitError::Conflict { .. }) if tries < TRIES_MAX => tries += 1,
+            committed => return committed.map(drop),
+        }
     }
-    // What it reads may be newer. Then this is in conflict, and made anew.
-    record(&mut transaction, world, about, component, event, now);
-    transaction
 }
 
 /// Events of one content about one object are one.

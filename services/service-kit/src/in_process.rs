@@ -1,9 +1,9 @@
 //! Servers of this process, reached without the network.
 //!
-//! `setkeeper up` runs every service in one process. A call from one to another is gRPC as between processes, but over a
-//! stream in memory: no system call, and no other core to wake. Which calls that concerns is found out when a connection
-//! is made: those to an address that a server with the same registry listens on. Nobody else can get at such a stream, so
-//! a server asks no token of it, as of its Unix socket.
+//! `setkeeper up` runs every service in one process. A call from one to another is gRPC as between processes, but its bytes
+//! go through memory instead of a socket. Which calls that concerns is found out when a connection is made: those to an
+//! address on which a server listens that was bound with the same [`InProcess`]. Nobody else can get at such a stream, so a
+//! server asks no token of it, as of its Unix socket.
 
 use std::collections::HashMap;
 use std::io;

@@ -87,7 +87,7 @@ pub(crate) async fn life(directory: &Path, between: Between, runs: usize) -> any
         }
         bench.stop().await?;
     }
-    Ok((rollouts, Row::latency(&format!("pod reported ready to its successor at the machine{how}"), steps)))
+    Ok((rollouts, Row::latency(&format!("pod ready to successor at the machine{how}"), steps)))
 }
 
 /// One large set whose pods come at once.

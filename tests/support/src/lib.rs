@@ -12,7 +12,7 @@ mod wait;
 pub use collector::{Collector, Exported};
 pub use hosts::Hosts;
 pub use processes::{Process, in_pod};
-pub use product::{Free, Layout, Options, Output, Product, SERVICES, User, end_leftovers};
+pub use product::{FreePorts, Layout, Options, Output, Product, SERVICES, User, end_leftovers};
 pub use program::available;
 pub use proxy::{PROXY, Proxy};
 pub use scrape::{Scrape, get};

@@ -21,7 +21,7 @@ use tempfile::TempDir;
 pub use self::commands::Output;
 use self::commands::peak_memory_kib;
 use self::layout::Places;
-pub use self::layout::{Free, Layout};
+pub use self::layout::{FreePorts, Layout};
 use crate::Proxy;
 use crate::hosts::Hosts;
 use crate::wait::until;

@@ -30,7 +30,6 @@ pub(super) fn without_gone_owners(view: &View<'_>, object: &Object) -> Value {
 /// knows where that would be.
 fn is_gone(view: &View<'_>, object: &Object, owner: &Value) -> bool {
     let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
-    let group = |version: &str| version.rsplit_once('/').map_or("", |(group, _)| group).to_owned();
     let Some(kind) = Kind::from_text(text("kind")).filter(|kind| kind.name() == text("kind")) else { return false };
     let known = kind.api_versions().iter().any(|version| group(version) == group(text("apiVersion")));
     let reachable = !kind.namespaced() || object.kind().namespaced();
@@ -40,6 +39,11 @@ fn is_gone(view: &View<'_>, object: &Object, owner: &Value) -> bool {
     let namespace = if kind.namespaced() { &object.key.namespace } else { "" };
     let stored = view.get(&Key::new(kind, namespace, text("name")));
     stored.is_none_or(|stored| stored.uid().0 != text("uid"))
+}
+
+/// Group of an `apiVersion`; empty for `v1`.
+fn group(api_version: &str) -> &str {
+    api_version.rsplit_once('/').map_or("", |(group, _)| group)
 }
 
 #[cfg(test)]

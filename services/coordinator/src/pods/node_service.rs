@@ -48,7 +48,7 @@ pub(crate) struct Nodes {
     pub(crate) former_stores: Vec<String>,
 }
 
-/// Tries of one registration, or one event, against others of the same name.
+/// Tries of one registration against others of the same name.
 const TRIES_MAX: u32 = 16;
 
 type Feed = mpsc::Sender<Result<WatchAssignmentsResponse, Status>>;
@@ -138,14 +138,8 @@ impl NodeService for Nodes {
         let key = Key::new(Kind::Pod, &request.namespace, &request.name);
         let (world, now) = (self.world.clone(), self.context.clock.now());
         detached(async move {
-            for _ in 0..TRIES_MAX {
-                let said = events::alone(&world, (&key, &request.uid), "pod-runtime", &event, now);
-                match world.commit(said).await {
-                    Err(CommitError::Conflict { .. }) => {}
-                    done => return done.map(drop).map_err(crate::error::commit_status),
-                }
-            }
-            Err(crate::api::busy(&key))
+            let said = events::say(&world, (&key, &request.uid), "pod-runtime", &event, now).await;
+            said.map_err(crate::error::commit_status)
         })
         .await?;
         Ok(Response::new(ReportEventResponse {}))
@@ -331,11 +325,9 @@ async fn withdrawn(nodes: Nodes, pod: Arc<Object>) {
     }
     tracing::warn!(namespace = pod.key.namespace, pod = pod.key.name, "names are not withdrawn in time");
     let message = "names were not withdrawn before the pod was stopped: identity-dns does not answer";
-    let mut transaction = Transaction::default();
     let event = Event::warning("NamesNotWithdrawn", message);
     let now = nodes.context.clock.now();
-    events::record(&mut transaction, &nodes.world, (&pod.key, &pod.uid().0), "coordinator", &event, now);
-    if let Err(error) = nodes.world.commit(transaction).await {
+    if let Err(error) = events::say(&nodes.world, (&pod.key, &pod.uid().0), "coordinator", &event, now).await {
         tracing::warn!(%error, "an event could not be stored");
     }
 }

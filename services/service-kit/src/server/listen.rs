@@ -72,13 +72,13 @@ impl Listeners {
     /// # Cancel safety
     /// No connection is lost.
     pub(super) async fn accept(&mut self) -> io::Result<Accepted> {
-        let Self { entrance, tcp, unix } = self;
+        let tcp = self.tcp.as_ref().map(|tcp| tcp.accept());
+        let entrance = self.entrance.as_mut().map(Entrance::accept);
+        let unix = self.unix.as_ref().map(|unix| unix.listener.accept());
         tokio::select! {
-            accepted = if_any(tcp.as_ref().map(|tcp| tcp.accept())) => accepted.map(|(stream, peer)| Accepted::Tcp(stream, peer)),
-            accepted = if_any(entrance.as_mut().map(Entrance::accept)) => accepted.map(Accepted::Private),
-            accepted = if_any(unix.as_ref().map(|unix| unix.listener.accept())) => {
-                accepted.map(|(stream, _)| Accepted::Private(Box::new(stream)))
-            }
+            accepted = if_any(tcp) => accepted.map(|(stream, peer)| Accepted::Tcp(stream, peer)),
+            accepted = if_any(entrance) => accepted.map(Accepted::Private),
+            accepted = if_any(unix) => accepted.map(|(stream, _)| Accepted::Private(Box::new(stream))),
         }
     }
 }

@@ -137,7 +137,10 @@ async fn s_156_a_pod_of_another_controller_in_our_slot_is_left_alone() {
 async fn an_owner_that_goes_is_forgotten_and_the_last_takes_along_what_it_owns() {
     let plane = Plane::start().await;
     let _machine = Machine::eager(&plane).await;
-    let service = |name: &str| json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": name }, "spec": { "clusterIP": "None", "selector": { "app": name } } });
+    let service = |name: &str| {
+        let spec = json!({ "clusterIP": "None", "selector": { "app": name } });
+        json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": name }, "spec": spec })
+    };
     plane.apply(&[service("goes"), service("stays")]).await;
     let mut owned = pod("owned", &json!({}));
     let mut owners = Vec::new();

@@ -78,7 +78,7 @@ impl Places {
 
     /// Everything on this machine, and for the proxy of a mesh the way from everyone to whom they call.
     pub(super) fn here(layout: Layout) -> (Self, Vec<Hop>) {
-        let mut free = Free::new();
+        let mut free = FreePorts::new();
         let services = SERVICES.into_iter().map(|name| (name, free.take(layout.replicas(name)))).collect();
         let places = Self { services, dns: free.take(layout.replicas("identity-dns")) };
         let others = || SERVICES.into_iter().filter(|name| *name != "coordinator");
@@ -111,12 +111,12 @@ impl Places {
 /// Ports that are free, at a loopback address that no other product has: services listen there a while later, and those of
 /// another test are not to come in between.
 #[derive(Debug)]
-pub struct Free {
+pub struct FreePorts {
     address: IpAddr,
     taken: Vec<TcpListener>,
 }
 
-impl Free {
+impl FreePorts {
     /// Another address than any before.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "each is another")]

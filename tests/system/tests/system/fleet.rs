@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use service_kit::{Channel, Retry, Token, connect};
-use support::{Free, Scrape, until};
+use support::{FreePorts, Scrape, until};
 use tempfile::TempDir;
 
 use super::BINARY;
@@ -43,7 +43,7 @@ impl Fleet {
         // Whoever starts first would make it; callers are not to wait for that.
         Token::load_or_create(&data.path().join("token")).expect("it can be written");
         // A service that starts again must find its own port.
-        let mut free = Free::new();
+        let mut free = FreePorts::new();
         let (places, metrics) = (free.take(PROCESSES.len()), free.take(1)[0]);
         drop(free);
         let mut fleet = Self { data, places, metrics, processes: Vec::new() };

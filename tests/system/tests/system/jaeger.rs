@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 
 use serde_json::Value;
-use support::{Free, Layout, Options, Product, available, until};
+use support::{FreePorts, Layout, Options, Product, available, until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -37,7 +37,7 @@ struct Shown {
 
 impl Jaeger {
     async fn start() -> Self {
-        let [otlp, query, others @ ..]: [SocketAddr; 10] = Free::new().take(10).try_into().expect("ten");
+        let [otlp, query, others @ ..]: [SocketAddr; 10] = FreePorts::new().take(10).try_into().expect("ten");
         let mut command = Command::new(PROGRAM);
         command.arg(format!("--collector.otlp.grpc.host-port={otlp}"));
         command.arg(format!("--query.http-server.host-port={query}"));
