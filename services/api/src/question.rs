@@ -1,8 +1,9 @@
 //! Questions to the planners of a set, whose snapshot is encoded once for all of them.
 //!
-//! A snapshot is mostly pods, and from one pass to the next most pods are the same. So each version of a pod is encoded
-//! once; a snapshot is put together from them, and both planners are sent the same bytes. On the wire nothing is different:
-//! a message that is a field is its bytes, and fields of one number may be written one by one.
+//! A snapshot is mostly pods. Those that are as they should be, which in a large set is almost every pod, are told in runs:
+//! what a question costs does not grow with them. Of the others most are the same from one pass to the next, so each
+//! version of a pod is encoded once; a snapshot is put together from them, and both planners are sent the same bytes. On the
+//! wire nothing is different: a message that is a field is its bytes, and fields of one number may be written one by one.
 
 use bytes::Bytes;
 use domain::{Pod, Revision, RevisionName, Snapshot, TargetRange};
@@ -33,14 +34,13 @@ impl From<Pod> for EncodedPod {
 pub struct EncodedSnapshot(Bytes);
 
 impl EncodedSnapshot {
-    /// The snapshot with these pods, which are its own, ascending by ordinal.
+    /// The snapshot, whose pod at a place among all of them is `encoded` so.
     #[must_use]
-    pub fn new<'a>(snapshot: &Snapshot, pods: impl Iterator<Item = &'a EncodedPod> + Clone) -> Self {
-        let rest = without_pods(snapshot).encode_to_vec();
-        let size = rest.len() + pods.clone().map(|pod| pod.0.len()).sum::<usize>();
-        let mut bytes = Vec::with_capacity(size);
-        bytes.extend_from_slice(&rest);
-        pods.for_each(|pod| bytes.extend_from_slice(&pod.0));
+    pub fn new<'a>(snapshot: &Snapshot, encoded: impl Fn(usize) -> &'a EncodedPod) -> Self {
+        let steady = snapshot.steady_pods().into_iter().map(Into::into).collect();
+        let mut bytes = planning::Snapshot { steady, ..without_pods(snapshot) }.encode_to_vec();
+        let alone = snapshot.pods.iter().enumerate().filter(|(_, pod)| !snapshot.is_steady(pod));
+        alone.for_each(|(place, _)| bytes.extend_from_slice(&encoded(place).0));
         Self(bytes.into())
     }
 }
@@ -48,10 +48,16 @@ impl EncodedSnapshot {
 /// What a planner is asked: its `PlanRequest`.
 pub trait Question: Message + 'static {
     /// Its `PlanResponse`.
-    type Answer: Message + Default + 'static;
+    type Answer: Answer;
 
     /// Where it is asked.
     const PATH: &'static str;
+}
+
+/// What a planner answers.
+pub trait Answer: Message + Default + 'static {
+    /// How many pods it was made for.
+    fn pods(&self) -> u32;
 }
 
 /// To the ordinal scheduler.
@@ -68,6 +74,18 @@ impl OrdinalQuestion {
     #[must_use]
     pub fn new(snapshot: &EncodedSnapshot, targets: Vec<TargetRange>) -> Self {
         Self { snapshot: snapshot.0.clone(), targets: targets.into_iter().map(Into::into).collect() }
+    }
+}
+
+impl Answer for ordinal_scheduler::v1::PlanResponse {
+    fn pods(&self) -> u32 {
+        self.pods
+    }
+}
+
+impl Answer for update_planner::v1::PlanResponse {
+    fn pods(&self) -> u32 {
+        self.pods
     }
 }
 
@@ -102,7 +120,7 @@ impl UpdateQuestion {
             snapshot: snapshot.0.clone(),
             template,
             revisions: revisions.into_iter().map(Into::into).collect(),
-            equal_after_defaulting: equal_after_defaulting.map(|name| name.0).unwrap_or_default(),
+            equal_after_defaulting: equal_after_defaulting.map(|name| name.to_string()).unwrap_or_default(),
         }
     }
 }
@@ -150,8 +168,9 @@ mod tests {
         for count in [0, 1, 300] {
             let pods: Vec<Pod> = (0..count).map(pod).collect();
             let encoded: Vec<EncodedPod> = pods.iter().cloned().map(Into::into).collect();
+            let pods = pods.into();
             let snapshot = Snapshot { set: set.clone(), pods, cold_start: true, ..Snapshot::default() };
-            let snapshot_sent = EncodedSnapshot::new(&snapshot, encoded.iter());
+            let snapshot_sent = EncodedSnapshot::new(&snapshot, |place| &encoded[place]);
             let revision = RevisionName("web-a".into());
             let targets = vec![TargetRange { first: Ordinal(0), last: Ordinal(400), revision: revision.clone() }];
             let sent = OrdinalQuestion::new(&snapshot_sent, targets.clone()).encode_to_vec();

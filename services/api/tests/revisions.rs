@@ -43,7 +43,7 @@ fn sets(text: &str) -> Vec<Value> {
 fn pinned(set: &Value) -> Pinned {
     let data = template_revision_data(&set["spec"]["template"]);
     let name = set["metadata"]["name"].as_str().expect("a name");
-    Pinned { name: domain::revision_name(name, &data, 0).0, data }
+    Pinned { name: domain::revision_name(name, &data, 0).to_string(), data }
 }
 
 fn all(text: &str) -> Vec<Pinned> {

@@ -16,6 +16,7 @@ mod pace;
 mod planners;
 mod record;
 mod refusals;
+mod roster;
 pub(crate) mod scene;
 mod status;
 mod stored;
@@ -47,6 +48,7 @@ use self::pace::Pace;
 pub(crate) use self::planners::{PlannerError, Planners};
 use self::record::Recorder;
 use self::refusals::{Failure, Refusal};
+use self::roster::Rosters;
 use self::scene::Scene;
 use crate::driver::{Controller, Outcome};
 use crate::rollouts::{self, Rollout};
@@ -63,6 +65,7 @@ pub(crate) struct Sets {
     planners: Planners,
     switches: Switches,
     context: Context,
+    rosters: Rosters,
     recorder: Recorder,
     foresight: Foresight,
     pace: Pace,
@@ -123,6 +126,7 @@ impl Sets {
             planners,
             switches,
             context,
+            rosters: Rosters::default(),
             recorder: Recorder::default(),
             foresight: Foresight::default(),
             pace: Pace::default(),
@@ -138,6 +142,7 @@ impl Sets {
     }
 
     fn forget(&self, set: &Uid) {
+        self.rosters.forget(set);
         self.recorder.forget(set);
         self.foresight.forget(set);
         self.pace.forget(set);
@@ -146,7 +151,7 @@ impl Sets {
     async fn try_pass(&self, key: &Key) -> Result<Outcome, String> {
         let now = self.context.clock.now();
         let draining = self.draining.load(Ordering::SeqCst);
-        let take = || Scene::take(&self.world, key, draining, self.switches, now);
+        let take = || Scene::take(&self.world, &self.rosters, key, draining, self.switches, now);
         let taken = tracing::debug_span!("snapshot").in_scope(take);
         let Some(scene) = taken.map_err(|error| error.to_string())? else {
             return Ok(Outcome::Settled);
@@ -155,7 +160,7 @@ impl Sets {
         if let Some(outcome) = self.adopt(&scene, now).await? {
             return Ok(outcome);
         }
-        if scene.snapshot.intent == Intent::Delete && scene.pods.is_empty() {
+        if scene.snapshot.intent == Intent::Delete && scene.members.is_empty() {
             let finish = self.world.commit(deletion::finish(&scene, &self.world));
             let outcome = self.committed(finish.instrument(execute_span()).await)?;
             self.forget(&scene.snapshot.set.uid);
@@ -173,8 +178,8 @@ impl Sets {
 
     async fn decide(&self, scene: &Scene) -> Result<Decision, PlannerError> {
         let snapshot = scene.encoded(&scene.snapshot);
-        let update = self.planners.update(scene.update_question(&snapshot));
-        let order = |targets| self.planners.order(OrdinalQuestion::new(&snapshot, targets));
+        let update = self.planners.update(scene.update_question(&snapshot), &scene.snapshot);
+        let order = |targets| self.planners.order(OrdinalQuestion::new(&snapshot, targets), &scene.snapshot);
         let plans = self.foresight.ask(&scene.snapshot.set.uid, update, order);
         let (set, service_name) = (&scene.snapshot.set, scene.set.text("/spec/serviceName"));
         let expected = self.foresight.creation(&scene.snapshot);

@@ -6,11 +6,13 @@
 
 mod key;
 mod object;
+mod recent;
 mod state;
 #[cfg(test)]
 mod tests;
 mod transaction;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -25,7 +27,7 @@ use crate::store::{Change as StoreChange, CommitError, StateStore, StoreError, S
 
 pub use key::{Key, PREFIX};
 pub use object::Object;
-pub(crate) use object::{Sighting, controller_reference, owners};
+pub(crate) use object::{controller_reference, owners};
 pub use transaction::{Transaction, Untouched};
 
 /// Commits that a slow subscriber may be behind before it must look at everything anew. Each holds two pointers an
@@ -261,8 +263,8 @@ impl World {
         let decoded = changes.into_iter().filter_map(|change| decode_change(change).transpose());
         let decoded = decoded.collect::<Result<Vec<_>, _>>()?;
         let mut state = self.state.write().expect("no holder of this lock panics");
-        let changes = decoded.into_iter().map(|(key, new)| state.put(key, new)).collect();
         state.revision = revision;
+        let changes = decoded.into_iter().map(|(key, new)| state.put(key, new)).collect();
         drop(state);
         self.announce(Commit { revision, changes, merged: false });
         Ok(())
@@ -326,17 +328,24 @@ impl View<'_> {
     pub fn controlled_by(&self, uid: &str, kind: api::manifest::Kind) -> impl Iterator<Item = &Arc<Object>> {
         self.0.controlled_by(uid, kind)
     }
+
+    /// Pods that name `uid` as an owner, or did, and came, changed or went after that revision; none where that is not known
+    /// any more.
+    #[must_use]
+    pub fn pods_changed(&self, uid: &str, after: StoreRevision) -> Option<BTreeSet<&Key>> {
+        self.0.pods_changed(uid, after)
+    }
 }
 
 async fn read_all(store: &dyn StateStore, state: &mut State) -> Result<StoreRevision, WorldError> {
     let listing = store.list(PREFIX).await?;
+    state.revision = listing.revision;
     for entry in listing.entries {
         if let Some(object) = decode(&entry.key, &entry.value, entry.modified)? {
             let key = object.key.clone();
             state.put(key, Some(object));
         }
     }
-    state.revision = listing.revision;
     Ok(listing.revision)
 }
 

@@ -13,6 +13,7 @@ mod identity;
 mod name;
 mod outages;
 mod pod;
+mod pods;
 mod profile;
 mod quantity;
 mod revision;
@@ -35,6 +36,7 @@ pub use name::{
 };
 pub use outages::{OUTAGES_MAX, Outage};
 pub use pod::{Cause, Phase, Pod};
+pub use pods::{Pods, SteadyPods};
 pub use profile::{Profile, Switches, UnknownProfile};
 pub use quantity::{InvalidQuantity, Quantity, canonical_quantity, quantity_nanos};
 pub use revision::{Revision, revision_hash, revision_name};

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 /// The longest DNS label, in bytes (RFC 1035 section 2.3.4). Pod names, hostnames and label values are bounded by it.
 pub const DNS_LABEL_LENGTH_MAX: usize = 63;
@@ -25,9 +27,22 @@ impl fmt::Display for Ordinal {
     }
 }
 
-/// Name of a revision record, `<set>-<hash>`. Pods carry it whole in their label `controller-revision-hash`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-pub struct RevisionName(pub String);
+/// Name of a revision record, `<set>-<hash>`. Pods carry it whole in their label `controller-revision-hash`. Cheap to clone:
+/// thousands of pods have the same.
+#[derive(Debug, Clone, Eq, PartialOrd, Ord, Default)]
+pub struct RevisionName(pub Arc<str>);
+
+impl PartialEq for RevisionName {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Hash for RevisionName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
 
 impl fmt::Display for RevisionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

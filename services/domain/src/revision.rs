@@ -32,7 +32,7 @@ pub fn revision_hash(data: &str, collision_count: u32) -> String {
 pub fn revision_name(set: &str, data: &str, collision_count: u32) -> RevisionName {
     const SET_LENGTH_MAX: usize = 223;
     let set = &set[..set.len().min(SET_LENGTH_MAX)];
-    RevisionName(format!("{set}-{}", revision_hash(data, collision_count)))
+    RevisionName(format!("{set}-{}", revision_hash(data, collision_count)).into())
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //! chose.
 
 use crate::{
-    Cause, Failures, Generation, Ordinal, Outage, Phase, Pod, PodCreation, PodDeletion, Revision, RevisionName, SetRef,
-    SetSpec, SetStatus, Switches, Timestamp, UpdateStrategy, Wait, WaitReason,
+    Cause, Failures, Generation, Ordinal, Outage, Phase, Pod, PodCreation, PodDeletion, Pods, Revision, RevisionName,
+    SetRef, SetSpec, SetStatus, Switches, Timestamp, UpdateStrategy, Wait, WaitReason,
 };
 
 /// What is to become of the set as a whole.
@@ -34,7 +34,7 @@ pub struct Snapshot {
     /// Its status as stored, from the pass before.
     pub status: SetStatus,
     /// Its pods, ascending by ordinal, at most one per ordinal.
-    pub pods: Vec<Pod>,
+    pub pods: Pods,
     /// Ordinals whose pods have ended lately, ascending, each once; from the pass before.
     pub failures: Vec<Failures>,
     /// Ordinals that have not been available for longer than their pods tell, ascending, each once; from the pass before.

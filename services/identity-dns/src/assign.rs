@@ -64,12 +64,12 @@ pub fn assign(
         return Err(AssignError::NotALabel { name, source });
     }
     if revision.0.len() > DNS_LABEL_LENGTH_MAX {
-        return Err(AssignError::RevisionTooLong { name: revision.0.clone() });
+        return Err(AssignError::RevisionTooLong { name: revision.to_string() });
     }
     let labels = BTreeMap::from([
         (LABEL_POD_NAME.to_owned(), name.clone()),
         (LABEL_POD_INDEX.to_owned(), ordinal.to_string()),
-        (LABEL_REVISION.to_owned(), revision.0.clone()),
+        (LABEL_REVISION.to_owned(), revision.to_string()),
     ]);
     let full_name = |service: &str| format!("{name}.{service}.{}.svc.{domain}", set.namespace);
     let dns_names = Some(service_name).filter(|service| !service.is_empty()).map(full_name);
@@ -89,7 +89,8 @@ mod tests {
 
     fn identity(set: &str, namespace: &str, service: &str, ordinal: u32, domain: &str) -> PodIdentity {
         let set = SetRef { namespace: namespace.into(), name: set.into(), ..SetRef::default() };
-        assign(&set, service, Ordinal(ordinal), &RevisionName(format!("{}-6cdc958bf", set.name)), domain).unwrap()
+        assign(&set, service, Ordinal(ordinal), &RevisionName(format!("{}-6cdc958bf", set.name).into()), domain)
+            .unwrap()
     }
 
     /// The table of the DNS rules, section 7.2.
@@ -140,7 +141,7 @@ mod tests {
         assert!(assign(&set, "s", Ordinal(99), &revision, "z").is_ok());
         let error = assign(&set, "s", Ordinal(10_000), &revision, "z").unwrap_err();
         assert!(matches!(error, AssignError::NameTooLong { excess: 3, .. }), "{error}");
-        let long = RevisionName("r".repeat(64));
+        let long = RevisionName("r".repeat(64).into());
         assert!(matches!(assign(&set, "s", Ordinal(0), &long, "z"), Err(AssignError::RevisionTooLong { .. })));
         let dotted = SetRef { name: "a.b".into(), ..set };
         assert!(matches!(assign(&dotted, "s", Ordinal(0), &revision, "z"), Err(AssignError::NotALabel { .. })));

@@ -44,7 +44,7 @@ impl IdentityDnsService for Service {
         let mut violations = Violations::default();
         let mut identities = Vec::with_capacity(request.ordinals.len());
         for (place, asked) in request.ordinals.into_iter().enumerate() {
-            let (ordinal, revision) = (Ordinal(asked.ordinal), RevisionName(asked.revision));
+            let (ordinal, revision) = (Ordinal(asked.ordinal), RevisionName(asked.revision.into()));
             let field = format!("ordinals[{place}]");
             violations.require(ordinal <= Ordinal::MAX, &field, "must be at most 2147483647");
             match assign(&set, &request.service_name, ordinal, &revision, &self.domain) {

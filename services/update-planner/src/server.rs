@@ -31,6 +31,7 @@ impl UpdatePlannerService for Planner {
             waits = plan.waits.len(),
             "planned update"
         );
-        Ok(Response::new(plan.into()))
+        let pods = u32::try_from(request.snapshot.pods.len()).unwrap_or(u32::MAX);
+        Ok(Response::new(PlanResponse { pods, ..plan.into() }))
     }
 }

@@ -59,7 +59,7 @@ async fn round_trips(channel: &Channel, replicas: u32) -> anyhow::Result<Row> {
 
 /// A set whose last pod is missing.
 fn question(replicas: u32) -> OrdinalRequest {
-    let revision = RevisionName("web-5d8f9b7c6d".to_owned());
+    let revision = RevisionName("web-5d8f9b7c6d".into());
     let now = Timestamp(1_700_000_000_000);
     let pod = |ordinal| Pod {
         ordinal: Ordinal(ordinal),

@@ -83,7 +83,7 @@ fn request(state: State, policy: PodManagementPolicy, strategy: &UpdateStrategy)
         State::Present | State::Outdated | State::HalfUpdated => true,
     };
     let pods = spec.ordinals().filter(exists).map(|ordinal| pod(ordinal, state)).collect();
-    let [old, new] = REVISIONS.map(|name| RevisionName(name.to_owned()));
+    let [old, new] = REVISIONS.map(|name| RevisionName(name.into()));
     let updates = matches!(state, State::Outdated | State::HalfUpdated);
     let update = if updates { &new } else { &old };
     let revision = |name: &RevisionName, number| Revision {
@@ -119,7 +119,7 @@ fn pod(ordinal: Ordinal, state: State) -> Pod {
         phase: Phase::Running,
         ready: state != State::HalfUpdated || ordinal.0 != ORDINALS / 2,
         ready_since: Some(NOW),
-        revision: Some(RevisionName(REVISIONS[usize::from(updated)].to_owned())),
+        revision: Some(RevisionName(REVISIONS[usize::from(updated)].into())),
         created_at: NOW,
         ..Pod::default()
     }

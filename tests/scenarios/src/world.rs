@@ -11,6 +11,7 @@ use domain::{
 };
 
 use crate::invariants;
+use crate::told;
 
 /// How many passes a set may need to settle. Each pod takes a handful of passes per revision; the sets of these tests
 /// have at most a dozen pods.
@@ -122,8 +123,10 @@ impl World {
         let before = self.clone();
         let request = self.request();
         let update = update_planner::plan::plan(&request);
+        told::assert_same_update(&request, &update);
         let question = OrdinalRequest { snapshot: request.snapshot, targets: update.targets.clone() };
         let ordinals = ordinal_scheduler::plan::plan(&question);
+        told::assert_same_order(&question, &ordinals);
         let plans = Plans { snapshot: &question.snapshot, update: &update, order: &ordinals };
         plans.check().unwrap_or_else(|breach| panic!("{breach}: {update:#?} {ordinals:#?}"));
         self.failures.clone_from(&ordinals.failures);
@@ -225,7 +228,7 @@ impl World {
 
     /// A pod appears that nobody planned.
     pub fn adopt(&mut self, ordinal: Ordinal, revision: &str) {
-        let name = RevisionName(format!("web-{revision}"));
+        let name = RevisionName(format!("web-{revision}").into());
         self.images.insert(name.clone(), revision.to_owned());
         self.start(ordinal, name);
         self.observe(ordinal, Phase::Running, true);

@@ -44,6 +44,7 @@ impl From<OrdinalPlan> for proto::PlanResponse {
             failures: plan.failures.into_iter().map(Into::into).collect(),
             cold_start: plan.cold_start,
             look_again_at: plan.look_again_at.map(to_timestamp),
+            pods: 0,
         }
     }
 }

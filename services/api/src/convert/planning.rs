@@ -6,12 +6,15 @@ mod spec;
 mod tests;
 
 use domain::{
-    Cause, Failures, Intent, Ordinal, Outage, Phase, Pod, RevisionName, SetRef, SetStatus, Snapshot, Stuck, Switches,
-    TargetRange, Uid,
+    Cause, Failures, Intent, Ordinal, Outage, Phase, Pod, Pods, RevisionName, SetRef, SetStatus, Snapshot, SteadyPods,
+    Stuck, Switches, TargetRange, Uid,
 };
 
 use super::{Violations, to_timestamp};
 use crate::proto::planning::v1 as proto;
+
+/// Pods of one snapshot that may be in runs: a run costs nothing to send, and much to look at.
+const STEADY_PODS_MAX: u64 = 1_000_000;
 
 /// Notes a violation unless `number` can be an ordinal.
 pub(super) fn ordinal(violations: &mut Violations, field: &str, number: u32) -> Ordinal {
@@ -114,8 +117,8 @@ impl From<SetStatus> for proto::SetStatus {
             available_replicas: status.available_replicas,
             current_replicas: status.current_replicas,
             updated_replicas: status.updated_replicas,
-            current_revision: status.current_revision.0,
-            update_revision: status.update_revision.0,
+            current_revision: status.current_revision.to_string(),
+            update_revision: status.update_revision.to_string(),
             collision_count: status.collision_count,
         }
     }
@@ -134,8 +137,8 @@ impl TryFrom<proto::SetStatus> for SetStatus {
             available_replicas: status.available_replicas,
             current_replicas: status.current_replicas,
             updated_replicas: status.updated_replicas,
-            current_revision: RevisionName(status.current_revision),
-            update_revision: RevisionName(status.update_revision),
+            current_revision: RevisionName(status.current_revision.into()),
+            update_revision: RevisionName(status.update_revision.into()),
             collision_count: status.collision_count,
         }))
     }
@@ -151,7 +154,7 @@ impl From<Pod> for proto::Pod {
             ready: pod.ready,
             ready_since: pod.ready_since.map(to_timestamp),
             terminating: pod.terminating,
-            revision: pod.revision.map(|revision| revision.0).unwrap_or_default(),
+            revision: pod.revision.map(|revision| revision.to_string()).unwrap_or_default(),
             created_at: Some(to_timestamp(pod.created_at)),
             cause: cause(pod.cause),
             stops_by: pod.stops_by.map(to_timestamp),
@@ -168,7 +171,7 @@ impl TryFrom<proto::Pod> for Pod {
         let uid = Uid(filled(&mut violations, "uid", pod.uid));
         let phase = violations.enumeration::<proto::Phase, _>("phase", pod.phase);
         let ready_since = violations.timestamp("ready_since", pod.ready_since);
-        let revision = (!pod.revision.is_empty()).then_some(RevisionName(pod.revision));
+        let revision = (!pod.revision.is_empty()).then(|| RevisionName(pod.revision.into()));
         let created_at = violations.timestamp("created_at", pod.created_at).unwrap_or_default();
         let cause = from_cause(pod.cause);
         let stops_by = violations.timestamp("stops_by", pod.stops_by);
@@ -187,6 +190,53 @@ impl TryFrom<proto::Pod> for Pod {
             cause,
         }))
     }
+}
+
+impl From<SteadyPods> for proto::SteadyPods {
+    fn from(run: SteadyPods) -> Self {
+        Self {
+            first: run.first.0,
+            last: run.last.0,
+            revision: run.revision.to_string(),
+            ready_since: run.ready_since.map(to_timestamp),
+        }
+    }
+}
+
+impl TryFrom<proto::SteadyPods> for SteadyPods {
+    type Error = Violations;
+
+    fn try_from(run: proto::SteadyPods) -> Result<Self, Violations> {
+        let mut violations = Violations::default();
+        let first = ordinal(&mut violations, "first", run.first);
+        let last = ordinal(&mut violations, "last", run.last);
+        violations.require(first <= last, "last", "must not be below first");
+        let revision = RevisionName(filled(&mut violations, "revision", run.revision).into());
+        let ready_since = violations.timestamp("ready_since", run.ready_since);
+        violations.finish(Some(Self { first, last, revision, ready_since }))
+    }
+}
+
+/// The pods that are told one by one and those in runs, as one list.
+fn all_pods(violations: &mut Violations, alone: Vec<Pod>, runs: &[SteadyPods]) -> Pods {
+    let together: u64 = runs.iter().map(|run| u64::from(run.last.0 - run.first.0) + 1).sum();
+    if together > STEADY_PODS_MAX {
+        violations.add("steady", format!("has {together} pods, may have at most {STEADY_PODS_MAX}"));
+        return Pods::default();
+    }
+    let mut pods = Vec::with_capacity(alone.len() + usize::try_from(together).unwrap_or_default());
+    let mut alone = alone.into_iter().peekable();
+    for run in runs {
+        while let Some(before) = alone.next_if(|pod| pod.ordinal < run.first) {
+            pods.push(before);
+        }
+        if let Some(twice) = alone.peek().filter(|pod| pod.ordinal <= run.last) {
+            violations.add("pods", format!("has ordinal {}, which is one of steady", twice.ordinal));
+        }
+        pods.extend(run.pods());
+    }
+    pods.extend(alone);
+    pods.into()
 }
 
 /// Both directions of a message whose fields have the same names and types on both sides.
@@ -310,7 +360,7 @@ macro_rules! causes {
 
 causes! { Placement Volume Image Configuration Hook CrashLoop Readiness Dns Termination Name }
 
-/// Everything of a snapshot but its pods.
+/// Everything of a snapshot but pods.
 pub(crate) fn without_pods(snapshot: &Snapshot) -> proto::Snapshot {
     proto::Snapshot {
         set: Some(snapshot.set.clone().into()),
@@ -325,13 +375,15 @@ pub(crate) fn without_pods(snapshot: &Snapshot) -> proto::Snapshot {
         formed: snapshot.formed.map(|ordinal| ordinal.0),
         cold_start: snapshot.cold_start,
         outages: snapshot.outages.iter().copied().map(Into::into).collect(),
+        steady: Vec::new(),
     }
 }
 
+/// Every pod by itself.
 impl From<Snapshot> for proto::Snapshot {
     fn from(snapshot: Snapshot) -> Self {
         let rest = without_pods(&snapshot);
-        Self { pods: snapshot.pods.into_iter().map(Into::into).collect(), ..rest }
+        Self { pods: snapshot.pods.iter().cloned().map(Into::into).collect(), ..rest }
     }
 }
 
@@ -349,7 +401,13 @@ impl TryFrom<proto::Snapshot> for Snapshot {
         if let Some(place) = in_order {
             violations.add(format!("pods[{}].ordinal", place + 1), "must be above the ordinal before");
         }
-        let pods = violations.list("pods", snapshot.pods);
+        let in_order = snapshot.steady.windows(2).position(|pair| pair[0].last >= pair[1].first);
+        if let Some(place) = in_order {
+            violations.add(format!("steady[{}].first", place + 1), "must be above the last of the run before");
+        }
+        let alone = violations.list("pods", snapshot.pods);
+        let steady = violations.list("steady", snapshot.steady);
+        let pods = all_pods(&mut violations, alone, &steady);
         let failures = violations.list("failures", snapshot.failures);
         let outages = violations.list("outages", snapshot.outages);
         let formed = snapshot.formed.map(|number| ordinal(&mut violations, "formed", number));
@@ -378,7 +436,7 @@ impl TryFrom<proto::Snapshot> for Snapshot {
 
 impl From<TargetRange> for proto::TargetRange {
     fn from(range: TargetRange) -> Self {
-        Self { first: range.first.0, last: range.last.0, revision: range.revision.0 }
+        Self { first: range.first.0, last: range.last.0, revision: range.revision.to_string() }
     }
 }
 
@@ -390,7 +448,7 @@ impl TryFrom<proto::TargetRange> for TargetRange {
         let first = ordinal(&mut violations, "first", range.first);
         let last = ordinal(&mut violations, "last", range.last);
         violations.require(first <= last, "last", "must not be below first");
-        let revision = RevisionName(filled(&mut violations, "revision", range.revision));
+        let revision = RevisionName(filled(&mut violations, "revision", range.revision).into());
         violations.finish(Some(Self { first, last, revision }))
     }
 }

@@ -10,7 +10,7 @@ use crate::proto::update_planner::v1::revision_change::Change;
 impl From<Revision> for proto::Revision {
     fn from(revision: Revision) -> Self {
         Self {
-            name: revision.name.0,
+            name: revision.name.to_string(),
             number: revision.number,
             data: revision.data,
             created_at: Some(to_timestamp(revision.created_at)),
@@ -28,7 +28,7 @@ impl TryFrom<proto::Revision> for Revision {
         violations.require(revision.created_at.is_some(), "created_at", "is required");
         let created_at = violations.timestamp("created_at", revision.created_at);
         violations.finish(created_at.map(|created_at| Self {
-            name: RevisionName(revision.name),
+            name: RevisionName(revision.name.into()),
             number: revision.number,
             data: revision.data,
             created_at,
@@ -42,7 +42,7 @@ impl From<UpdateRequest> for proto::PlanRequest {
             snapshot: Some(request.snapshot.into()),
             template: request.template,
             revisions: request.revisions.into_iter().map(Into::into).collect(),
-            equal_after_defaulting: request.equal_after_defaulting.map(|name| name.0).unwrap_or_default(),
+            equal_after_defaulting: request.equal_after_defaulting.map(|name| name.to_string()).unwrap_or_default(),
         }
     }
 }
@@ -56,7 +56,7 @@ impl TryFrom<proto::PlanRequest> for UpdateRequest {
         violations.require(!request.template.is_empty(), "template", "is required");
         let revisions = violations.list("revisions", request.revisions);
         let equal_after_defaulting =
-            (!request.equal_after_defaulting.is_empty()).then_some(RevisionName(request.equal_after_defaulting));
+            (!request.equal_after_defaulting.is_empty()).then_some(RevisionName(request.equal_after_defaulting.into()));
         let template = request.template;
         violations.finish(snapshot.map(|snapshot| Self { snapshot, template, revisions, equal_after_defaulting }))
     }
@@ -66,8 +66,10 @@ impl From<RevisionChange> for proto::RevisionChange {
     fn from(change: RevisionChange) -> Self {
         let change = match change {
             RevisionChange::Create(revision) => Change::Create(revision.into()),
-            RevisionChange::Renumber { name, number } => Change::Renumber(proto::Renumber { name: name.0, number }),
-            RevisionChange::Prune { name } => Change::Prune(name.0),
+            RevisionChange::Renumber { name, number } => {
+                Change::Renumber(proto::Renumber { name: name.to_string(), number })
+            }
+            RevisionChange::Prune { name } => Change::Prune(name.to_string()),
         };
         Self { change: Some(change) }
     }
@@ -87,11 +89,11 @@ impl TryFrom<proto::RevisionChange> for RevisionChange {
             Some(Change::Renumber(renumber)) => {
                 violations.require(!renumber.name.is_empty(), "renumber.name", "is required");
                 violations.require(renumber.number >= 1, "renumber.number", "must be at least 1");
-                Some(Self::Renumber { name: RevisionName(renumber.name), number: renumber.number })
+                Some(Self::Renumber { name: RevisionName(renumber.name.into()), number: renumber.number })
             }
             Some(Change::Prune(name)) => {
                 violations.require(!name.is_empty(), "prune", "is required");
-                Some(Self::Prune { name: RevisionName(name) })
+                Some(Self::Prune { name: RevisionName(name.into()) })
             }
         };
         violations.finish(change)
@@ -109,8 +111,9 @@ impl From<UpdatePlan> for proto::PlanResponse {
             status: Some(plan.status.into()),
             status_refusal: plan.status_refusal.unwrap_or_default(),
             stuck: plan.stuck.into_iter().map(Into::into).collect(),
-            revert: plan.revert.map(|name| name.0).unwrap_or_default(),
+            revert: plan.revert.map(|name| name.to_string()).unwrap_or_default(),
             look_again_at: plan.look_again_at.map(to_timestamp),
+            pods: 0,
             outages: plan.outages.into_iter().map(Into::into).collect(),
         }
     }
@@ -131,7 +134,7 @@ impl TryFrom<proto::PlanResponse> for UpdatePlan {
         let stuck = violations.list("stuck", plan.stuck);
         let outages = violations.list("outages", plan.outages);
         let status_refusal = (!plan.status_refusal.is_empty()).then_some(plan.status_refusal);
-        let revert = (!plan.revert.is_empty()).then_some(RevisionName(plan.revert));
+        let revert = (!plan.revert.is_empty()).then_some(RevisionName(plan.revert.into()));
         let look_again_at = violations.timestamp("look_again_at", plan.look_again_at);
         violations.finish(status.map(|status| Self {
             revisions,

@@ -120,7 +120,7 @@ mod tests {
         let data = template_revision_data(&nginx());
         assert_eq!(data, NGINX);
         for (collisions, name) in [(0, "web-6cdc958bf"), (1, "web-6cdc958bd"), (2, "web-6cdc958c5")] {
-            assert_eq!(revision_name("web", &data, collisions).0, name);
+            assert_eq!(revision_name("web", &data, collisions).to_string(), name);
         }
         assert_eq!(template_from_revision(&data), Some(nginx()));
         assert_eq!(template_revision_data(&json!({})), r#"{"spec":{"template":{"$patch":"replace"}}}"#);

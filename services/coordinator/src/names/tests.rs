@@ -3,6 +3,7 @@
 mod several;
 
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicU16;
 
 use api::proto::identity_dns::v1::identity_dns_service_server::{IdentityDnsService, IdentityDnsServiceServer};
 use api::proto::identity_dns::v1::{
@@ -119,8 +120,11 @@ struct Served {
 }
 
 impl Served {
+    /// At an address of its own: once it is stopped, nobody else may be there.
     async fn start() -> Self {
-        Self::serve(Fake::default(), SocketAddr::from(([127, 0, 0, 1], 0))).await
+        static STARTED: AtomicU16 = AtomicU16::new(0);
+        let [high, low] = STARTED.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        Self::serve(Fake::default(), SocketAddr::from(([127, 1, high, low], 0))).await
     }
 
     async fn serve(fake: Fake, address: SocketAddr) -> Self {

@@ -9,7 +9,7 @@ use domain::{
 };
 use serde_json::{Value, json};
 
-use super::scene::{Scene, sighting};
+use super::scene::Scene;
 use super::{Decision, identity, status, templates};
 use crate::events::{self, Event};
 use crate::objects::{object_mut, time_text};
@@ -255,7 +255,9 @@ impl Writer<'_> {
             return Ok(template);
         }
         let fresh = decision.update.revisions.iter().find_map(|change| match change {
-            RevisionChange::Create(fresh) if fresh.name.0 == revision => manifest::template_from_revision(&fresh.data),
+            RevisionChange::Create(fresh) if *fresh.name.0 == *revision => {
+                manifest::template_from_revision(&fresh.data)
+            }
             _ => None,
         });
         fresh.ok_or_else(|| format!("the update planner names a revision that does not exist: {revision}"))
@@ -297,12 +299,12 @@ impl Writer<'_> {
 
     /// Has the names of pods served before they are ready while a set is started as a whole, and no longer after that.
     fn serve_early(&mut self, cold_start: bool) {
-        let waiting =
-            |pod: &domain::Pod| cold_start && !pod.is_ready() && self.scene.snapshot.spec.contains(pod.ordinal);
-        let wanted: Vec<_> = self.scene.snapshot.pods.iter().filter(|pod| !pod.terminating).map(waiting).collect();
-        let pods = self.scene.pods.iter().filter(|(_, pod)| !pod.deleting()).zip(wanted);
-        for ((ordinal, pod), early) in pods {
-            if sighting(*ordinal, pod).served_early != early {
+        let snapshot = &self.scene.snapshot;
+        let waits = |pod: &domain::Pod| cold_start && !pod.is_ready() && snapshot.spec.contains(pod.ordinal);
+        let pods = self.scene.members.iter().zip(&snapshot.pods).filter(|(member, _)| !member.deleting);
+        for (member, early) in pods.map(|(member, pod)| (member, waits(pod))) {
+            if member.served_early != early {
+                let pod = &member.object;
                 self.open.update(pod, build::served_early(pod, early));
                 let why = if early { "its set is started as a whole" } else { "its set has started" };
                 self.step(if early { "serve early" } else { "serve when ready" }, &pod.key.name, why);

@@ -136,9 +136,9 @@ mod tests {
         let update = update.map(|revision| UpdatePlan { targets: targets(revision), ..UpdatePlan::default() });
         let order = |targets: Vec<TargetRange>| {
             let revision = targets[0].revision.clone();
-            asked.lock().unwrap().push(revision.0.clone());
+            asked.lock().unwrap().push(revision.to_string());
             async move {
-                let bad = revision.0 == "bad";
+                let bad = &*revision.0 == "bad";
                 let create = vec![PodCreation { ordinal: Ordinal(0), revision, guard: Guard::Pod }];
                 if bad { Err(refused("order")) } else { Ok(OrdinalPlan { create, ..OrdinalPlan::default() }) }
             }
@@ -148,7 +148,7 @@ mod tests {
             update
         };
         let answer = foresight.ask(&Uid("u".into()), update, order).await;
-        let created = answer.map(|(_, order)| order.create[0].revision.0.clone());
+        let created = answer.map(|(_, order)| order.create[0].revision.to_string());
         (created.map_err(|error| error.service.to_owned()), asked.into_inner().unwrap())
     }
 
@@ -189,12 +189,12 @@ mod tests {
         let creates = |change: &dyn Fn(&mut Snapshot)| {
             let set = SetRef { uid: Uid("u".into()), ..SetRef::default() };
             let spec = SetSpec { replicas: 3, ..SetSpec::default() };
-            let mut snapshot = Snapshot { set, spec, pods: vec![pod(0), pod(2)], ..Snapshot::default() };
+            let mut snapshot = Snapshot { set, spec, pods: vec![pod(0), pod(2)].into(), ..Snapshot::default() };
             change(&mut snapshot);
             foresight
                 .creation(&snapshot)
                 .into_iter()
-                .map(|(ordinal, revision)| (ordinal.0, revision.0))
+                .map(|(ordinal, revision)| (ordinal.0, revision.to_string()))
                 .collect::<Vec<_>>()
         };
         assert_eq!(creates(&|_| ()), [], "nothing is known of it yet");

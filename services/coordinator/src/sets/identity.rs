@@ -8,7 +8,8 @@ use domain::{Intent, Ordinal, Snapshot};
 use serde_json::{Map, Value};
 
 use super::claims::walk_stop;
-use super::scene::{Scene, sighting};
+use super::roster::Member;
+use super::scene::Scene;
 use super::templates::{claim_names_of, claim_templates};
 use crate::objects::object_mut;
 use crate::world::Object;
@@ -23,9 +24,9 @@ const POD_INDEX: &str = "apps.kubernetes.io/pod-index";
 pub(super) fn unmarked(scene: &Scene) -> impl Iterator<Item = (Ordinal, &Arc<Object>)> {
     let snapshot = &scene.snapshot;
     let stop = walk_stop(snapshot);
-    let pods = scene.pods.iter().zip(&snapshot.pods).filter(move |(_, pod)| is_repaired(snapshot, stop, pod));
-    let unmarked = pods.filter(|((ordinal, object), _)| !sighting(*ordinal, object).marked);
-    unmarked.map(|((ordinal, object), _)| (*ordinal, object))
+    let unmarked = scene.members.iter().zip(&snapshot.pods).filter(|(member, _)| !member.marked);
+    let repaired = unmarked.filter(move |(_, pod)| is_repaired(snapshot, stop, pod));
+    repaired.map(|(member, _)| (member.ordinal, &member.object))
 }
 
 /// Ordinals whose pod does not use their claims, ascending, where Kubernetes' walk comes by: it tries to change the pod,
@@ -34,9 +35,9 @@ pub(super) fn without_their_claims(scene: &Scene) -> impl Iterator<Item = Ordina
     let snapshot = &scene.snapshot;
     let stop = walk_stop(snapshot);
     let walked = move |pod: &domain::Pod| !snapshot.switches.isolate_refusals && is_repaired(snapshot, stop, pod);
-    let pods = scene.pods.iter().zip(&snapshot.pods).filter(move |(_, pod)| walked(pod));
-    let without = pods.filter(|((ordinal, pod), _)| !uses_its_claims(&scene.set.value, *ordinal, &pod.value));
-    without.map(|((ordinal, _), _)| *ordinal)
+    let members = scene.members.iter().zip(&snapshot.pods).filter(move |(_, pod)| walked(pod));
+    let uses = |member: &Member| uses_its_claims(&scene.set.value, member.ordinal, &member.object.value);
+    members.filter(move |(member, _)| !uses(member)).map(|(member, _)| member.ordinal)
 }
 
 /// Whether a pod has a volume for every claim of the ordinal.
@@ -104,7 +105,7 @@ mod tests {
         let mut pods: Vec<Pod> = (0..4).map(pod).collect();
         second(&mut pods[1]);
         let spec = SetSpec { replicas: 3, policy, ..SetSpec::default() };
-        let snapshot = Snapshot { pods, spec, switches, ..Snapshot::default() };
+        let snapshot = Snapshot { pods: pods.into(), spec, switches, ..Snapshot::default() };
         let stop = walk_stop(&snapshot);
         let looked_at = snapshot.pods.iter().filter(|pod| is_repaired(&snapshot, stop, pod));
         looked_at.map(|pod| pod.ordinal.0).collect()

@@ -3,8 +3,8 @@
 use api::proto::identity_dns::v1::identity_dns_service_client::IdentityDnsServiceClient;
 use api::proto::identity_dns::v1::{AssignRequest, OrdinalRevision};
 use api::proto::planning::v1::SetRef as ProtoSetRef;
-use api::question::{OrdinalQuestion, UpdateQuestion, ask};
-use domain::{Ordinal, OrdinalPlan, PodIdentity, RevisionName, SetRef, UpdatePlan, WaitReason};
+use api::question::{Answer, OrdinalQuestion, Question, UpdateQuestion, ask};
+use domain::{Ordinal, OrdinalPlan, PodIdentity, RevisionName, SetRef, Snapshot, UpdatePlan, WaitReason};
 use service_kit::Channel;
 use service_kit::limits::RESPONSE_BYTES_MAX;
 use tonic::Status;
@@ -34,6 +34,28 @@ impl PlannerError {
     }
 }
 
+/// Asks for a plan for that snapshot.
+async fn plan<Q: Question>(
+    service: &'static str,
+    channel: Channel,
+    question: Q,
+    snapshot: &Snapshot,
+) -> Result<Q::Answer, PlannerError> {
+    let answer = ask(channel, question, RESPONSE_BYTES_MAX).await.map_err(PlannerError::call(service))?;
+    made_for(answer.pods(), snapshot.pods.len()).map_err(PlannerError::answer(service))?;
+    Ok(answer)
+}
+
+/// Makes sure that a plan was made for every pod: a planner of an earlier version does not know those that it is told of in
+/// runs, and would create them.
+fn made_for(understood: u32, told: usize) -> Result<(), String> {
+    if usize::try_from(understood) == Ok(told) {
+        return Ok(());
+    }
+    let order = "services that plan are upgraded before the coordinator";
+    Err(format!("it was made for {understood} pods, where there are {told}; {order}"))
+}
+
 /// Clients of the planners.
 #[derive(Debug, Clone)]
 pub(crate) struct Planners {
@@ -44,18 +66,30 @@ pub(crate) struct Planners {
 }
 
 impl Planners {
-    /// Revisions, targets, replacement, status.
-    pub(crate) async fn update(&self, question: UpdateQuestion) -> Result<UpdatePlan, PlannerError> {
+    /// Revisions, targets, replacement, status, for that snapshot.
+    pub(crate) async fn update(
+        &self,
+        question: UpdateQuestion,
+        snapshot: &Snapshot,
+    ) -> Result<UpdatePlan, PlannerError> {
         const SERVICE: &str = "update-planner";
-        let answer = ask(self.update_planner.clone(), question, RESPONSE_BYTES_MAX).await;
-        UpdatePlan::try_from(answer.map_err(PlannerError::call(SERVICE))?).map_err(PlannerError::answer(SERVICE))
+        let answer = plan(SERVICE, self.update_planner.clone(), question, snapshot).await?;
+        let mut plan = UpdatePlan::try_from(answer).map_err(PlannerError::answer(SERVICE))?;
+        snapshot.identify(&mut plan.replace);
+        Ok(plan)
     }
 
-    /// Creation and deletion.
-    pub(crate) async fn order(&self, question: OrdinalQuestion) -> Result<OrdinalPlan, PlannerError> {
+    /// Creation and deletion, for that snapshot.
+    pub(crate) async fn order(
+        &self,
+        question: OrdinalQuestion,
+        snapshot: &Snapshot,
+    ) -> Result<OrdinalPlan, PlannerError> {
         const SERVICE: &str = "ordinal-scheduler";
-        let answer = ask(self.ordinal_scheduler.clone(), question, RESPONSE_BYTES_MAX).await;
-        OrdinalPlan::try_from(answer.map_err(PlannerError::call(SERVICE))?).map_err(PlannerError::answer(SERVICE))
+        let answer = plan(SERVICE, self.ordinal_scheduler.clone(), question, snapshot).await?;
+        let mut plan = OrdinalPlan::try_from(answer).map_err(PlannerError::answer(SERVICE))?;
+        snapshot.identify(&mut plan.delete);
+        Ok(plan)
     }
 
     /// Identities of pods to create, in their order.
@@ -71,7 +105,7 @@ impl Planners {
         }
         let ordinals = create
             .iter()
-            .map(|(ordinal, revision)| OrdinalRevision { ordinal: ordinal.0, revision: revision.0.clone() });
+            .map(|(ordinal, revision)| OrdinalRevision { ordinal: ordinal.0, revision: revision.to_string() });
         let request = AssignRequest {
             set: Some(ProtoSetRef::from(set.clone())),
             service_name: service_name.to_owned(),
@@ -86,5 +120,19 @@ impl Planners {
         } else {
             Err(PlannerError::answer(SERVICE)(format!("{} identities for {} ordinals", identities.len(), create.len())))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_that_knows_nothing_of_pods_in_runs_is_refused_with_what_to_do() {
+        assert_eq!(made_for(3, 3), Ok(()));
+        let refused = made_for(0, 3).map_err(PlannerError::answer("update-planner")).unwrap_err();
+        let said = "update-planner does not answer: its answer makes no sense: it was made for 0 pods, where there are 3; \
+                    services that plan are upgraded before the coordinator";
+        assert_eq!(refused.to_string(), said);
     }
 }

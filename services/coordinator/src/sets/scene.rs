@@ -6,16 +6,16 @@ use api::manifest::selector::Selector;
 use api::manifest::{self, Kind};
 use api::question::{EncodedSnapshot, UpdateQuestion};
 use domain::{
-    Candidate, Generation, Intent, Kinship, Ordinal, Pod, Revision, RevisionName, SetRef, SetSpec, Snapshot, Switches,
-    Timestamp, kinship,
+    Generation, Intent, Kinship, Ordinal, Revision, RevisionName, SetRef, SetSpec, Snapshot, Switches, Timestamp,
+    kinship,
 };
 use serde_json::Value;
 
-use super::{identity, stored};
-use crate::objects::{condition, time};
-use crate::pods::{build, read::phase, trouble};
+use super::roster::{Member, Roster, Rosters, candidate, is_selected};
+use super::stored;
+use crate::objects::time;
 use crate::store::StoreRevision;
-use crate::world::{Key, Object, Sighting, View, World};
+use crate::world::{Key, Object, View, World};
 
 /// Label that names a pod's revision.
 pub(crate) const REVISION_LABEL: &str = "controller-revision-hash";
@@ -30,8 +30,8 @@ pub(crate) struct Scene {
     pub(crate) revision: StoreRevision,
     /// The set.
     pub(crate) set: Arc<Object>,
-    /// Pods that this set controls and that have an ordinal, ascending by it.
-    pub(crate) pods: Vec<(Ordinal, Arc<Object>)>,
+    /// Pods that this set controls and that have an ordinal, ascending by it; at the same places as those of the snapshot.
+    pub(crate) members: Arc<Vec<Member>>,
     /// Revision records that this set controls.
     pub(crate) revisions: Vec<Arc<Object>>,
     /// Pods that this set controls although its selector, or their name, says that they are not its own.
@@ -56,6 +56,7 @@ impl Scene {
     /// Looks at a set; none if it does not exist.
     pub(crate) fn take(
         world: &World,
+        rosters: &Rosters,
         key: &Key,
         draining: bool,
         switches: Switches,
@@ -67,12 +68,13 @@ impl Scene {
                 key: key.clone(),
                 why: why.first().map(ToString::to_string).unwrap_or_default(),
             })?;
-            Ok(Some(Self::of(view, set, spec, draining, switches, now)))
+            Ok(Some(Self::of(view, rosters, set, spec, draining, switches, now)))
         })
     }
 
     fn of(
         view: &View<'_>,
+        rosters: &Rosters,
         set: Arc<Object>,
         spec: SetSpec,
         draining: bool,
@@ -80,32 +82,16 @@ impl Scene {
         now: Timestamp,
     ) -> Self {
         let incarnation = set_ref(&set);
-        let uid = incarnation.uid.0.as_str();
         let selector = set.value.pointer("/spec/selector").and_then(|value| Selector::from_label_selector(value).ok());
-        let selects = |object: &Object| {
-            let labels = object.metadata("labels").unwrap_or(&Value::Null);
-            selector.as_ref().is_none_or(|selector| selector.matches_value(labels))
-        };
-        let to_this = |pod: &Object| kinship(&incarnation, candidate(pod, selects(pod)));
-        let (mut pods, mut strays) = (Vec::new(), Vec::new());
-        // A reference holds within a namespace only, whatever somebody writes into another one.
-        let in_reach = |pod: &&Arc<Object>| pod.key.namespace == set.key.namespace;
-        for pod in view.controlled_by(uid, Kind::Pod).filter(in_reach) {
-            match pod.kinship(to_this) {
-                Kinship::Member(ordinal) => pods.push((ordinal, pod.clone())),
-                Kinship::Stray => strays.push(pod.clone()),
-                Kinship::Orphan(_) | Kinship::Stranger => {}
-            }
-        }
-        let revisions = view.controlled_by(uid, Kind::ControllerRevision).cloned().collect();
-        pods.sort_unstable_by_key(|(ordinal, _)| *ordinal);
-        let (orphans, orphan_revisions) = orphans(view, &set, switches);
+        let Roster { members, pods, strays, .. } = rosters.of(view, &incarnation, selector.as_ref());
+        let revisions = view.controlled_by(&incarnation.uid.0, Kind::ControllerRevision).cloned().collect();
+        let (orphans, orphan_revisions) = orphans(view, &set, selector.as_ref(), switches);
         let snapshot = Snapshot {
             set: incarnation,
             generation: Generation(set.value.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(1)),
             intent: intent(&set, draining),
             status: stored::counters(&set.value),
-            pods: pods.iter().map(|(ordinal, pod)| sighting(*ordinal, pod).pod.clone()).collect(),
+            pods,
             failures: stored::failures(&set.value),
             outages: stored::outages(&set.value),
             formed: stored::formed(&set.value, &spec),
@@ -115,7 +101,7 @@ impl Scene {
             now,
         };
         let revision = view.revision();
-        Self { revision, set, pods, revisions, strays, orphans, orphan_revisions, snapshot }
+        Self { revision, set, members, revisions, strays, orphans, orphan_revisions, snapshot }
     }
 
     /// What the update planner is asked.
@@ -136,24 +122,19 @@ impl Scene {
 
     /// What both planners are told: a snapshot of this scene's pods.
     pub(crate) fn encoded(&self, snapshot: &Snapshot) -> EncodedSnapshot {
-        EncodedSnapshot::new(snapshot, self.pods.iter().map(|(ordinal, pod)| &sighting(*ordinal, pod).encoded))
+        EncodedSnapshot::new(snapshot, |place| self.members[place].object.encoded(&snapshot.pods[place]))
     }
 
     /// The pod of an ordinal.
     pub(crate) fn pod(&self, ordinal: Ordinal) -> Option<&Arc<Object>> {
-        let place = self.pods.binary_search_by_key(&ordinal, |(ordinal, _)| *ordinal).ok()?;
-        self.pods.get(place).map(|(_, pod)| pod)
+        let place = self.members.binary_search_by_key(&ordinal, |member| member.ordinal).ok()?;
+        self.members.get(place).map(|member| &member.object)
     }
 }
 
 /// Identity of a set.
 pub(crate) fn set_ref(set: &Object) -> SetRef {
     SetRef { namespace: set.key.namespace.clone(), name: set.key.name.clone(), uid: set.uid() }
-}
-
-/// A pod, as far as it says whose it is.
-fn candidate(pod: &Object, selected: bool) -> Candidate<'_> {
-    Candidate { name: &pod.key.name, controller: pod.controller_uid(), selected, terminating: pod.deleting() }
 }
 
 fn intent(set: &Object, draining: bool) -> Intent {
@@ -167,14 +148,19 @@ fn intent(set: &Object, draining: bool) -> Intent {
 }
 
 /// Pods and revisions that were left behind when a set of this name was deleted without them.
-fn orphans(view: &View<'_>, set: &Object, switches: Switches) -> (Vec<Arc<Object>>, Vec<Arc<Object>>) {
+fn orphans(
+    view: &View<'_>,
+    set: &Object,
+    selector: Option<&Selector>,
+    switches: Switches,
+) -> (Vec<Arc<Object>>, Vec<Arc<Object>>) {
     let none = (Vec::new(), Vec::new());
-    let selector = set.value.pointer("/spec/selector").and_then(|value| Selector::from_label_selector(value).ok());
     let (Some(selector), false) = (selector, set.deleting()) else { return none };
-    let matches = |object: &Object| selector.matches_value(object.metadata("labels").unwrap_or(&Value::Null));
     let prefix = format!("{}-", set.key.name);
     let free = |kind, prefix: &str| {
-        view.free(kind, &set.key.namespace, prefix).into_iter().filter(|free| !free.deleting() && matches(free))
+        view.free(kind, &set.key.namespace, prefix)
+            .into_iter()
+            .filter(|free| !free.deleting() && is_selected(selector, free))
     };
     // Those out of range too: they are adopted, then condemned.
     let incarnation = set_ref(set);
@@ -186,36 +172,9 @@ fn orphans(view: &View<'_>, set: &Object, switches: Switches) -> (Vec<Arc<Object
 
 fn revision(object: &Object) -> Option<Revision> {
     Some(Revision {
-        name: RevisionName(object.key.name.clone()),
+        name: RevisionName(object.key.name.as_str().into()),
         number: object.value.get("revision")?.as_i64()?,
         data: manifest::template_revision_data(&super::templates::of_revision(object.value.get("data")?)?),
         created_at: time(object.text("/metadata/creationTimestamp")).unwrap_or_default(),
     })
-}
-
-/// What is asked of a pod in every pass.
-pub(crate) fn sighting(ordinal: Ordinal, pod: &Object) -> &Sighting {
-    pod.sighting(|object| {
-        let pod = pod_view(ordinal, object);
-        let encoded = pod.clone().into();
-        Sighting { pod, encoded, marked: identity::is_marked(object), served_early: build::is_served_early(object) }
-    })
-}
-
-fn pod_view(ordinal: Ordinal, pod: &Object) -> Pod {
-    let ready = condition(&pod.value, "Ready");
-    let field = |name: &str| ready.and_then(|condition| condition.get(name)?.as_str());
-    Pod {
-        ordinal,
-        uid: pod.uid(),
-        version: pod.version.0,
-        phase: phase(pod),
-        ready: field("status") == Some("True"),
-        ready_since: field("lastTransitionTime").and_then(time),
-        terminating: pod.deleting(),
-        stops_by: time(pod.text("/metadata/deletionTimestamp")),
-        revision: pod.label(REVISION_LABEL).map(|name| RevisionName(name.to_owned())),
-        created_at: time(pod.text("/metadata/creationTimestamp")).unwrap_or_default(),
-        cause: trouble::of(pod).map(|trouble| trouble.cause),
-    }
 }

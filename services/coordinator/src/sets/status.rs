@@ -84,8 +84,8 @@ fn write_counters(fields: &mut Map<String, Value>, status: &SetStatus, switches:
         put(fields, name, (count > 0 || switches.write_zero_counters).then(|| count.into()));
     }
     fields.insert("observedGeneration".to_owned(), status.observed_generation.into());
-    fields.insert("currentRevision".to_owned(), status.current_revision.0.as_str().into());
-    fields.insert("updateRevision".to_owned(), status.update_revision.0.as_str().into());
+    fields.insert("currentRevision".to_owned(), (*status.current_revision.0).into());
+    fields.insert("updateRevision".to_owned(), (*status.update_revision.0).into());
 }
 
 /// The lowest ordinal that the partition lets an update reach, where there is one: a partition counts from the first

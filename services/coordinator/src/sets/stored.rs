@@ -22,7 +22,7 @@ pub(super) fn counters(set: &Value) -> SetStatus {
     let number = |field: &str| set.pointer(&format!("/status/{field}")).and_then(Value::as_i64).unwrap_or(0);
     let count = |field: &str| u32::try_from(number(field)).unwrap_or(0);
     let name = |field: &str| {
-        RevisionName(set.pointer(&format!("/status/{field}")).and_then(Value::as_str).unwrap_or_default().to_owned())
+        RevisionName(set.pointer(&format!("/status/{field}")).and_then(Value::as_str).unwrap_or_default().into())
     };
     SetStatus {
         observed_generation: number("observedGeneration"),

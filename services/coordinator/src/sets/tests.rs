@@ -78,7 +78,9 @@ async fn change(world: &World, kind: Kind, name: &str, change: impl Fn(&mut Valu
 
 fn scene(world: &World) -> Scene {
     let switches = Profile::Setkeeper.switches();
-    Scene::take(world, &key(Kind::StatefulSet, "web"), false, switches, NOW).unwrap().expect("the set is there")
+    Scene::take(world, &Rosters::default(), &key(Kind::StatefulSet, "web"), false, switches, NOW)
+        .unwrap()
+        .expect("the set is there")
 }
 
 /// A new revision, and its status.
@@ -290,7 +292,7 @@ async fn a_plan_that_knows_nothing_of_an_adopted_pod_does_nothing() {
     let before = versions(&world);
     assert!(!commit(&world, &stale, &replacement(&stale)).await, "pod 2, out of range, is there too");
     assert_eq!(versions(&world), before);
-    assert_eq!(scene(&world).pods.len(), 3);
+    assert_eq!(scene(&world).members.len(), 3);
 }
 
 #[tokio::test]

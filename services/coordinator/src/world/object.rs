@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use api::manifest::Kind;
 use api::question::EncodedPod;
 use domain::zone::PodFacts;
-use domain::{Kinship, Pod, Uid};
+use domain::{Pod, Uid};
 use serde_json::{Map, Value, json};
 
 use super::Key;
@@ -21,25 +21,10 @@ pub struct Object {
     /// Store revision that wrote this version.
     pub version: StoreRevision,
     head: Head,
-    /// What a pod is to the set that controls it, once a pass asked.
-    kinship: OnceLock<Kinship>,
-    /// What a pass asks of a pod, once one did.
-    sighting: OnceLock<Box<Sighting>>,
+    /// What planners are told of a pod, once one was told of it by itself.
+    encoded: OnceLock<EncodedPod>,
     /// What identity-dns is told of a pod, once somebody asked.
     pod_facts: OnceLock<Option<Box<PodFacts>>>,
-}
-
-/// What every pass over a set asks of each of its pods.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Sighting {
-    /// What planners are told.
-    pub(crate) pod: Pod,
-    /// The same, as it is sent.
-    pub(crate) encoded: EncodedPod,
-    /// Whether it carries its own name as a label.
-    pub(crate) marked: bool,
-    /// Whether its names are served before it is ready.
-    pub(crate) served_early: bool,
 }
 
 /// What is asked of every object again and again, read off its JSON once.
@@ -73,8 +58,8 @@ impl Object {
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.insert("resourceVersion".to_owned(), Value::String(version.to_string()));
         }
-        let (kinship, sighting, pod_facts) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Self { head: Head::of(&value), kinship, sighting, pod_facts, key, value, version }
+        let (encoded, pod_facts) = (OnceLock::new(), OnceLock::new());
+        Self { head: Head::of(&value), encoded, pod_facts, key, value, version }
     }
 
     /// Kind.
@@ -146,14 +131,9 @@ impl Object {
         self.head.owners.get(self.head.controller?).map(String::as_str)
     }
 
-    /// What this pod is to the set that controls it. It is `read` once: neither a set's name nor its selector ever changes.
-    pub(crate) fn kinship(&self, read: impl FnOnce(&Self) -> Kinship) -> Kinship {
-        *self.kinship.get_or_init(|| read(self))
-    }
-
-    /// What passes ask of this pod. The same version always says the same, so it is `read` once.
-    pub(crate) fn sighting(&self, read: impl FnOnce(&Self) -> Sighting) -> &Sighting {
-        self.sighting.get_or_init(|| Box::new(read(self)))
+    /// What planners are told of this pod. The same version always says the same, so it is encoded once.
+    pub(crate) fn encoded(&self, pod: &Pod) -> &EncodedPod {
+        self.encoded.get_or_init(|| pod.clone().into())
     }
 
     /// What identity-dns is told of this pod, if anything. The same version always says the same, so it is `read` once.

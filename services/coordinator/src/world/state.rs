@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use api::manifest::Kind;
 
+use super::recent::Recent;
 use super::{Change, Key, Object};
 use crate::store::StoreRevision;
 
@@ -14,11 +15,19 @@ const ADOPTED: [Kind; 2] = [Kind::Pod, Kind::ControllerRevision];
 /// Objects, and who owns whom.
 #[derive(Debug, Default)]
 pub(super) struct State {
+    /// Of the last commit that was put here, or of the one that is.
     pub(super) revision: StoreRevision,
     objects: BTreeMap<Key, Arc<Object>>,
-    by_owner: HashMap<String, BTreeMap<Key, Owned>>,
+    by_owner: HashMap<String, Estate>,
     /// Objects that nobody controls, of the kinds that sets adopt.
     free: BTreeSet<Key>,
+}
+
+/// What names one owner.
+#[derive(Debug)]
+struct Estate {
+    objects: BTreeMap<Key, Owned>,
+    pods: Recent,
 }
 
 /// An object among those that name one owner.
@@ -27,6 +36,18 @@ struct Owned {
     object: Arc<Object>,
     /// Whether it is this owner that controls it.
     controlled: bool,
+}
+
+impl Estate {
+    fn new(revision: StoreRevision) -> Self {
+        Self { objects: BTreeMap::new(), pods: Recent::new(revision) }
+    }
+
+    fn note(&mut self, key: &Key, revision: StoreRevision) {
+        if key.kind == Kind::Pod {
+            self.pods.note(revision, key, self.objects.len());
+        }
+    }
 }
 
 impl State {
@@ -54,14 +75,19 @@ impl State {
     }
 
     pub(super) fn owned_by(&self, uid: &str) -> Vec<Arc<Object>> {
-        self.by_owner.get(uid).into_iter().flat_map(BTreeMap::values).map(|owned| owned.object.clone()).collect()
+        let owned = self.by_owner.get(uid).into_iter().flat_map(|estate| estate.objects.values());
+        owned.map(|owned| owned.object.clone()).collect()
     }
 
     pub(super) fn controlled_by(&self, uid: &str, kind: Kind) -> impl Iterator<Item = &Arc<Object>> {
         let start = Key { kind, namespace: String::new(), name: String::new() };
-        let owned = self.by_owner.get(uid).into_iter().flat_map(move |owned| owned.range(start.clone()..));
+        let owned = self.by_owner.get(uid).into_iter().flat_map(move |estate| estate.objects.range(start.clone()..));
         let owned = owned.take_while(move |(key, _)| key.kind == kind);
         owned.filter(|(_, owned)| owned.controlled).map(|(_, owned)| &owned.object)
+    }
+
+    pub(super) fn pods_changed(&self, uid: &str, after: StoreRevision) -> Option<BTreeSet<&Key>> {
+        self.by_owner.get(uid)?.pods.after(after)
     }
 
     /// Puts or removes one object and says what changed.
@@ -71,9 +97,10 @@ impl State {
             None => self.objects.remove(&key),
         };
         for uid in old.iter().flat_map(|object| object.owner_uids()) {
-            if let Some(owned) = self.by_owner.get_mut(uid) {
-                owned.remove(&key);
-                if owned.is_empty() {
+            if let Some(estate) = self.by_owner.get_mut(uid) {
+                estate.objects.remove(&key);
+                estate.note(&key, self.revision);
+                if estate.objects.is_empty() {
                     self.by_owner.remove(uid);
                 }
             }
@@ -81,7 +108,9 @@ impl State {
         if let Some(object) = &new {
             for uid in object.owner_uids() {
                 let owned = Owned { object: object.clone(), controlled: object.controller_uid() == Some(uid) };
-                self.by_owner.entry(uid.to_owned()).or_default().insert(key.clone(), owned);
+                let estate = self.by_owner.entry(uid.to_owned()).or_insert_with(|| Estate::new(self.revision));
+                estate.objects.insert(key.clone(), owned);
+                estate.note(&key, self.revision);
             }
         }
         if ADOPTED.contains(&key.kind) {

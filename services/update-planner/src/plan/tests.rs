@@ -208,7 +208,7 @@ fn s_118_s_119_names_follow_the_bytes_and_avoid_what_is_taken() {
     for (expected, collisions) in [("web-6cdc958bf", 0), ("web-6cdc958bd", 1), ("web-6cdc958c5", 2)] {
         let plan = plan(&request);
         let [RevisionChange::Create(created)] = &plan.revisions[..] else { panic!("{:?}", plan.revisions) };
-        assert_eq!(created.name.0, expected);
+        assert_eq!(created.name.to_string(), expected);
         assert_eq!(plan.status.collision_count, collisions);
         assert_eq!(created.number, i64::from(collisions) + 1);
         request.revisions.push(revision(expected, i64::from(collisions) + 1, "other data"));

@@ -112,7 +112,7 @@ impl Desk {
             generation: Generation(if world.observed { 1 } else { 2 }),
             spec,
             status: self.status(world),
-            pods: self.members(world),
+            pods: self.members(world).into(),
             failures: failures(world),
             formed: (world.status.formed != NONE).then(|| Ordinal(world.status.formed.into())),
             cold_start: world.status.cold_start,

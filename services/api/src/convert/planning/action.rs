@@ -37,7 +37,7 @@ impl From<PodCreation> for proto::PodCreation {
     fn from(creation: PodCreation) -> Self {
         Self {
             ordinal: creation.ordinal.0,
-            revision: creation.revision.0,
+            revision: creation.revision.to_string(),
             guard: proto::Guard::from(creation.guard).into(),
         }
     }
@@ -49,7 +49,7 @@ impl TryFrom<proto::PodCreation> for PodCreation {
     fn try_from(creation: proto::PodCreation) -> Result<Self, Violations> {
         let mut violations = Violations::default();
         let ordinal = ordinal(&mut violations, "ordinal", creation.ordinal);
-        let revision = RevisionName(filled(&mut violations, "revision", creation.revision));
+        let revision = RevisionName(filled(&mut violations, "revision", creation.revision).into());
         let guard = violations.enumeration::<proto::Guard, _>("guard", creation.guard);
         violations.finish(guard.map(|guard| Self { ordinal, revision, guard }))
     }
@@ -69,10 +69,11 @@ impl From<PodDeletion> for proto::PodDeletion {
 impl TryFrom<proto::PodDeletion> for PodDeletion {
     type Error = Violations;
 
+    /// Without a uid where its pod was in a run of steady ones: [`domain::Snapshot::identify`] has it.
     fn try_from(deletion: proto::PodDeletion) -> Result<Self, Violations> {
         let mut violations = Violations::default();
         let ordinal = ordinal(&mut violations, "ordinal", deletion.ordinal);
-        let uid = Uid(filled(&mut violations, "uid", deletion.uid));
+        let uid = Uid(deletion.uid);
         let guard = violations.enumeration::<proto::Guard, _>("guard", deletion.guard);
         violations.finish(guard.map(|guard| Self { ordinal, uid, why: deletion.why, guard }))
     }

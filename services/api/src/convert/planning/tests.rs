@@ -17,7 +17,7 @@ fn label() -> impl Strategy<Value = String> {
 }
 
 fn name() -> impl Strategy<Value = RevisionName> {
-    text().prop_map(RevisionName)
+    text().prop_map(|name| RevisionName(name.into()))
 }
 
 fn time() -> impl Strategy<Value = Timestamp> {
@@ -88,8 +88,8 @@ fn status() -> impl Strategy<Value = SetStatus> {
         available_replicas: counts[2],
         current_replicas: counts[3],
         updated_replicas: counts[4],
-        current_revision: RevisionName(current),
-        update_revision: RevisionName(update),
+        current_revision: RevisionName(current.into()),
+        update_revision: RevisionName(update.into()),
         collision_count: counts[5],
     })
 }
@@ -187,7 +187,7 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
                 spec,
                 intent,
                 status,
-                pods,
+                pods: pods.into(),
                 failures,
                 outages,
                 formed,
@@ -360,6 +360,59 @@ fn every_violation_is_named_at_once() {
             "snapshot.now",
         ]
     );
+}
+
+/// A snapshot as it comes in, with single pods of these ordinals, and runs.
+fn in_runs(alone: &[u32], runs: &[(u32, u32)]) -> Result<Vec<(u32, String)>, String> {
+    let since = Some(prost_types::Timestamp { seconds: 7, nanos: 0 });
+    let pod = |ordinal: &u32| planning::v1::Pod {
+        ordinal: *ordinal,
+        uid: "alone".into(),
+        phase: planning::v1::Phase::Pending.into(),
+        created_at: since,
+        ..Default::default()
+    };
+    let run = |(first, last): &(u32, u32)| planning::v1::SteadyPods {
+        first: *first,
+        last: *last,
+        revision: "web-a".into(),
+        ready_since: since,
+    };
+    let set = SetRef { namespace: "default".into(), name: "web".into(), uid: Uid("u".into()) };
+    let snapshot = planning::v1::Snapshot {
+        pods: alone.iter().map(pod).collect(),
+        steady: runs.iter().map(run).collect(),
+        ..Snapshot { set, ..Snapshot::default() }.into()
+    };
+    let snapshot = Snapshot::try_from(snapshot).map_err(|violations| violations.to_string())?;
+    let steady = |pod: &Pod| pod.is_ready() && pod.ready_since == Some(Timestamp(7_000)) && pod.uid.0.is_empty();
+    let told = |pod: &Pod| (pod.ordinal.0, if steady(pod) { "steady".to_owned() } else { pod.uid.0.clone() });
+    Ok(snapshot.pods.iter().map(told).collect())
+}
+
+#[test]
+fn pods_in_runs_and_pods_alone_are_one_list() {
+    let pods = |pods: &[(u32, &str)]| Ok(pods.iter().map(|(ordinal, what)| (*ordinal, (*what).to_owned())).collect());
+    let (alone, steady) = ("alone", "steady");
+    assert_eq!(in_runs(&[], &[]), pods(&[]));
+    assert_eq!(in_runs(&[], &[(4, 5)]), pods(&[(4, steady), (5, steady)]));
+    assert_eq!(
+        in_runs(&[0, 3, 9], &[(1, 2), (4, 4), (6, 7)]),
+        pods(&[(0, alone), (1, steady), (2, steady), (3, alone), (4, steady), (6, steady), (7, steady), (9, alone)])
+    );
+}
+
+#[test]
+fn runs_that_are_none_are_refused() {
+    let refused = |alone: &[u32], runs: &[(u32, u32)]| in_runs(alone, runs).expect_err("refused");
+    assert_eq!(refused(&[], &[(2, 1)]), "steady[0].last: must not be below first");
+    assert_eq!(refused(&[], &[(0, 2), (2, 3)]), "steady[1].first: must be above the last of the run before");
+    assert_eq!(refused(&[2], &[(0, 2)]), "pods: has ordinal 2, which is one of steady");
+    assert_eq!(
+        refused(&[], &[(0, 999_999), (1_000_001, 1_000_001)]),
+        "steady: has 1000001 pods, may have at most 1000000"
+    );
+    assert_eq!(refused(&[], &[(0, u32::MAX)]), "steady[0].last: must be at most 2147483647");
 }
 
 #[test]

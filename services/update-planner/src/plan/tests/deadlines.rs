@@ -52,7 +52,7 @@ fn pods_have_their_time_and_are_then_told() {
     let mut request = request(PodManagementPolicy::Parallel, "C", "0:ready@A 1:broken@A 2:pending@C");
     request.snapshot.spec.progress_deadline_seconds = 600;
     request.snapshot.switches.heal_broken_pods = false;
-    for pod in &mut request.snapshot.pods {
+    for pod in request.snapshot.pods.iter_mut() {
         pod.created_at = Timestamp(1_000);
     }
     // Pod 1 was ready until later.
