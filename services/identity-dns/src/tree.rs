@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
+use std::fmt;
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
@@ -24,10 +25,51 @@ pub struct Tree {
 
 type Shard = HashMap<Name, Node>;
 
+/// What a name owns.
+#[derive(Debug, Clone)]
+pub enum Sets {
+    /// These; none where there are none.
+    Made(Arc<[RrSet]>),
+    /// One at least, made when somebody asks.
+    Later(Arc<dyn Later>),
+}
+
+/// Record sets that are made when somebody asks, and kept.
+pub trait Later: fmt::Debug + Send + Sync {
+    /// The record sets, always the same.
+    fn sets(&self) -> &[RrSet];
+}
+
+impl Sets {
+    /// The record sets.
+    fn get(&self) -> &[RrSet] {
+        match self {
+            Self::Made(sets) => sets,
+            Self::Later(later) => later.sets(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Made(sets) if sets.is_empty())
+    }
+}
+
+impl Default for Sets {
+    fn default() -> Self {
+        Self::Made(Arc::default())
+    }
+}
+
+impl From<Vec<RrSet>> for Sets {
+    fn from(sets: Vec<RrSet>) -> Self {
+        Self::Made(sets.into())
+    }
+}
+
 /// A name that exists.
 #[derive(Debug, Clone, Default)]
 struct Node {
-    sets: Arc<[RrSet]>,
+    sets: Sets,
     /// Existing names directly below.
     below: u32,
     /// Whether it exists without records and without anything below.
@@ -50,7 +92,7 @@ impl Tree {
     /// The record sets of a name given in lower case on the wire; none where it does not exist.
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<&[RrSet]> {
-        self.shards[self.shard(name)].get(name).map(|node| &*node.sets)
+        self.shards[self.shard(name)].get(name).map(|node| node.sets.get())
     }
 
     /// Names that own records.
@@ -62,7 +104,7 @@ impl Tree {
     /// Every name with its record sets, in no order. Names without records are left out.
     pub fn iter(&self) -> impl Iterator<Item = (&Name, &[RrSet])> {
         let nodes = self.shards.iter().flat_map(|shard| shard.iter());
-        nodes.filter(|(_, node)| !node.sets.is_empty()).map(|(name, node)| (name, &*node.sets))
+        nodes.filter(|(_, node)| !node.sets.is_empty()).map(|(name, node)| (name, node.sets.get()))
     }
 
     /// Makes `name` the top of a zone: it exists for ever, and names above it do not come to exist through it.
@@ -71,15 +113,20 @@ impl Tree {
     }
 
     /// Replaces what a name owns. Returns whether anything changed.
-    pub fn set(&mut self, name: &Name, mut sets: Vec<RrSet>) -> bool {
-        let before = self.get(name.wire());
-        if before.unwrap_or_default() == sets {
-            return false;
+    pub fn set(&mut self, name: &Name, sets: impl Into<Sets>) -> bool {
+        let sets = sets.into();
+        let changed = self.get(name.wire()).unwrap_or_default() != sets.get();
+        if changed {
+            self.replace(name, sets);
         }
-        let owned = before.is_some_and(|sets| !sets.is_empty());
+        changed
+    }
+
+    /// Replaces what a name owns, and does not look whether it is something else.
+    pub fn replace(&mut self, name: &Name, mut sets: Sets) {
+        let owned = self.shards[self.shard(name.wire())].get(name).is_some_and(|node| !node.sets.is_empty());
         self.owners = self.owners + usize::from(!sets.is_empty()) - usize::from(owned);
-        self.change(name, &mut |node| node.sets = std::mem::take(&mut sets).into());
-        true
+        self.change(name, &mut |node| node.sets = std::mem::take(&mut sets));
     }
 
     /// Makes a name exist without records, or not. Returns whether anything changed.
@@ -93,7 +140,7 @@ impl Tree {
 
     /// Changes a node, and what exists above it because of it.
     fn change(&mut self, name: &Name, edit: &mut dyn FnMut(&mut Node)) {
-        let existed = self.get(name.wire()).is_some();
+        let existed = self.shards[self.shard(name.wire())].contains_key(name);
         let node = self.node(name);
         edit(node);
         let exists = node.exists();

@@ -6,6 +6,7 @@
 
 mod address;
 mod endpoint;
+mod located;
 mod reverse;
 mod service;
 
@@ -18,7 +19,7 @@ use domain::zone::{ObjectName, PodFacts, ServiceFacts, ZoneChange, ZoneFacts};
 use self::reverse::Reverse;
 use self::service::{Dirty, Rules, ServiceState};
 use crate::snapshot::{Frame, Snapshot};
-use crate::tree::Tree;
+use crate::tree::{Sets, Tree};
 use crate::wire::{Name, RrSet, rtype};
 
 pub use address::{Cidr, InvalidCidr, dashed, reverse_name, undashed};
@@ -104,13 +105,13 @@ impl Zone {
         let mut tree = Tree::default();
         for apex in frame.reverse.iter().chain([&frame.forward]) {
             tree.insert_apex(apex);
-            tree.set(apex, RrSet::names(rtype::NS, frame.ttl, [&frame.nameserver]).into_iter().collect());
+            tree.set(apex, RrSet::names(rtype::NS, frame.ttl, [&frame.nameserver]).into_iter().collect::<Vec<_>>());
         }
-        tree.set(&frame.nameserver, RrSet::addresses(frame.ttl, frame.addresses.iter().copied()).collect());
+        tree.set(&frame.nameserver, RrSet::addresses(frame.ttl, frame.addresses.iter().copied()).collect::<Vec<_>>());
         tree.pin(&frame.nameserver, true);
         tree.pin(&rules.services, true);
         tree.pin(&frame.pods, true);
-        let version = RrSet::new(rtype::TXT, VERSION_TTL, [VERSION]).into_iter().collect();
+        let version = RrSet::new(rtype::TXT, VERSION_TTL, [VERSION]).into_iter().collect::<Vec<_>>();
         tree.set(&frame.forward.child("dns-version")?, version);
         Some(Self {
             cidrs: options.cidrs,
@@ -252,7 +253,14 @@ impl Zone {
         }
         let mut changed = false;
         for (name, sets) in update.sets {
-            changed |= self.tree.set(&name, sets);
+            match sets {
+                // It is not made only to be compared: some endpoint is another.
+                Sets::Later(_) if matches!(dirty, Dirty::Pods(_)) => {
+                    self.tree.replace(&name, sets);
+                    changed = true;
+                }
+                sets => changed |= self.tree.set(&name, sets),
+            }
         }
         update.pointers.into_iter().for_each(|pointer| self.reverse.note(pointer));
         changed
@@ -268,7 +276,7 @@ impl Zone {
         let exists =
             self.facts.namespaces.contains(&namespace) && self.pod_addresses.contains_key(&(namespace, address));
         let addresses = exists.then_some(address);
-        self.tree.set(&name, RrSet::addresses(self.rules.ttl, addresses).collect())
+        self.tree.set(&name, RrSet::addresses(self.rules.ttl, addresses).collect::<Vec<_>>())
     }
 }
 

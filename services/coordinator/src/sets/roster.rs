@@ -102,7 +102,11 @@ impl Owner<'_> {
             }
         }
         members.sort_unstable_by_key(|member| member.ordinal);
-        let pods = members.iter().map(|member| seen(member.ordinal, &member.object)).collect();
+        let mut pods = Pods::default();
+        for member in &members {
+            let pod = seen(member.ordinal, &member.object, &pods);
+            pods.push(pod);
+        }
         Roster { revision: view.revision(), members: Arc::new(members), pods, strays }
     }
 
@@ -136,7 +140,7 @@ impl Owner<'_> {
         match (place, member) {
             (Ok(place), Some(pod)) => {
                 members[place] = Member::of(ordinal, &pod);
-                roster.pods[place] = seen(ordinal, &pod);
+                roster.pods[place] = seen(ordinal, &pod, &roster.pods);
             }
             (Ok(place), None) => {
                 members.remove(place);
@@ -144,7 +148,8 @@ impl Owner<'_> {
             }
             (Err(place), Some(pod)) => {
                 members.insert(place, Member::of(ordinal, &pod));
-                roster.pods.insert(place, seen(ordinal, &pod));
+                let pod = seen(ordinal, &pod, &roster.pods);
+                roster.pods.insert(place, pod);
             }
             (Err(_), None) => {}
         }
@@ -182,8 +187,13 @@ pub(super) fn candidate(pod: &Object, selected: bool) -> Candidate<'_> {
     Candidate { name: &pod.key.name, controller: pod.controller_uid(), selected, terminating: pod.deleting() }
 }
 
-/// A pod as planners see it.
-fn seen(ordinal: Ordinal, pod: &Object) -> Pod {
+/// A pod as planners see it, among the others of its set. Mostly it has the revision of an outermost one; those that are at
+/// one revision share its name.
+fn seen(ordinal: Ordinal, pod: &Object, others: &Pods) -> Pod {
+    let revision = |name: &str| {
+        let mut known = others.first().into_iter().chain(others.last()).filter_map(|pod| pod.revision.as_ref());
+        known.find(|known| *known.0 == *name).cloned().unwrap_or_else(|| RevisionName(name.into()))
+    };
     let ready = condition(&pod.value, "Ready");
     let field = |name: &str| ready.and_then(|condition| condition.get(name)?.as_str());
     Pod {
@@ -195,7 +205,7 @@ fn seen(ordinal: Ordinal, pod: &Object) -> Pod {
         ready_since: field("lastTransitionTime").and_then(time),
         terminating: pod.deleting(),
         stops_by: time(pod.text("/metadata/deletionTimestamp")),
-        revision: pod.label(REVISION_LABEL).map(|name| RevisionName(name.into())),
+        revision: pod.label(REVISION_LABEL).map(revision),
         created_at: time(pod.text("/metadata/creationTimestamp")).unwrap_or_default(),
         cause: trouble::of(pod).map(|trouble| trouble.cause),
     }

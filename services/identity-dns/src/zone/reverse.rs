@@ -48,7 +48,7 @@ impl Reverse {
                 Some(cluster) => RrSet::names(rtype::PTR, ttl, [&cluster.name]),
                 None => RrSet::names(rtype::PTR, ttl, own.map(|target| &target.name)),
             };
-            changed |= tree.set(&name, set.into_iter().collect());
+            changed |= tree.set(&name, set.into_iter().collect::<Vec<_>>());
         }
         changed
     }

@@ -4,33 +4,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use domain::zone::{NamedPort, ObjectName, Protocol, ServiceAddress, ServiceFacts, ZoneFacts};
+use domain::zone::{NamedPort, ObjectName, ServiceAddress, ServiceFacts, ZoneFacts};
 
 use super::endpoint::{self, Endpoint, EndpointKey};
-use crate::wire::{Name, RrSet, RrSetBuilder, rtype};
+use super::located::{Host, Hosts, Locations, PortName, What, is_called, locations, port_owner};
+use crate::tree::Sets;
+use crate::wire::{Name, RrSet, rtype};
 
 /// What one Service contributes, kept so that a change costs only what it touches.
 #[derive(Debug, Default)]
 pub(super) struct ServiceState {
     endpoints: BTreeMap<EndpointKey, Arc<Endpoint>>,
-    hosts: BTreeMap<String, Host>,
-    /// How many endpoints have an address.
-    addresses: BTreeMap<IpAddr, u32>,
+    hosts: Hosts,
+    /// How many addresses have a port of that name, where they have a name themselves.
+    port_names: BTreeMap<PortName, u32>,
     /// Ports of the endpoint that was resolved last: mostly the next has the same.
     ports: Arc<[NamedPort]>,
     /// Names that are the Service's own: it itself and its ports.
     names: BTreeSet<Name>,
     /// Addresses of its own that point back to it.
     pointed: BTreeSet<IpAddr>,
-}
-
-/// A host label of a Service.
-#[derive(Debug)]
-struct Host {
-    /// The name that it makes; none where it is too long.
-    name: Option<Name>,
-    /// Who has it.
-    endpoints: BTreeMap<EndpointKey, Arc<Endpoint>>,
 }
 
 /// What to look at anew.
@@ -51,7 +44,7 @@ impl Default for Dirty {
 /// What becomes different in the tree and in the reverse zones.
 #[derive(Debug, Default)]
 pub(super) struct Update {
-    pub(super) sets: Vec<(Name, Vec<RrSet>)>,
+    pub(super) sets: Vec<(Name, Sets)>,
     pub(super) pointers: Vec<Pointer>,
 }
 
@@ -114,11 +107,11 @@ impl ServiceState {
             let endpoints = self.hosts.get(&label).into_iter().flat_map(|host| host.endpoints.values());
             let hosts = endpoints.flat_map(|endpoint| &endpoint.hosts);
             let addresses = hosts.filter(|(host, _)| *host == label).map(|(_, address)| *address);
-            update.sets.push((name, RrSet::addresses(rules.ttl, addresses).collect()));
+            update.sets.push((name, RrSet::addresses(rules.ttl, addresses).collect::<Vec<_>>().into()));
         }
         let own = service.map(|service| self.own_records(service, &base, rules)).unwrap_or_default();
         let gone = self.names.iter().filter(|name| !own.contains_key(*name));
-        update.sets.extend(gone.map(|name| (name.clone(), Vec::new())));
+        update.sets.extend(gone.map(|name| (name.clone(), Sets::default())));
         self.names = own.keys().cloned().collect();
         update.sets.extend(own);
         self.point(service, &base, &mut update);
@@ -186,20 +179,9 @@ impl ServiceState {
         for (endpoint, present) in [(&old, false), (&new, true)] {
             let Some(endpoint) = endpoint else { continue };
             for (label, address) in &endpoint.hosts {
-                let host = self.hosts.entry(label.clone());
-                let host = host.or_insert_with(|| Host { name: base.child(label), endpoints: BTreeMap::new() });
-                if present {
-                    host.endpoints.insert(key.clone(), endpoint.clone())
-                } else {
-                    host.endpoints.remove(&key)
-                };
-                if host.endpoints.is_empty() {
-                    self.hosts.remove(label);
-                }
-                let count = self.addresses.entry(*address).or_default();
-                *count = if present { *count + 1 } else { count.saturating_sub(1) };
-                if *count == 0 {
-                    self.addresses.remove(address);
+                let name = self.place(&key, label, base, Some(endpoint).filter(|_| present));
+                if name.is_some() {
+                    self.count_ports(endpoint, present);
                 }
                 labels.insert(label.clone());
                 update.pointers.extend(pointer(endpoint, label, *address, present));
@@ -207,47 +189,68 @@ impl ServiceState {
         }
     }
 
+    /// Puts an endpoint at a host label, or takes it away; the name of the label, if it makes one.
+    fn place(&mut self, key: &EndpointKey, label: &str, base: &Name, endpoint: Option<&Arc<Endpoint>>) -> Option<Name> {
+        let known = self.hosts.get(label).cloned();
+        let new = || Arc::new(Host { name: base.child(label), endpoints: BTreeMap::new() });
+        let mut host = known.unwrap_or_else(new);
+        let endpoints = &mut Arc::make_mut(&mut host).endpoints;
+        match endpoint {
+            Some(endpoint) => endpoints.insert(key.clone(), endpoint.clone()),
+            None => endpoints.remove(key),
+        };
+        let name = host.name.clone();
+        if host.endpoints.is_empty() {
+            self.hosts.remove_mut(label);
+        } else {
+            self.hosts.insert_mut(label.to_owned(), host);
+        }
+        name
+    }
+
+    /// Notes that an address with the ports of this endpoint appears or disappears.
+    fn count_ports(&mut self, endpoint: &Endpoint, present: bool) {
+        let named = endpoint.ports.iter().filter(|port| !port.name.is_empty());
+        for port in named.map(|port| (port.name.clone(), port.protocol)) {
+            let count = self.port_names.entry(port.clone()).or_default();
+            *count = if present { *count + 1 } else { count.saturating_sub(1) };
+            if *count == 0 {
+                self.port_names.remove(&port);
+            }
+        }
+    }
+
     /// Records at the Service's name and at its ports.
-    fn own_records(&self, service: &ServiceFacts, base: &Name, rules: &Rules) -> BTreeMap<Name, Vec<RrSet>> {
+    fn own_records(&self, service: &ServiceFacts, base: &Name, rules: &Rules) -> BTreeMap<Name, Sets> {
         let mut own = BTreeMap::new();
         match &service.address {
             ServiceAddress::ExternalName(target) => {
                 let target = Name::from_text(target);
                 let cname = target.and_then(|target| RrSet::names(rtype::CNAME, rules.ttl, [&target]));
-                own.extend(cname.map(|cname| (base.clone(), vec![cname])));
+                own.extend(cname.map(|cname| (base.clone(), vec![cname].into())));
             }
             ServiceAddress::ClusterIps(ips) => {
                 let ports = own_ports(service);
                 let hosts = [(base, ips.len(), ports.as_slice())];
                 let sets = RrSet::addresses(rules.ttl, ips.iter().copied());
-                own.insert(base.clone(), sets.chain(locations(&hosts, rules.ttl, |_| true)).collect());
-                own.extend(port_records(&hosts, base, rules.ttl));
+                let sets: Vec<_> = sets.chain(locations(&hosts, rules.ttl, |_| true)).collect();
+                own.insert(base.clone(), sets.into());
+                let named = ports.iter().filter(|port| !port.name.is_empty());
+                for port in named.map(|port| (port.name.clone(), port.protocol)) {
+                    let set = locations(&hosts, rules.ttl, |candidate| is_called(candidate, &port));
+                    own.extend(port_owner(base, &port).zip(set).map(|(owner, set)| (owner, vec![set].into())));
+                }
             }
-            ServiceAddress::Headless if self.endpoints.is_empty() => {}
+            ServiceAddress::Headless if self.hosts.is_empty() => {}
             ServiceAddress::Headless => {
-                let hosts = self.located();
-                let sets = RrSet::addresses(rules.ttl, self.addresses.keys().copied());
-                own.insert(base.clone(), sets.chain(locations(&hosts, rules.ttl, |_| true)).collect());
-                own.extend(port_records(&hosts, base, rules.ttl));
+                let later = |what| Sets::Later(Arc::new(Locations::new(&self.hosts, what, rules.ttl)));
+                own.insert(base.clone(), later(What::Service));
+                for port in self.port_names.keys() {
+                    own.extend(port_owner(base, port).map(|owner| (owner, later(What::Port(port.clone())))));
+                }
             }
         }
         own
-    }
-
-    /// Host names with how many addresses and which ports they stand for.
-    fn located(&self) -> Vec<Located<'_>> {
-        let mut located = Vec::with_capacity(self.hosts.len());
-        for (label, host) in &self.hosts {
-            let Some(name) = &host.name else { continue };
-            for endpoint in host.endpoints.values() {
-                let addresses = match endpoint.hosts.as_slice() {
-                    [_] => 1,
-                    hosts => hosts.iter().filter(|(host, _)| host == label).count(),
-                };
-                located.push((name, addresses, &*endpoint.ports));
-            }
-        }
-        located
     }
 
     /// PTRs of the Service's own addresses.
@@ -266,9 +269,6 @@ impl ServiceState {
     }
 }
 
-/// A name that SRV records lead to, how many addresses it stands for, and its ports.
-type Located<'a> = (&'a Name, usize, &'a [NamedPort]);
-
 fn own_ports(service: &ServiceFacts) -> Vec<NamedPort> {
     let ports = service.ports.iter();
     ports.map(|port| NamedPort { name: port.name.clone(), protocol: port.protocol, port: port.port }).collect()
@@ -283,48 +283,4 @@ fn resolve(key: &EndpointKey, service: &ServiceFacts, facts: &ZoneFacts, rules: 
             endpoint::of_slice(service, slice, slice.endpoints.get(*place)?)
         }
     }
-}
-
-/// SRV sets at `_port._proto` below the Service, for every named port.
-fn port_records<'a>(
-    hosts: &'a [Located<'a>],
-    base: &'a Name,
-    ttl: u32,
-) -> impl Iterator<Item = (Name, Vec<RrSet>)> + 'a {
-    let shared = hosts.chunk_by(|(_, _, ports), (_, _, next)| std::ptr::eq(*ports, *next));
-    let all = shared.flat_map(|hosts| hosts[0].2).filter(|port| !port.name.is_empty());
-    let kinds: BTreeSet<(&str, Protocol)> = all.map(|port| (port.name.as_str(), port.protocol)).collect();
-    kinds.into_iter().filter_map(move |(name, protocol)| {
-        let label = match protocol {
-            Protocol::Tcp => "_tcp",
-            Protocol::Udp => "_udp",
-            Protocol::Sctp => "_sctp",
-        };
-        // With its underscore a name of 63 characters fits no label; then there is no such record.
-        let owner = base.child(label)?.child(&format!("_{name}"))?;
-        let set = locations(hosts, ttl, |port| port.name == name && port.protocol == protocol)?;
-        Some((owner, vec![set]))
-    })
-}
-
-/// One SRV set: priority 0, equal weights, no duplicates.
-fn locations(hosts: &[Located<'_>], ttl: u32, wanted: impl Fn(&NamedPort) -> bool) -> Option<RrSet> {
-    let count = |(_, addresses, ports): &Located<'_>| addresses * ports.iter().filter(|port| wanted(port)).count();
-    let entries: usize = hosts.iter().map(count).sum();
-    let weight = u16::try_from(100 / entries.max(1)).unwrap_or(1).max(1);
-    let mut set = RrSetBuilder::new(rtype::SRV, ttl);
-    let mut seen: Vec<(&Name, u16)> = Vec::new();
-    for (name, _, ports) in hosts {
-        // Endpoints that share a host label follow one another, so only the last name can repeat.
-        seen.retain(|(before, _)| before == name);
-        for port in ports.iter().filter(|port| wanted(port)) {
-            if seen.contains(&(*name, port.port)) {
-                continue;
-            }
-            seen.push((*name, port.port));
-            let [priority, weight, port] = [0, weight, port.port].map(u16::to_be_bytes);
-            set.add(&[&priority, &weight, &port, name.wire()]);
-        }
-    }
-    set.finish()
 }

@@ -66,10 +66,10 @@ async fn happen(world: &World, event: &Event) {
 }
 
 /// What a roster says, as far as it can be compared.
-fn said(roster: &Roster) -> (Vec<(u32, StoreRevision, bool)>, Vec<Pod>, Vec<(Key, StoreRevision)>) {
-    let members =
-        roster.members.iter().map(|member| (member.ordinal.0, member.object.version, member.marked)).collect();
-    let strays = roster.strays.iter().map(|stray| (stray.key.clone(), stray.version)).collect();
+fn said(roster: &Roster) -> impl PartialEq + std::fmt::Debug {
+    let member = |member: &Member| (member.ordinal.0, member.object.version, member.marked);
+    let members: Vec<_> = roster.members.iter().map(member).collect();
+    let strays: Vec<_> = roster.strays.iter().map(|stray| (stray.key.clone(), stray.version)).collect();
     (members, roster.pods.to_vec(), strays)
 }
 
