@@ -56,8 +56,8 @@ pub trait Question: Message + 'static {
 
 /// What a planner answers.
 pub trait Answer: Message + Default + 'static {
-    /// How many pods it was made for.
-    fn pods(&self) -> u32;
+    /// Uid of the set that it was made for, and how many pods that has.
+    fn made_for(&self) -> (&str, u32);
 }
 
 /// To the ordinal scheduler.
@@ -78,14 +78,14 @@ impl OrdinalQuestion {
 }
 
 impl Answer for ordinal_scheduler::v1::PlanResponse {
-    fn pods(&self) -> u32 {
-        self.pods
+    fn made_for(&self) -> (&str, u32) {
+        (&self.set_uid, self.pods)
     }
 }
 
 impl Answer for update_planner::v1::PlanResponse {
-    fn pods(&self) -> u32 {
-        self.pods
+    fn made_for(&self) -> (&str, u32) {
+        (&self.set_uid, self.pods)
     }
 }
 

@@ -321,7 +321,10 @@ impl Controller for Sets {
     const NAME: &'static str = "sets";
 
     fn keys(&self, world: &World) -> Vec<Key> {
-        world.list(Kind::StatefulSet, None).iter().map(|set| set.key.clone()).collect()
+        let sets = world.list(Kind::StatefulSet, None);
+        // Also asked for when changes were missed, the end of a set among them.
+        self.rosters.keep(&sets.iter().map(|set| set.uid()).collect());
+        sets.iter().map(|set| set.key.clone()).collect()
     }
 
     fn affected(&self, world: &World, change: &Change) -> Vec<Key> {

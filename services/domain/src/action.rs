@@ -34,7 +34,7 @@ pub struct PodCreation {
 pub struct PodDeletion {
     /// Which ordinal.
     pub ordinal: Ordinal,
-    /// Which incarnation.
+    /// Which incarnation; empty for a pod of a run (see [`crate::Snapshot::identify`]).
     pub uid: Uid,
     /// Why, in words for a person, such as `updating to web-5d4f`.
     pub why: String,

@@ -87,7 +87,8 @@ impl Snapshot {
     /// Whether the pod is as it should be, at whatever revision: healthy, and nothing keeps it.
     #[must_use]
     pub fn is_steady(&self, pod: &Pod) -> bool {
-        self.healthy(pod) && pod.cause.is_none() && pod.stops_by.is_none() && pod.revision.is_some()
+        let known = pod.revision.as_ref().is_some_and(|revision| !revision.0.is_empty());
+        self.healthy(pod) && pod.cause.is_none() && pod.stops_by.is_none() && known
     }
 
     /// Every steady pod, as the fewest runs, ascending.
@@ -151,13 +152,14 @@ mod tests {
 
     #[test]
     fn a_pod_that_anything_keeps_is_in_no_run() {
-        let changes: [fn(&mut Pod); 7] = [
+        let changes: [fn(&mut Pod); 8] = [
             |pod| pod.ready = false,
             |pod| pod.phase = Phase::Unknown,
             |pod| pod.terminating = true,
             |pod| pod.cause = Some(Cause::CrashLoop),
             |pod| pod.stops_by = Some(Timestamp(0)),
             |pod| pod.revision = None,
+            |pod| pod.revision = Some(RevisionName::default()),
             |pod| pod.ready_since = Some(Timestamp(91_000)),
         ];
         for change in changes {

@@ -1,8 +1,8 @@
 //! From facts to the served zones (DNS rules, sections 1 and 2). Pure.
 //!
 //! A [`Zone`] keeps the facts and what each Service contributes. A change is worked off by what it touches: one pod that
-//! becomes ready costs its own names and the record sets of the Services that select it, however many other names there
-//! are.
+//! becomes ready costs its own names, however many other names there are. The record sets of the Services that select it are
+//! made when somebody asks.
 
 mod address;
 mod endpoint;
@@ -138,7 +138,8 @@ impl Zone {
         Snapshot { serial, loaded, tree: self.tree.clone(), frame: self.frame.clone() }
     }
 
-    /// Makes a change. Returns whether any answer is different now.
+    /// Makes a change. Returns whether any answer is different now, or may be: that of a large Service is not made only to be
+    /// compared.
     pub fn apply(&mut self, mut change: ZoneChange) -> bool {
         // Pods last: a pod finds its Services by an index, where a new Service has to look at every pod there is.
         let pods = std::mem::take(&mut change.pods);

@@ -32,6 +32,7 @@ impl UpdatePlannerService for Planner {
             "planned update"
         );
         let pods = u32::try_from(request.snapshot.pods.len()).unwrap_or(u32::MAX);
-        Ok(Response::new(PlanResponse { pods, ..plan.into() }))
+        let set_uid = request.snapshot.set.uid.0;
+        Ok(Response::new(PlanResponse { pods, set_uid, ..plan.into() }))
     }
 }

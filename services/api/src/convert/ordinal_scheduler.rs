@@ -45,6 +45,7 @@ impl From<OrdinalPlan> for proto::PlanResponse {
             cold_start: plan.cold_start,
             look_again_at: plan.look_again_at.map(to_timestamp),
             pods: 0,
+            set_uid: String::new(),
         }
     }
 }

@@ -6,15 +6,15 @@ mod spec;
 mod tests;
 
 use domain::{
-    Cause, Failures, Intent, Ordinal, Outage, Phase, Pod, Pods, RevisionName, SetRef, SetStatus, Snapshot, SteadyPods,
-    Stuck, Switches, TargetRange, Uid,
+    Cause, Failures, Intent, Ordinal, Outage, Phase, Pod, Pods, RevisionName, SetRef, SetSpec, SetStatus, Snapshot,
+    SteadyPods, Stuck, Switches, TargetRange, Uid,
 };
 
 use super::{Violations, to_timestamp};
 use crate::proto::planning::v1 as proto;
 
-/// Pods of one snapshot that may be in runs: a run costs nothing to send, and much to look at.
-const STEADY_PODS_MAX: u64 = 1_000_000;
+/// Pods of one snapshot that may be in runs: a run costs nothing to send, and much to look at. More than a store holds.
+const STEADY_PODS_MAX: u64 = 500_000;
 
 /// Notes a violation unless `number` can be an ordinal.
 pub(super) fn ordinal(violations: &mut Violations, field: &str, number: u32) -> Ordinal {
@@ -219,6 +219,9 @@ impl TryFrom<proto::SteadyPods> for SteadyPods {
 
 /// The pods that are told one by one and those in runs, as one list.
 fn all_pods(violations: &mut Violations, alone: Vec<Pod>, runs: &[SteadyPods]) -> Pods {
+    if !violations.0.is_empty() {
+        return Pods::default();
+    }
     let together: u64 = runs.iter().map(|run| u64::from(run.last.0 - run.first.0) + 1).sum();
     if together > STEADY_PODS_MAX {
         violations.add("steady", format!("has {together} pods, may have at most {STEADY_PODS_MAX}"));
@@ -394,7 +397,7 @@ impl TryFrom<proto::Snapshot> for Snapshot {
         let mut violations = Violations::default();
         let set = violations.required("set", snapshot.set);
         violations.require(snapshot.generation >= 0, "generation", "must be at least 0");
-        let spec = violations.required("spec", snapshot.spec);
+        let spec: Option<SetSpec> = violations.required("spec", snapshot.spec);
         let intent = violations.enumeration::<proto::Intent, _>("intent", snapshot.intent);
         let status = violations.optional("status", snapshot.status).unwrap_or_default();
         let in_order = snapshot.pods.windows(2).position(|pair| pair[0].ordinal >= pair[1].ordinal);
@@ -406,8 +409,7 @@ impl TryFrom<proto::Snapshot> for Snapshot {
             violations.add(format!("steady[{}].first", place + 1), "must be above the last of the run before");
         }
         let alone = violations.list("pods", snapshot.pods);
-        let steady = violations.list("steady", snapshot.steady);
-        let pods = all_pods(&mut violations, alone, &steady);
+        let steady: Vec<SteadyPods> = violations.list("steady", snapshot.steady);
         let failures = violations.list("failures", snapshot.failures);
         let outages = violations.list("outages", snapshot.outages);
         let formed = snapshot.formed.map(|number| ordinal(&mut violations, "formed", number));
@@ -415,6 +417,13 @@ impl TryFrom<proto::Snapshot> for Snapshot {
         let switches = snapshot.switches.map(Into::into).unwrap_or_default();
         violations.require(snapshot.now.is_some(), "now", "is required");
         let now = violations.timestamp("now", snapshot.now);
+        for (place, run) in steady.iter().enumerate() {
+            let (Some(spec), Some(now)) = (&spec, now) else { continue };
+            let available = run.pods().take(1).all(|pod| pod.available(spec.min_ready_seconds, now));
+            let field = format!("steady[{place}].ready_since");
+            violations.require(available, &field, "must be min_ready_seconds ago, or earlier");
+        }
+        let pods = all_pods(&mut violations, alone, &steady);
         let generation = domain::Generation(snapshot.generation);
         let whole = set.zip(spec).zip(intent).zip(now);
         violations.finish(whole.map(|(((set, spec), intent), now)| Self {

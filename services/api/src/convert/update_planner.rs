@@ -114,6 +114,7 @@ impl From<UpdatePlan> for proto::PlanResponse {
             revert: plan.revert.map(|name| name.to_string()).unwrap_or_default(),
             look_again_at: plan.look_again_at.map(to_timestamp),
             pods: 0,
+            set_uid: String::new(),
             outages: plan.outages.into_iter().map(Into::into).collect(),
         }
     }

@@ -42,18 +42,20 @@ async fn plan<Q: Question>(
     snapshot: &Snapshot,
 ) -> Result<Q::Answer, PlannerError> {
     let answer = ask(channel, question, RESPONSE_BYTES_MAX).await.map_err(PlannerError::call(service))?;
-    made_for(answer.pods(), snapshot.pods.len()).map_err(PlannerError::answer(service))?;
+    made_for(answer.made_for(), snapshot).map_err(PlannerError::answer(service))?;
     Ok(answer)
 }
 
-/// Makes sure that a plan was made for every pod: a planner of an earlier version does not know those that it is told of in
-/// runs, and would create them.
-fn made_for(understood: u32, told: usize) -> Result<(), String> {
-    if usize::try_from(understood) == Ok(told) {
-        return Ok(());
+/// Makes sure that a plan was made for this set and every pod of it: a planner of an earlier version does not know those that
+/// it is told of in runs, and would create them.
+fn made_for((set, understood): (&str, u32), snapshot: &Snapshot) -> Result<(), String> {
+    let told = snapshot.pods.len();
+    if usize::try_from(understood) != Ok(told) {
+        let order = "services that plan are upgraded before the coordinator";
+        return Err(format!("it was made for {understood} pods, where there are {told}; {order}"));
     }
-    let order = "services that plan are upgraded before the coordinator";
-    Err(format!("it was made for {understood} pods, where there are {told}; {order}"))
+    let asked = &snapshot.set.uid;
+    if set == asked.0 { Ok(()) } else { Err(format!("it was made for the set with uid {set:?}, not {asked}")) }
 }
 
 /// Clients of the planners.
@@ -125,12 +127,18 @@ impl Planners {
 
 #[cfg(test)]
 mod tests {
+    use domain::{Pod, Uid};
+
     use super::*;
 
     #[test]
     fn a_plan_that_knows_nothing_of_pods_in_runs_is_refused_with_what_to_do() {
-        assert_eq!(made_for(3, 3), Ok(()));
-        let refused = made_for(0, 3).map_err(PlannerError::answer("update-planner")).unwrap_err();
+        let set = SetRef { uid: Uid("web".into()), ..SetRef::default() };
+        let pods = [0, 1, 2].map(|ordinal| Pod { ordinal: Ordinal(ordinal), ..Pod::default() });
+        let snapshot = Snapshot { set, pods: pods.into_iter().collect(), ..Snapshot::default() };
+        assert_eq!(made_for(("web", 3), &snapshot), Ok(()));
+        assert_eq!(made_for(("db", 3), &snapshot), Err("it was made for the set with uid \"db\", not web".into()));
+        let refused = made_for(("web", 0), &snapshot).map_err(PlannerError::answer("update-planner")).unwrap_err();
         let said = "update-planner does not answer: its answer makes no sense: it was made for 0 pods, where there are 3; \
                     services that plan are upgraded before the coordinator";
         assert_eq!(refused.to_string(), said);

@@ -1,6 +1,6 @@
 //! The pods of every set, kept from pass to pass, so that a pass costs what has changed and not what there is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api::manifest::Kind;
@@ -74,6 +74,11 @@ impl Rosters {
     /// The set is gone.
     pub(crate) fn forget(&self, set: &Uid) {
         self.all().remove(set);
+    }
+
+    /// There are no other sets than these.
+    pub(crate) fn keep(&self, sets: &HashSet<Uid>) {
+        self.all().retain(|set, _| sets.contains(set));
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<Uid, Roster>> {
@@ -205,7 +210,7 @@ fn seen(ordinal: Ordinal, pod: &Object, others: &Pods) -> Pod {
         ready_since: field("lastTransitionTime").and_then(time),
         terminating: pod.deleting(),
         stops_by: time(pod.text("/metadata/deletionTimestamp")),
-        revision: pod.label(REVISION_LABEL).map(revision),
+        revision: pod.label(REVISION_LABEL).filter(|name| !name.is_empty()).map(revision),
         created_at: time(pod.text("/metadata/creationTimestamp")).unwrap_or_default(),
         cause: trouble::of(pod).map(|trouble| trouble.cause),
     }

@@ -25,6 +25,10 @@ impl Recent {
 
     /// A pod of an owner of so many objects came, changed or went.
     pub(super) fn note(&mut self, revision: StoreRevision, key: &Key, objects: usize) {
+        // Of a change it is told as what its owner had, and as what it has.
+        if self.changes.back().is_some_and(|(last, same)| *last == revision && same == key) {
+            return;
+        }
         self.changes.push_back((revision, key.clone()));
         while self.changes.len() > KEPT_MIN.max(objects / KEPT_PART) {
             self.since = self.changes.pop_front().map_or(self.since, |(revision, _)| revision);

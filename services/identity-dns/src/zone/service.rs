@@ -147,7 +147,7 @@ impl ServiceState {
         keys
     }
 
-    /// A large Service is read from end to end at every change: what all its endpoints have in common is there once.
+    /// A large Service is read from end to end when somebody asks for it: what all its endpoints have in common is there once.
     fn share_ports(&mut self, mut endpoint: Endpoint) -> Arc<Endpoint> {
         if endpoint.ports == self.ports {
             endpoint.ports = self.ports.clone();

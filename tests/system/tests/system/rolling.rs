@@ -1,6 +1,6 @@
 //! Each service restarted in turn, as a rolling update does, while calls go on: nobody feels it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use api::proto::coordinator::v1::object_service_client::ObjectServiceClient;
@@ -8,7 +8,7 @@ use api::proto::coordinator::v1::stateful_set_service_client::StatefulSetService
 use api::proto::coordinator::v1::{
     ApplyRequest, GetRequest, GetStatefulSetRequest, ListRequest, ScaleStatefulSetRequest, WatchRequest,
 };
-use service_kit::Channel;
+use service_kit::{CancellationToken, Channel};
 use support::until;
 use tonic::{Code, Status};
 
@@ -37,21 +37,21 @@ impl Calls {
 /// Everybody who calls, by kind of call.
 pub(super) struct Callers {
     kinds: [(&'static str, Arc<Calls>); 4],
-    end: Arc<AtomicBool>,
+    end: CancellationToken,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Callers {
     pub(super) fn start(channel: &Channel) -> Self {
         let kinds = ["Get", "List", "Scale", "Watch"].map(|kind| (kind, Arc::<Calls>::default()));
-        let end = Arc::<AtomicBool>::default();
+        let end = CancellationToken::new();
         let mut tasks = Vec::new();
         for (kind, calls) in kinds.clone() {
             let (channel, end) = (channel.clone(), end.clone());
             tasks.push(tokio::spawn(async move {
                 let mut revision = 0;
                 let mut round = 0;
-                while !end.load(Ordering::SeqCst) {
+                while !end.is_cancelled() {
                     round += 1;
                     match kind {
                         // What it was told is counted there; that it ended is no answer.
@@ -81,7 +81,7 @@ impl Callers {
 
     /// Ends them all; what failed.
     pub(super) async fn end(self) -> Vec<String> {
-        self.end.store(true, Ordering::SeqCst);
+        self.end.cancel();
         for task in self.tasks {
             tokio::time::timeout(RESTART_MAX, task).await.expect("it ends").expect("no panic");
         }
@@ -128,7 +128,7 @@ async fn call(channel: &Channel, kind: &str, round: i32) -> Result<(), Status> {
 }
 
 /// Watches the set until the stream ends, which it may only as the server says that it ends; then goes on from there.
-async fn watch(channel: &Channel, revision: &mut u64, calls: &Calls, end: &AtomicBool) -> Result<(), Status> {
+async fn watch(channel: &Channel, revision: &mut u64, calls: &Calls, end: &CancellationToken) -> Result<(), Status> {
     let request = WatchRequest { kind: "sts".to_owned(), from_revision: *revision, ..WatchRequest::default() };
     let begun = ObjectServiceClient::new(channel.clone()).watch(request).await;
     let mut changes = match begun {
@@ -145,8 +145,14 @@ async fn watch(channel: &Channel, revision: &mut u64, calls: &Calls, end: &Atomi
         }
         Err(status) => return Err(status),
     };
-    while !end.load(Ordering::SeqCst) {
-        match changes.message().await {
+    loop {
+        // Once nobody scales any more, no change comes.
+        let change = tokio::select! {
+            biased;
+            () = end.cancelled() => return Ok(()),
+            change = changes.message() => change,
+        };
+        match change {
             Ok(Some(change)) => {
                 assert!(change.revision >= *revision, "a watch goes back");
                 *revision = change.revision;
@@ -157,7 +163,6 @@ async fn watch(channel: &Channel, revision: &mut u64, calls: &Calls, end: &Atomi
             Err(status) => return Err(status),
         }
     }
-    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

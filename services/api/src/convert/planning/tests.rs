@@ -408,11 +408,25 @@ fn runs_that_are_none_are_refused() {
     assert_eq!(refused(&[], &[(2, 1)]), "steady[0].last: must not be below first");
     assert_eq!(refused(&[], &[(0, 2), (2, 3)]), "steady[1].first: must be above the last of the run before");
     assert_eq!(refused(&[2], &[(0, 2)]), "pods: has ordinal 2, which is one of steady");
-    assert_eq!(
-        refused(&[], &[(0, 999_999), (1_000_001, 1_000_001)]),
-        "steady: has 1000001 pods, may have at most 1000000"
-    );
+    assert_eq!(refused(&[], &[(0, 499_999), (500_001, 500_001)]), "steady: has 500001 pods, may have at most 500000");
     assert_eq!(refused(&[], &[(0, u32::MAX)]), "steady[0].last: must be at most 2147483647");
+}
+
+#[test]
+fn a_run_that_is_not_available_is_none() {
+    let set = SetRef { namespace: "default".into(), name: "web".into(), uid: Uid("u".into()) };
+    let spec = SetSpec { min_ready_seconds: 10, ..SetSpec::default() };
+    let whole = Snapshot { set, spec, now: Timestamp(100_000), ..Snapshot::default() };
+    let with = |ready_since: Option<i64>| {
+        let ready_since = ready_since.map(|seconds| prost_types::Timestamp { seconds, nanos: 0 });
+        let run = planning::v1::SteadyPods { first: 0, last: 1, revision: "web-a".into(), ready_since };
+        let snapshot = planning::v1::Snapshot { steady: vec![run], ..whole.clone().into() };
+        Snapshot::try_from(snapshot).map(|snapshot| snapshot.pods.len()).map_err(|violations| violations.to_string())
+    };
+    let refused = Err("steady[0].ready_since: must be min_ready_seconds ago, or earlier".to_owned());
+    assert_eq!(with(Some(90)), Ok(2));
+    assert_eq!(with(Some(91)), refused);
+    assert_eq!(with(None), refused);
 }
 
 #[test]
