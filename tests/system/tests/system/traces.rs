@@ -255,7 +255,9 @@ async fn a_rollout_is_one_trace_across_processes() {
 async fn a_trace_goes_on_in_the_next_coordinator() {
     let collector = Collector::start();
     let mut product = traced(&collector, options(Layout::Separate)).await;
-    let manifest = sleepers(&mark("traces-killed"), 2, "OrderedReady");
+    // A pod that soaks is not done, and told, when what it did before that has just arrived.
+    let manifest =
+        sleepers(&mark("traces-killed"), 2, "OrderedReady").replace("  replicas:", "  minReadySeconds: 3\n  replicas:");
     let applied = product.run_with(&["apply", "-f", "-"], &manifest).await;
     assert_eq!(applied.code, 0, "{applied:?}");
     product.ready(&["sleepers-0", "sleepers-1"]).await;
