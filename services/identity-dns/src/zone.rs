@@ -138,8 +138,7 @@ impl Zone {
         Snapshot { serial, loaded, tree: self.tree.clone(), frame: self.frame.clone() }
     }
 
-    /// Makes a change. Returns whether any answer is different now, or may be: that of a large Service is not made only to be
-    /// compared.
+    /// Makes a change. Returns whether any answer is different now; only beside names too long to exist it may be none.
     pub fn apply(&mut self, mut change: ZoneChange) -> bool {
         // Pods last: a pod finds its Services by an index, where a new Service has to look at every pod there is.
         let pods = std::mem::take(&mut change.pods);
@@ -255,7 +254,7 @@ impl Zone {
         let mut changed = false;
         for (name, sets) in update.sets {
             match sets {
-                // It is not made only to be compared: some endpoint is another.
+                // It is not made only to be compared: what its endpoints add to it is something else.
                 Sets::Later(_) if matches!(dirty, Dirty::Pods(_)) => {
                     self.tree.replace(&name, sets);
                     changed = true;

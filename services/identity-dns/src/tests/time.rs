@@ -77,6 +77,22 @@ fn d97_d100_the_serial_rises_with_what_is_visible_and_only_then() {
 }
 
 #[test]
+fn d97_an_endpoint_that_moves_to_the_address_of_another_may_change_nothing() {
+    let bench = Bench::new();
+    let at = |name: &str, address: &str| pod(name, address, "app=nginx", "");
+    let pods = ["10.244.9.1", "10.244.9.1", "10.244.9.2"].into_iter().zip(["a", "b", "c"]);
+    let first = bench.publish(ZoneChange { pods: pods.map(|(ip, name)| at(name, ip)).collect(), ..Default::default() });
+    let question = "_web._tcp.nginx.default~ SRV";
+    let answer = bench.line(question);
+    assert_eq!(bench.put_pod(at("b", "10.244.9.2")), first, "both addresses stay, and so do the weights");
+    assert_eq!(bench.line(question), answer);
+    assert_eq!(bench.put_pod(at("b", "10.244.9.3")), first + 1);
+    let weights = bench.line(question);
+    assert_eq!(bench.put_pod(at("d", "10.244.9.3")), first + 2, "one more has the port");
+    assert_ne!(bench.line(question), weights);
+}
+
+#[test]
 fn d98_without_ready_endpoints_nothing_of_a_headless_service_exists() {
     let bench = Bench::new();
     for ordinal in 0..2 {

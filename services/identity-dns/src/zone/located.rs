@@ -3,7 +3,8 @@
 //! Such a set is as large as the Service, and with each endpoint that comes or goes it is another. So it is made when
 //! somebody asks for it, of the endpoints that there were at that moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use domain::zone::{NamedPort, Protocol};
@@ -23,6 +24,43 @@ pub(super) struct Host {
     pub(super) name: Option<Name>,
     /// Who has it.
     pub(super) endpoints: BTreeMap<EndpointKey, Arc<Endpoint>>,
+}
+
+/// What a host label adds to the sets of its Service, but for the weights, which depend on all labels together.
+#[derive(Debug, PartialEq, Eq)]
+struct Share<'a> {
+    addresses: BTreeSet<IpAddr>,
+    /// Numbers of the ports under every name, in the order of their records. The sets of the Service itself have all of
+    /// them, here under no name.
+    ports: BTreeMap<Option<(&'a str, Protocol)>, Vec<u16>>,
+}
+
+impl Host {
+    fn share<'a>(&'a self, label: &str) -> Share<'a> {
+        let mut share = Share { addresses: BTreeSet::new(), ports: BTreeMap::new() };
+        for endpoint in self.endpoints.values() {
+            let hosts = endpoint.hosts.iter().filter(|(host, _)| host == label);
+            share.addresses.extend(hosts.map(|(_, address)| *address));
+            for port in endpoint.ports.iter().filter(|_| self.name.is_some()) {
+                let named = Some((port.name.as_str(), port.protocol)).filter(|(name, _)| !name.is_empty());
+                for name in [None].into_iter().chain(named.map(Some)) {
+                    let numbers = share.ports.entry(name).or_default();
+                    if !numbers.contains(&port.port) {
+                        numbers.push(port.port);
+                    }
+                }
+            }
+        }
+        share
+    }
+}
+
+/// Whether these labels add something else to the sets of their Service now, the weights aside.
+pub(super) fn differ(before: &Hosts, now: &Hosts, labels: &BTreeSet<String>) -> bool {
+    labels.iter().any(|label| match (before.get(label), now.get(label)) {
+        (Some(before), Some(now)) => before.share(label) != now.share(label),
+        (before, now) => before.is_some() != now.is_some(),
+    })
 }
 
 /// Record sets at one name that name every endpoint of a Service.
@@ -109,11 +147,15 @@ pub(super) fn port_owner(base: &Name, (name, protocol): &PortName) -> Option<Nam
     base.child(label)?.child(&format!("_{name}"))
 }
 
+/// The weight of each record of a set that stands for so many addresses and ports: together about 100.
+pub(super) fn weight(entries: usize) -> u16 {
+    u16::try_from(100 / entries.max(1)).unwrap_or(1).max(1)
+}
+
 /// One SRV set: priority 0, equal weights, no duplicates.
 pub(super) fn locations(hosts: &[Located<'_>], ttl: u32, wanted: impl Fn(&NamedPort) -> bool) -> Option<RrSet> {
     let count = |(_, addresses, ports): &Located<'_>| addresses * ports.iter().filter(|port| wanted(port)).count();
-    let entries: usize = hosts.iter().map(count).sum();
-    let weight = u16::try_from(100 / entries.max(1)).unwrap_or(1).max(1);
+    let weight = weight(hosts.iter().map(count).sum());
     let mut set = RrSetBuilder::new(rtype::SRV, ttl);
     let mut seen: Vec<(&Name, u16)> = Vec::new();
     for (name, _, ports) in hosts {

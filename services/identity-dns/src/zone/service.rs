@@ -7,7 +7,7 @@ use std::sync::Arc;
 use domain::zone::{NamedPort, ObjectName, ServiceAddress, ServiceFacts, ZoneFacts};
 
 use super::endpoint::{self, Endpoint, EndpointKey};
-use super::located::{Host, Hosts, Locations, PortName, What, is_called, locations, port_owner};
+use super::located::{Host, Hosts, Locations, PortName, What, differ, is_called, locations, port_owner, weight};
 use crate::tree::Sets;
 use crate::wire::{Name, RrSet, rtype};
 
@@ -17,7 +17,9 @@ pub(super) struct ServiceState {
     endpoints: BTreeMap<EndpointKey, Arc<Endpoint>>,
     hosts: Hosts,
     /// How many addresses have a port of that name, where they have a name themselves.
-    port_names: BTreeMap<PortName, u32>,
+    port_names: BTreeMap<PortName, usize>,
+    /// The same for ports of any name and of none.
+    ports_in_all: usize,
     /// Ports of the endpoint that was resolved last: mostly the next has the same.
     ports: Arc<[NamedPort]>,
     /// Names that are the Service's own: it itself and its ports.
@@ -94,20 +96,22 @@ impl ServiceState {
         };
         let service = facts.services.get(key).filter(|_| facts.namespaces.contains(&key.namespace));
         let mut labels = BTreeSet::new();
+        let (hosts, weights) = (self.hosts.clone(), self.weights());
         for key in self.concerned(dirty, key, service, facts) {
             let new = service.and_then(|service| resolve(&key, service, facts, rules));
             let new = new.map(|endpoint| self.share_ports(endpoint));
             self.replace(key, new, &base, &mut labels, &mut update);
         }
-        if labels.is_empty() && matches!(dirty, Dirty::Pods(_)) {
-            return update;
-        }
-        for label in labels {
-            let Some(name) = base.child(&label) else { continue };
-            let endpoints = self.hosts.get(&label).into_iter().flat_map(|host| host.endpoints.values());
+        for label in &labels {
+            let Some(name) = base.child(label) else { continue };
+            let endpoints = self.hosts.get(label).into_iter().flat_map(|host| host.endpoints.values());
             let hosts = endpoints.flat_map(|endpoint| &endpoint.hosts);
-            let addresses = hosts.filter(|(host, _)| *host == label).map(|(_, address)| *address);
+            let addresses = hosts.filter(|(host, _)| host == label).map(|(_, address)| *address);
             update.sets.push((name, RrSet::addresses(rules.ttl, addresses).collect::<Vec<_>>().into()));
+        }
+        let of_pods = matches!(dirty, Dirty::Pods(_));
+        if of_pods && !differ(&hosts, &self.hosts, &labels) && weights == self.weights() {
+            return update;
         }
         let own = service.map(|service| self.own_records(service, &base, rules)).unwrap_or_default();
         let gone = self.names.iter().filter(|name| !own.contains_key(*name));
@@ -210,14 +214,22 @@ impl ServiceState {
 
     /// Notes that an address with the ports of this endpoint appears or disappears.
     fn count_ports(&mut self, endpoint: &Endpoint, present: bool) {
+        let count = |count: usize, by| if present { count + by } else { count.saturating_sub(by) };
+        self.ports_in_all = count(self.ports_in_all, endpoint.ports.len());
         let named = endpoint.ports.iter().filter(|port| !port.name.is_empty());
         for port in named.map(|port| (port.name.clone(), port.protocol)) {
-            let count = self.port_names.entry(port.clone()).or_default();
-            *count = if present { *count + 1 } else { count.saturating_sub(1) };
-            if *count == 0 {
+            let addresses = self.port_names.entry(port.clone()).or_default();
+            *addresses = count(*addresses, 1);
+            if *addresses == 0 {
                 self.port_names.remove(&port);
             }
         }
+    }
+
+    /// The weights of its SRV records, all of them first. What is missing has none.
+    fn weights(&self) -> Vec<(Option<PortName>, u16)> {
+        let named = self.port_names.iter().map(|(port, count)| (Some(port.clone()), weight(*count)));
+        [(None, weight(self.ports_in_all))].into_iter().chain(named).collect()
     }
 
     /// Records at the Service's name and at its ports.
