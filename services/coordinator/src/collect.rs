@@ -2,7 +2,7 @@
 //! only inform are kept within bounds.
 //!
 //! Unknown is never gone. An owner counts as gone only when its key is read from the complete state and holds nothing,
-//! or another incarnation.
+//! or another incarnation, or a set that was asked to go after all it owns and whose pods have stopped.
 //!
 //! A pass looks only at what a change may have condemned, so that its cost does not grow with what is stored; at the
 //! start, at each slow tick, and when changes were missed, everything is looked at.
@@ -25,6 +25,7 @@ use crate::events::last_seen;
 use crate::objects::{object_mut, time_text};
 use crate::pods::lifecycle;
 use crate::pods::read::phase;
+use crate::sets::deletion;
 use crate::store::{BATCH_BYTES_MAX, CommitError};
 use crate::world::{Change, Key, Object, Transaction, View, World};
 
@@ -128,7 +129,7 @@ impl Collector {
         collected
     }
 
-    /// Objects that a change may condemn: itself, and those that its former incarnation owned.
+    /// Objects that a change may condemn: itself, those that its former incarnation owned, and those that a set leaves behind.
     fn condemned(world: &World, change: &Change) -> Vec<Key> {
         let replaced = |old: &&Arc<Object>| change.new.as_ref().is_none_or(|new| !new.is(old));
         let former = change.old.as_ref().filter(replaced);
@@ -138,6 +139,7 @@ impl Collector {
         let suspect = |new: &&Arc<Object>| new.deleting() || bereft(new);
         keys.extend(change.new.as_ref().filter(suspect).map(|new| new.key.clone()));
         keys.extend(claims::freed(world, change));
+        keys.extend(deletion::condemned(world, change));
         keys.retain(|key| COLLECTED.contains(&key.kind));
         keys
     }

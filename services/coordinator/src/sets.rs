@@ -160,9 +160,12 @@ impl Sets {
         if let Some(outcome) = self.adopt(&scene, now).await? {
             return Ok(outcome);
         }
-        if scene.snapshot.intent == Intent::Delete && scene.members.is_empty() {
-            let finish = self.world.commit(deletion::finish(&scene, &self.world));
-            let outcome = self.committed(finish.instrument(execute_span()).await)?;
+        if scene.snapshot.intent == Intent::Delete
+            && scene.members.is_empty()
+            && let Some(finish) = deletion::finish(&scene, &self.world)
+        {
+            let finish = self.world.commit(finish).instrument(execute_span());
+            let outcome = self.committed(finish.await)?;
             self.forget(&scene.snapshot.set.uid);
             return Ok(outcome.unwrap_or(Outcome::Settled));
         }
@@ -188,6 +191,7 @@ impl Sets {
         let (update, order) = plans?;
         let mut decision = Decision { update, order, ..Decision::default() };
         self.weigh(scene, &mut decision).await?;
+        decision.claims.waits.extend(deletion::wait(scene, &self.world));
         let Decision { update, order, claims, identities, .. } = &mut decision;
         order.create.retain(|creation| !claims.blocks(creation.ordinal));
         outages::add_held(&scene.snapshot, update, order.waits.iter().chain(&claims.waits));
@@ -330,7 +334,7 @@ impl Controller for Sets {
     fn affected(&self, world: &World, change: &Change) -> Vec<Key> {
         let key = &change.key;
         let set_of = |object: &crate::world::Object| owner_set(&object.value, &key.namespace);
-        match key.kind {
+        let mut sets = match key.kind {
             Kind::StatefulSet => {
                 if let Some(old) = change.old.as_ref().filter(|old| replaced(old, change.new.as_deref())) {
                     self.forget(&old.uid());
@@ -354,7 +358,9 @@ impl Controller for Sets {
                     .collect()
             }
             _ => Vec::new(),
-        }
+        };
+        sets.extend(deletion::bereft(world, change));
+        sets
     }
 
     async fn shaken(&self) {

@@ -324,6 +324,15 @@ impl View<'_> {
         self.0.free(kind, namespace, prefix)
     }
 
+    /// Objects of a kind that name `uid` as an owner, by key.
+    pub fn owned<'a>(
+        &'a self,
+        uid: &str,
+        kind: api::manifest::Kind,
+    ) -> impl Iterator<Item = &'a Arc<Object>> + use<'a> {
+        self.0.owned(uid, kind)
+    }
+
     /// Objects of a kind that `uid` controls, by key.
     pub fn controlled_by(&self, uid: &str, kind: api::manifest::Kind) -> impl Iterator<Item = &Arc<Object>> {
         self.0.controlled_by(uid, kind)

@@ -20,9 +20,6 @@ macro_rules! switches {
             ///   looked at again each minute, so that nothing waits for ever for an event that does not come.
             /// - `web-007` is never the pod of ordinal 7 (section 3.1): one pod per ordinal is what all else rests on.
             /// - Sizes have bounds (replicas, containers, templates), and suspicious manifests are warned of.
-            /// - What Kubernetes tells twice of one pod in one pass is told once (a failed pod that is also outdated).
-            /// - A claim keeps references to owners that are gone beside others: its set says whose it is.
-            /// - A set that is deleted in the foreground goes with its last pod; what else it owns goes after it.
             pub const KUBERNETES: Self = Self { $($name: false,)+ };
 
             /// Every mend. The default.
@@ -51,6 +48,9 @@ switches! {
     back_off_failed_pods,
     /// After a total outage the pods of a set that was complete before start together.
     break_cold_start,
+    /// A pod that has ended and is outdated is deleted once, where Kubernetes deletes it as the one and then, under Parallel,
+    /// as the other, and tells both (sections 7, rule R1, and 8.2).
+    delete_once,
     /// While revisions differ, members that an update may replace and that are missing within its budget come back together,
     /// where Kubernetes makes one after the other (section 8.5).
     recreate_together,

@@ -284,6 +284,7 @@ same_fields! { Switches:
     freeze_revisions_of_deleted
     adopt_revisions_by_name
     write_zero_counters
+    delete_once
 }
 
 impl From<Failures> for proto::Failures {

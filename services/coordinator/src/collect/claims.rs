@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::events::{self, Event};
 use crate::objects::object_mut;
+use crate::sets::deletion;
 use crate::sets::templates::{claim_names_of, claim_ordinal};
 use crate::world::{Change, Key, Object, Transaction, View, World};
 
@@ -105,6 +106,7 @@ fn sentence_of(view: &View<'_>, claim: &Object, owner: &Owner<'_>, verdict: &mut
     let spec = match &set {
         // A claim of another kind, such as one that a pod brings along: it goes with its pod.
         Some(set) if claim_ordinal(&set.value, &claim.key.name) != Some(ordinal) => None,
+        Some(set) if deletion::has_stopped(view, set) => None,
         Some(set) => Some(manifest::set_spec(&set.value).ok()?),
         None => None,
     };
@@ -171,7 +173,9 @@ impl<'a> Owner<'a> {
     fn gone(&self) -> String {
         match self.kind {
             "Pod" => format!("pod {} is gone, to which a scale-down had handed it", self.name),
-            "StatefulSet" => format!("statefulset {} is gone, and its retention policy deletes its claims", self.name),
+            "StatefulSet" => {
+                format!("statefulset {} is deleted, and its retention policy deletes its claims", self.name)
+            }
             kind => format!("its owner {kind} {} is gone", self.name),
         }
     }

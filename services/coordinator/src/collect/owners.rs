@@ -4,6 +4,7 @@ use api::manifest::Kind;
 use serde_json::Value;
 
 use crate::objects::object_mut;
+use crate::sets::deletion;
 use crate::world::{Key, Object, View, owners};
 
 /// Whether every owner of an object that has any is gone.
@@ -12,9 +13,9 @@ pub(super) fn orphaned(view: &View<'_>, object: &Object) -> bool {
     owners.peek().is_some() && owners.all(|owner| is_gone(view, object, owner))
 }
 
-/// Whether some owner of an object is gone. Whose claims are is for their set to say.
+/// Whether some owner of an object is gone.
 pub(super) fn outlives_an_owner(view: &View<'_>, object: &Object) -> bool {
-    object.kind() != Kind::PersistentVolumeClaim && owners(&object.value).any(|owner| is_gone(view, object, owner))
+    owners(&object.value).any(|owner| is_gone(view, object, owner))
 }
 
 /// The object without its owners that are gone.
@@ -25,8 +26,8 @@ pub(super) fn without_gone_owners(view: &View<'_>, object: &Object) -> Value {
     value
 }
 
-/// Whether an owner of an object is certainly gone: where it would be there is nothing, or another incarnation. Of a kind
-/// that is not known here, of a reference without a uid, and of an owner in some namespace of an object in none, nobody
+/// Whether an owner of an object is certainly gone: where it would be there is nothing, or another incarnation, or a set
+/// that only waits for what it owns. Of a kind that is not known here, of a reference without a uid, and of an owner in some namespace of an object in none, nobody
 /// knows where that would be.
 fn is_gone(view: &View<'_>, object: &Object, owner: &Value) -> bool {
     let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
@@ -38,7 +39,7 @@ fn is_gone(view: &View<'_>, object: &Object, owner: &Value) -> bool {
     }
     let namespace = if kind.namespaced() { &object.key.namespace } else { "" };
     let stored = view.get(&Key::new(kind, namespace, text("name")));
-    stored.is_none_or(|stored| stored.uid().0 != text("uid"))
+    stored.is_none_or(|stored| stored.uid().0 != text("uid") || deletion::has_stopped(view, &stored))
 }
 
 /// Group of an `apiVersion`; empty for `v1`.

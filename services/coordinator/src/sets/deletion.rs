@@ -3,19 +3,23 @@
 use std::sync::Arc;
 
 use api::manifest::Kind;
-use domain::{Switches, Timestamp};
+use domain::{Switches, Timestamp, Wait, WaitReason};
 use serde_json::{Value, json};
 use service_kit::status::StatusBuilder;
 use tonic::{Code, Status};
 
+use super::owner_set;
 use super::scene::{ORDERED_DELETION, REVISION_LABEL, Scene};
 use crate::error::SERVICE;
 use crate::objects::{object_mut, time_text};
 use crate::pods::lifecycle;
-use crate::world::{Object, Transaction, World};
+use crate::world::{Change, Key, Object, Transaction, View, World, owners};
 
-/// Finalizer of a set that goes after its pods, which stop in no order; as in Kubernetes.
+/// Finalizer of a set that goes after all that it owns, and whose pods stop in no order; as in Kubernetes.
 const FOREGROUND_DELETION: &str = "foregroundDeletion";
+
+/// Kinds of what a set owns that goes with it.
+const DEPENDENTS: [Kind; 3] = [Kind::Pod, Kind::ControllerRevision, Kind::PersistentVolumeClaim];
 
 /// What becomes of the pods of a set that is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +28,7 @@ pub(crate) enum Cascade {
     Ordered,
     /// The set goes at once; its pods are collected in no order.
     Background,
-    /// They are all asked to stop at once; the set goes after the last.
+    /// They are all asked to stop at once; the set goes after the last of them, its revisions and its claims.
     Foreground,
     /// They go on without it.
     Orphan,
@@ -110,16 +114,81 @@ pub(crate) fn unused_revision(world: &World, revision: &Object, transaction: &mu
     Err(status.precondition("REVISION", name, message).build())
 }
 
-/// Removes a set whose pods are gone, with its revisions. Claims are left to their owner references.
-pub(super) fn finish(scene: &Scene, world: &World) -> Transaction {
+/// Removes a set whose pods are gone, with its revisions; none where it has to wait for what it owns. Claims are left to
+/// their owner references.
+pub(super) fn finish(scene: &Scene, world: &World) -> Option<Transaction> {
     let mut transaction = Transaction::default();
-    for object in owned(world, &scene.set) {
-        if object.kind() == Kind::ControllerRevision {
-            transaction.delete(&object);
+    if goes_last(&scene.set) {
+        if world.view(|view| dependents(view, &scene.set).next().is_some()) {
+            return None;
+        }
+    } else {
+        for object in owned(world, &scene.set) {
+            if object.kind() == Kind::ControllerRevision {
+                transaction.delete(&object);
+            }
         }
     }
     transaction.delete(&scene.set);
-    transaction
+    Some(transaction)
+}
+
+/// Why a set that goes last is still there, once it has no members.
+pub(super) fn wait(scene: &Scene, world: &World) -> Option<Wait> {
+    if !goes_last(&scene.set) || !scene.members.is_empty() {
+        return None;
+    }
+    let dependent = world.view(|view| dependents(view, &scene.set).next().cloned())?;
+    let (kind, name) = (dependent.kind(), dependent.key.name.clone());
+    let reason = if kind == Kind::PersistentVolumeClaim && dependent.deleting() {
+        WaitReason::ClaimTerminating { claim: name }
+    } else {
+        WaitReason::Other { message: format!("waiting for {} {name}, which the set owns, to be deleted", kind.name()) }
+    };
+    Some(Wait { ordinal: None, reason })
+}
+
+/// Whether a set was asked to go after all that it owns.
+fn goes_last(set: &Object) -> bool {
+    set.deleting() && set.finalizers().any(|finalizer| finalizer == FOREGROUND_DELETION)
+}
+
+/// Whether an object is a set that goes after all that it owns, and whose pods have all stopped. Then that is to go.
+pub(crate) fn has_stopped(view: &View<'_>, set: &Object) -> bool {
+    set.kind() == Kind::StatefulSet && goes_last(set) && view.owned(&set.uid().0, Kind::Pod).next().is_none()
+}
+
+/// What a set that goes last waits for: all that it owns and that says so, as all does that it has made.
+fn dependents<'a>(view: &'a View<'_>, set: &Object) -> impl Iterator<Item = &'a Arc<Object>> {
+    let uid = set.uid().0;
+    let blocks = move |owner: &Value| {
+        owner.get("uid").is_some_and(|owner| *owner == *uid) && owner.get("blockOwnerDeletion") == Some(&true.into())
+    };
+    let owned = DEPENDENTS.into_iter().flat_map(|kind| view.owned(&set.uid().0, kind));
+    owned.filter(move |object| owners(&object.value).any(&blocks))
+}
+
+/// What is to go because this change was the end of the last pod of a set that goes last, or asked one without pods to go.
+pub(crate) fn condemned(world: &World, change: &Change) -> Vec<Key> {
+    let set = match (change.key.kind, &change.old, &change.new) {
+        (Kind::StatefulSet, _, Some(set)) => Some(set.clone()),
+        (Kind::Pod, Some(old), _) => owner_set(&old.value, &old.key.namespace).and_then(|key| world.get(&key)),
+        _ => None,
+    };
+    let Some(set) = set else { return Vec::new() };
+    world.view(|view| {
+        if !has_stopped(view, &set) {
+            return Vec::new();
+        }
+        DEPENDENTS.into_iter().flat_map(|kind| view.owned(&set.uid().0, kind)).map(|owned| owned.key.clone()).collect()
+    })
+}
+
+/// The set that goes last and that this change left without anything to wait for.
+pub(super) fn bereft(world: &World, change: &Change) -> Option<Key> {
+    let old = change.old.as_ref().filter(|old| DEPENDENTS.contains(&old.kind()))?;
+    let set = world.get(&owner_set(&old.value, &old.key.namespace)?).filter(|set| goes_last(set))?;
+    world.view(|view| dependents(view, &set).next().is_none()).then(|| set.key.clone())
 }
 
 /// Everything a set owns that outlives a change of hands; its decisions do not.

@@ -269,15 +269,10 @@ impl Writer<'_> {
             return Err(format!("a planner deletes a pod that it was not shown: ordinal {}", deletion.ordinal));
         };
         self.guard(deletion.ordinal, deletion.guard);
-        if !self.deleted.insert(deletion.ordinal) {
+        if self.deleted.insert(deletion.ordinal) {
+            self.stop(&pod);
+        } else if self.scene.snapshot.switches.delete_once {
             return Ok(());
-        }
-        lifecycle::delete(&mut self.open, &pod, None, self.now);
-        self.goes_on |= self.open.pending(&pod.key).is_none();
-        if let Some(mut stopping) = self.open.pending(&pod.key).cloned()
-            && rollouts::mark(&mut stopping, &self.scene.set, &pod.key.name)
-        {
-            self.open.update(&pod, stopping);
         }
         let set = &self.scene.set.key.name;
         let message = format!("Delete Pod {} in StatefulSet {set} successful", pod.key.name);
@@ -285,6 +280,16 @@ impl Writer<'_> {
         self.step("delete Pod", &pod.key.name, deletion.why.clone());
         self.breathe();
         Ok(())
+    }
+
+    fn stop(&mut self, pod: &crate::world::Object) {
+        lifecycle::delete(&mut self.open, pod, None, self.now);
+        self.goes_on |= self.open.pending(&pod.key).is_none();
+        if let Some(mut stopping) = self.open.pending(&pod.key).cloned()
+            && rollouts::mark(&mut stopping, &self.scene.set, &pod.key.name)
+        {
+            self.open.update(pod, stopping);
+        }
     }
 
     /// Makes the transaction rest on the pods that the decision rests on.

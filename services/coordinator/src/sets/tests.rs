@@ -77,7 +77,11 @@ async fn change(world: &World, kind: Kind, name: &str, change: impl Fn(&mut Valu
 }
 
 fn scene(world: &World) -> Scene {
-    let switches = Profile::Setkeeper.switches();
+    scene_as(Profile::Setkeeper, world)
+}
+
+fn scene_as(profile: Profile, world: &World) -> Scene {
+    let switches = profile.switches();
     Scene::take(world, &Rosters::default(), &key(Kind::StatefulSet, "web"), false, switches, NOW)
         .unwrap()
         .expect("the set is there")
@@ -192,6 +196,29 @@ async fn s_200_s_203_a_deletion_and_its_status_are_written_together_or_not_at_al
     assert!(pod.deleting());
     assert_eq!((set.version, &set.value["status"]["replicas"]), (pod.version, &json!(7)));
     assert_eq!(set.value["metadata"]["labels"]["touched"], "yes");
+}
+
+#[tokio::test]
+async fn a_pod_that_has_ended_and_is_outdated_is_told_deleted_by_each_planner_only_in_kubernetes() {
+    for (profile, told) in [(Profile::Kubernetes, 2), (Profile::Setkeeper, 1)] {
+        let world = world().await;
+        member(&world, "web-1").await;
+        change(&world, Kind::Pod, "web-1", |pod| pod["status"]["phase"] = "Failed".into()).await;
+        let scene = scene_as(profile, &world);
+        let order = OrdinalPlan { delete: replacement_of("uid-web-1"), ..OrdinalPlan::default() };
+        let decision = Decision { order, ..replacement(&scene) };
+        let steps = execute::transactions(&world, &scene, &decision, NOW).unwrap().steps;
+        assert_eq!(steps.iter().filter(|step| step.action == "delete Pod").count(), told);
+        assert!(commit(&world, &scene, &decision).await);
+        assert_eq!(
+            world.get(&key(Kind::Pod, "web-1")).map(|pod| pod.deleting()),
+            None,
+            "one that has ended goes at once"
+        );
+        let events = world.list(Kind::Event, None);
+        let counts: Vec<_> = events.iter().map(|event| (event.text("/reason"), event.value["count"].clone())).collect();
+        assert_eq!(counts, [("SuccessfulDelete", json!(told))], "{profile}");
+    }
 }
 
 #[tokio::test]

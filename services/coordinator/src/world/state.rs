@@ -79,11 +79,18 @@ impl State {
         owned.map(|owned| owned.object.clone()).collect()
     }
 
+    pub(super) fn owned<'a>(&'a self, uid: &str, kind: Kind) -> impl Iterator<Item = &'a Arc<Object>> + use<'a> {
+        self.estate(uid, kind).map(|owned| &owned.object)
+    }
+
     pub(super) fn controlled_by(&self, uid: &str, kind: Kind) -> impl Iterator<Item = &Arc<Object>> {
+        self.estate(uid, kind).filter(|owned| owned.controlled).map(|owned| &owned.object)
+    }
+
+    fn estate<'a>(&'a self, uid: &str, kind: Kind) -> impl Iterator<Item = &'a Owned> + use<'a> {
         let start = Key { kind, namespace: String::new(), name: String::new() };
         let owned = self.by_owner.get(uid).into_iter().flat_map(move |estate| estate.objects.range(start.clone()..));
-        let owned = owned.take_while(move |(key, _)| key.kind == kind);
-        owned.filter(|(_, owned)| owned.controlled).map(|(_, owned)| &owned.object)
+        owned.take_while(move |(key, _)| key.kind == kind).map(|(_, owned)| owned)
     }
 
     pub(super) fn pods_changed(&self, uid: &str, after: StoreRevision) -> Option<BTreeSet<&Key>> {

@@ -96,7 +96,7 @@ pub(crate) enum Cascade {
     Ordered,
     /// The set goes at once, its pods stop all at once
     Background,
-    /// Its pods stop all at once, the set goes after the last
+    /// Its pods stop all at once; the set goes after the last, and after its revisions and its claims that go too
     Foreground,
     /// They stay
     Orphan,

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use support::until;
 use tonic::Code;
 
+use crate::levels::{pod, retaining, user_of};
 use crate::plane::text;
 use crate::{Machine, Plane, reason, set, with_claims};
 
@@ -130,6 +131,78 @@ async fn s_150_in_kubernetes_a_set_that_goes_observes_its_changes_and_leaves_its
         machine.stop("web-0").await;
         gone(&plane, "sts", "web").await;
         assert_eq!(plane.list("pvc").await.len(), 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s_150_a_set_that_goes_in_the_foreground_goes_after_all_that_it_owns() {
+    for (profile, when_deleted) in [
+        (Profile::Kubernetes, "Delete"),
+        (Profile::Setkeeper, "Delete"),
+        (Profile::Kubernetes, "Retain"),
+        (Profile::Setkeeper, "Retain"),
+    ] {
+        let plane = Plane::start_as(profile).await;
+        let machine = Machine::eager(&plane).await;
+        plane.apply(&[set("web", 2, retaining(when_deleted, "Retain", &json!({})))]).await;
+        plane.has_counts("web", "2/2/2/2/2").await;
+        plane.apply(&[user_of("data-web-1")]).await;
+        machine.has("user").await;
+        machine.eagerness(true, false);
+        plane.delete("sts", "web", "foreground").await.unwrap();
+        for name in ["web-0", "web-1"] {
+            machine.must_stop(name).await;
+        }
+        assert_eq!(
+            plane.list("controllerrevisions").await.len(),
+            1,
+            "{profile}: its revisions stay as long as its pods"
+        );
+        for name in ["web-0", "web-1"] {
+            machine.stop(name).await;
+        }
+        if when_deleted == "Delete" {
+            until("all is gone but what somebody uses", || async {
+                let claims: Vec<_> =
+                    plane.list("pvc").await.iter().map(|claim| text(claim, "/metadata/name").into()).collect();
+                let left: (Vec<String>, usize) = (claims, plane.list("controllerrevisions").await.len());
+                if left == (vec!["data-web-1".into()], 0) { Ok(()) } else { Err(format!("{left:?}")) }
+            })
+            .await;
+            plane.has_counts("web", "0/0/0/0/0").await;
+            if profile == Profile::Setkeeper {
+                plane.waits_for("web", "waiting for claim data-web-1, which is being deleted").await;
+            }
+            plane.delete("pod", "user", "").await.unwrap();
+            machine.must_stop("user").await;
+            machine.stop("user").await;
+        }
+        gone(&plane, "sts", "web").await;
+        assert!(plane.list("controllerrevisions").await.is_empty(), "{profile}, {when_deleted}");
+        assert_eq!(plane.list("pvc").await.len(), if when_deleted == "Delete" { 0 } else { 2 }, "{profile}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_one_owner_outlives_forgets_the_other() {
+    for profile in [Profile::Kubernetes, Profile::Setkeeper] {
+        let plane = Plane::start_as(profile).await;
+        let _machine = Machine::eager(&plane).await;
+        plane.apply(&[set("web", 1, retaining("Delete", "Retain", &json!({}))), pod("other", &json!({}))]).await;
+        plane.has_counts("web", "1/1/1/1/1").await;
+        let other = plane.uid("pod", "other").await;
+        plane
+            .edit("pvc", "data-web-0", |claim| {
+                let owners = claim["metadata"]["ownerReferences"].as_array_mut().expect("its set has it");
+                owners.push(json!({ "apiVersion": "v1", "kind": "Pod", "name": "other", "uid": other }));
+            })
+            .await;
+        plane.has_owners("data-web-0", "StatefulSet/web Pod/other").await;
+        plane.delete("pod", "other", "").await.unwrap();
+        plane.has_owners("data-web-0", "StatefulSet/web").await;
+        plane.delete("sts", "web", "foreground").await.unwrap();
+        gone(&plane, "sts", "web").await;
+        plane.lacks("pvc", "data-web-0").await;
     }
 }
 
