@@ -48,6 +48,9 @@ const COLLECTED_AT_ONCE_MAX: usize = 256;
 /// Bytes written in one commit, roughly: pods that are asked to go are written whole.
 const BYTES_AT_ONCE_MAX: usize = BATCH_BYTES_MAX / 2;
 
+/// Tries of what becomes of one claim against changes of its set.
+const TRIES_MAX: u32 = 4;
+
 /// Collects.
 #[derive(Debug)]
 pub(crate) struct Collector {
@@ -129,6 +132,27 @@ impl Collector {
         collected
     }
 
+    /// Carries out what is to become of a claim. Its set may have changed because another of its claims went just before:
+    /// then the claim is judged again.
+    async fn carry_out(&self, claim: &Object, verdict: Verdict, now: Timestamp) -> Result<(), CommitError> {
+        // Kubernetes says nothing of it.
+        let tells = self.switches.publish_conditions;
+        let mut tries = 1;
+        let mut verdict = Some(verdict);
+        while let Some(present) = verdict.take() {
+            match self.world.commit(present.carry_out(&self.world, claim, now, tells)).await {
+                Err(CommitError::Conflict { .. }) if tries < TRIES_MAX => tries += 1,
+                committed => return committed.map(drop),
+            }
+            verdict = self.world.view(|view| {
+                let same = view.get(&claim.key).filter(|stored| stored.version == claim.version)?;
+                let condemned = orphaned(view, &same);
+                condemned.then(|| claims::judge(view, &same, self.switches.withdraw_claim_references)).flatten()
+            });
+        }
+        Ok(())
+    }
+
     /// Objects that a change may condemn: itself, those that its former incarnation owned, and those that a set leaves behind.
     fn condemned(world: &World, change: &Change) -> Vec<Key> {
         let replaced = |old: &&Arc<Object>| change.new.as_ref().is_none_or(|new| !new.is(old));
@@ -197,10 +221,8 @@ impl Controller for Collector {
         }
         self.candidates().objects.extend(rest);
         let mut outcome = if more { Outcome::At(now) } else { Outcome::Settled };
-        for (claim, verdict) in &claims {
-            // Kubernetes says nothing of it.
-            let tells = self.switches.publish_conditions;
-            if let Err(error) = self.world.commit(verdict.carry_out(&self.world, claim, now, tells)).await {
+        for (claim, verdict) in claims {
+            if let Err(error) = self.carry_out(&claim, verdict, now).await {
                 self.look_again(BTreeSet::from([claim.key.clone()]));
                 outcome = failed(&error);
             }

@@ -36,7 +36,6 @@ use domain::safety::Plans;
 use domain::{
     DecisionRecord, Intent, OrdinalPlan, PodCreation, PodIdentity, Switches, Timestamp, Uid, UpdatePlan, Wait,
 };
-use serde_json::Value;
 use service_kit::Context;
 use tokio::sync::Notify;
 use tracing::field::Empty;
@@ -53,7 +52,7 @@ use self::scene::Scene;
 use crate::driver::{Controller, Outcome};
 use crate::rollouts::{self, Rollout};
 use crate::store::{CommitError, StoreRevision};
-use crate::world::{Change, Key, Untouched, World};
+use crate::world::{Change, Key, Untouched, World, owners};
 
 /// Times are whole milliseconds: what is cut off must not make a pass come too early.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -191,7 +190,11 @@ impl Sets {
         let (update, order) = plans?;
         let mut decision = Decision { update, order, ..Decision::default() };
         self.weigh(scene, &mut decision).await?;
-        decision.claims.waits.extend(deletion::wait(scene, &self.world));
+        if let Some(wait) = deletion::wait(scene, &self.world) {
+            decision.claims.waits.push(wait);
+            // What it waits for is not made again.
+            decision.update.revisions.clear();
+        }
         let Decision { update, order, claims, identities, .. } = &mut decision;
         order.create.retain(|creation| !claims.blocks(creation.ordinal));
         outages::add_held(&scene.snapshot, update, order.waits.iter().chain(&claims.waits));
@@ -333,7 +336,6 @@ impl Controller for Sets {
 
     fn affected(&self, world: &World, change: &Change) -> Vec<Key> {
         let key = &change.key;
-        let set_of = |object: &crate::world::Object| owner_set(&object.value, &key.namespace);
         let mut sets = match key.kind {
             Kind::StatefulSet => {
                 if let Some(old) = change.old.as_ref().filter(|old| replaced(old, change.new.as_deref())) {
@@ -342,7 +344,7 @@ impl Controller for Sets {
                 vec![key.clone()]
             }
             Kind::Pod => {
-                let owners = change.old.iter().chain(&change.new).filter_map(|object| set_of(object));
+                let owners = change.old.iter().chain(&change.new).flat_map(|object| owner_sets(object));
                 let by_name =
                     key.name.rsplit_once('-').map(|(set, _)| Key::new(Kind::StatefulSet, &key.namespace, set));
                 // Also when a pod goes that was not of this set: its name is free now.
@@ -359,7 +361,7 @@ impl Controller for Sets {
             }
             _ => Vec::new(),
         };
-        sets.extend(deletion::bereft(world, change));
+        sets.extend(deletion::freed(world, change));
         sets
     }
 
@@ -409,8 +411,9 @@ fn claim_changed_hands(change: &Change) -> bool {
     hands(old) != hands(new)
 }
 
-fn owner_set(value: &Value, namespace: &str) -> Option<Key> {
-    let owners = value.pointer("/metadata/ownerReferences")?.as_array()?;
-    let owner = owners.iter().find(|owner| owner.get("kind").is_some_and(|kind| kind == "StatefulSet"))?;
-    Some(Key::new(Kind::StatefulSet, namespace, owner.get("name")?.as_str()?))
+/// The sets that an object names as owners.
+fn owner_sets(object: &crate::world::Object) -> impl Iterator<Item = Key> {
+    let sets = owners(&object.value).filter(|owner| owner.get("kind").is_some_and(|kind| kind == "StatefulSet"));
+    let names = sets.filter_map(|owner| owner.get("name")?.as_str());
+    names.map(|name| Key::new(Kind::StatefulSet, &object.key.namespace, name))
 }

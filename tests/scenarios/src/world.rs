@@ -254,6 +254,12 @@ impl World {
             actions.push(format!("delete {ordinal}@{image}"));
         }
         for deletion in ordinals.delete.iter().chain(&update.replace) {
+            let again = update.replace.contains(deletion) && ordinals.delete.iter().any(|one| one.uid == deletion.uid);
+            if again && !self.pods.contains_key(&deletion.ordinal) {
+                assert!(!self.switches.delete_once, "deleted twice: {deletion:?}");
+                actions.push(format!("delete {} again", deletion.ordinal));
+                continue;
+            }
             let pod = self.pod_mut(deletion.ordinal);
             assert_eq!(pod.uid, deletion.uid, "deletes another incarnation");
             assert!(!pod.terminating, "deleted twice: {deletion:?}");

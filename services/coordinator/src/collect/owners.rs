@@ -27,8 +27,8 @@ pub(super) fn without_gone_owners(view: &View<'_>, object: &Object) -> Value {
 }
 
 /// Whether an owner of an object is certainly gone: where it would be there is nothing, or another incarnation, or a set
-/// that only waits for what it owns. Of a kind that is not known here, of a reference without a uid, and of an owner in some namespace of an object in none, nobody
-/// knows where that would be.
+/// that goes after the object. Of a kind that is not known here, of a reference without a uid, and of an owner in some
+/// namespace of an object in none, nobody knows where that would be.
 fn is_gone(view: &View<'_>, object: &Object, owner: &Value) -> bool {
     let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
     let Some(kind) = Kind::from_text(text("kind")).filter(|kind| kind.name() == text("kind")) else { return false };
@@ -39,7 +39,7 @@ fn is_gone(view: &View<'_>, object: &Object, owner: &Value) -> bool {
     }
     let namespace = if kind.namespaced() { &object.key.namespace } else { "" };
     let stored = view.get(&Key::new(kind, namespace, text("name")));
-    stored.is_none_or(|stored| stored.uid().0 != text("uid") || deletion::has_stopped(view, &stored))
+    stored.is_none_or(|stored| stored.uid().0 != text("uid") || deletion::takes_along(view, &stored, object))
 }
 
 /// Group of an `apiVersion`; empty for `v1`.

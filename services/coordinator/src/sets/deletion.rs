@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use service_kit::status::StatusBuilder;
 use tonic::{Code, Status};
 
-use super::owner_set;
+use super::owner_sets;
 use super::scene::{ORDERED_DELETION, REVISION_LABEL, Scene};
 use crate::error::SERVICE;
 use crate::objects::{object_mut, time_text};
@@ -19,7 +19,7 @@ use crate::world::{Change, Key, Object, Transaction, View, World, owners};
 const FOREGROUND_DELETION: &str = "foregroundDeletion";
 
 /// Kinds of what a set owns that goes with it.
-const DEPENDENTS: [Kind; 3] = [Kind::Pod, Kind::ControllerRevision, Kind::PersistentVolumeClaim];
+const DEPENDENTS: [Kind; 3] = [Kind::Pod, Kind::PersistentVolumeClaim, Kind::ControllerRevision];
 
 /// What becomes of the pods of a set that is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +56,8 @@ pub(crate) fn request(world: &World, set: &Object, cascade: Cascade, now: Timest
         Cascade::Ordered => mark(set, ORDERED_DELETION, now, &mut transaction),
         Cascade::Foreground => {
             mark(set, FOREGROUND_DELETION, now, &mut transaction);
-            for pod in owned(world, set).iter().filter(|object| object.kind() == Kind::Pod) {
-                lifecycle::delete(&mut transaction, pod, None, now);
+            for pod in world.view(|view| view.controlled_by(&set.uid().0, Kind::Pod).cloned().collect::<Vec<_>>()) {
+                lifecycle::delete(&mut transaction, &pod, None, now);
             }
         }
         Cascade::Background => transaction.delete(set),
@@ -71,14 +71,15 @@ pub(crate) fn request(world: &World, set: &Object, cascade: Cascade, now: Timest
     transaction
 }
 
-/// Keeps a set that goes until its pods have stopped. From then on none of them is replaced.
+/// Keeps a set that goes until what it waits for is gone. From then on none of its pods is replaced. One that stops its
+/// pods in order can still be asked to go after all that it owns.
 fn mark(set: &Object, finalizer: &str, now: Timestamp, transaction: &mut Transaction) {
-    if set.deleting() {
+    if set.deleting() && (finalizer == ORDERED_DELETION || goes_last(set)) {
         return;
     }
     let mut value = set.value.clone();
     let metadata = object_mut(&mut value, "metadata");
-    metadata.insert("deletionTimestamp".into(), time_text(now).into());
+    metadata.entry("deletionTimestamp").or_insert_with(|| time_text(now).into());
     metadata.insert("finalizers".into(), json!([finalizer]));
     transaction.update(set, value);
 }
@@ -119,7 +120,7 @@ pub(crate) fn unused_revision(world: &World, revision: &Object, transaction: &mu
 pub(super) fn finish(scene: &Scene, world: &World) -> Option<Transaction> {
     let mut transaction = Transaction::default();
     if goes_last(&scene.set) {
-        if world.view(|view| dependents(view, &scene.set).next().is_some()) {
+        if world.view(|view| blocking(view, &scene.set).next().is_some()) {
             return None;
         }
     } else {
@@ -138,7 +139,7 @@ pub(super) fn wait(scene: &Scene, world: &World) -> Option<Wait> {
     if !goes_last(&scene.set) || !scene.members.is_empty() {
         return None;
     }
-    let dependent = world.view(|view| dependents(view, &scene.set).next().cloned())?;
+    let dependent = world.view(|view| blocking(view, &scene.set).next().cloned())?;
     let (kind, name) = (dependent.kind(), dependent.key.name.clone());
     let reason = if kind == Kind::PersistentVolumeClaim && dependent.deleting() {
         WaitReason::ClaimTerminating { claim: name }
@@ -150,16 +151,26 @@ pub(super) fn wait(scene: &Scene, world: &World) -> Option<Wait> {
 
 /// Whether a set was asked to go after all that it owns.
 fn goes_last(set: &Object) -> bool {
-    set.deleting() && set.finalizers().any(|finalizer| finalizer == FOREGROUND_DELETION)
+    set.kind() == Kind::StatefulSet
+        && set.deleting()
+        && set.finalizers().any(|finalizer| finalizer == FOREGROUND_DELETION)
 }
 
-/// Whether an object is a set that goes after all that it owns, and whose pods have all stopped. Then that is to go.
+/// Whether a set goes after all that it owns, and has no pods any more. Then the rest of that is to go.
 pub(crate) fn has_stopped(view: &View<'_>, set: &Object) -> bool {
-    set.kind() == Kind::StatefulSet && goes_last(set) && view.owned(&set.uid().0, Kind::Pod).next().is_none()
+    goes_last(set) && view.owned(&set.uid().0, Kind::Pod).next().is_none()
+}
+
+/// Whether an object is to go because a set that owns it goes after it: pods first, the rest after the last of them.
+pub(crate) fn takes_along(view: &View<'_>, set: &Object, owned: &Object) -> bool {
+    match owned.kind() {
+        Kind::Pod => goes_last(set),
+        kind => DEPENDENTS.contains(&kind) && has_stopped(view, set),
+    }
 }
 
 /// What a set that goes last waits for: all that it owns and that says so, as all does that it has made.
-fn dependents<'a>(view: &'a View<'_>, set: &Object) -> impl Iterator<Item = &'a Arc<Object>> {
+fn blocking<'a>(view: &'a View<'_>, set: &Object) -> impl Iterator<Item = &'a Arc<Object>> {
     let uid = set.uid().0;
     let blocks = move |owner: &Value| {
         owner.get("uid").is_some_and(|owner| *owner == *uid) && owner.get("blockOwnerDeletion") == Some(&true.into())
@@ -168,27 +179,26 @@ fn dependents<'a>(view: &'a View<'_>, set: &Object) -> impl Iterator<Item = &'a 
     owned.filter(move |object| owners(&object.value).any(&blocks))
 }
 
-/// What is to go because this change was the end of the last pod of a set that goes last, or asked one without pods to go.
+/// What is to go because this change asked a set to go after it, or took the last pod from such a set.
 pub(crate) fn condemned(world: &World, change: &Change) -> Vec<Key> {
-    let set = match (change.key.kind, &change.old, &change.new) {
-        (Kind::StatefulSet, _, Some(set)) => Some(set.clone()),
-        (Kind::Pod, Some(old), _) => owner_set(&old.value, &old.key.namespace).and_then(|key| world.get(&key)),
-        _ => None,
-    };
-    let Some(set) = set else { return Vec::new() };
+    let asked = |set: &&Arc<Object>| goes_last(set) && !change.old.as_deref().is_some_and(goes_last);
+    let of_set = change.new.iter().filter(asked).cloned();
+    let pod = change.old.iter().filter(|old| old.kind() == Kind::Pod);
+    let sets: Vec<_> = of_set.chain(pod.flat_map(|pod| owner_sets(pod)).filter_map(|key| world.get(&key))).collect();
     world.view(|view| {
-        if !has_stopped(view, &set) {
-            return Vec::new();
-        }
-        DEPENDENTS.into_iter().flat_map(|kind| view.owned(&set.uid().0, kind)).map(|owned| owned.key.clone()).collect()
+        let owned = |set: &Arc<Object>| DEPENDENTS.map(|kind| view.owned(&set.uid().0, kind)).into_iter().flatten();
+        let stopped = sets.iter().filter(|set| change.key == set.key || has_stopped(view, set));
+        stopped.flat_map(owned).map(|owned| owned.key.clone()).collect()
     })
 }
 
-/// The set that goes last and that this change left without anything to wait for.
-pub(super) fn bereft(world: &World, change: &Change) -> Option<Key> {
-    let old = change.old.as_ref().filter(|old| DEPENDENTS.contains(&old.kind()))?;
-    let set = world.get(&owner_set(&old.value, &old.key.namespace)?).filter(|set| goes_last(set))?;
-    world.view(|view| dependents(view, &set).next().is_none()).then(|| set.key.clone())
+/// The sets that go last and that this change left without anything to wait for.
+pub(super) fn freed(world: &World, change: &Change) -> Vec<Key> {
+    let owned = change.old.as_ref().filter(|old| DEPENDENTS.contains(&old.kind()));
+    let sets = owned.into_iter().flat_map(|owned| owner_sets(owned)).filter_map(|key| world.get(&key));
+    let mut sets: Vec<_> = sets.filter(|set| goes_last(set)).collect();
+    world.view(|view| sets.retain(|set| blocking(view, set).next().is_none()));
+    sets.iter().map(|set| set.key.clone()).collect()
 }
 
 /// Everything a set owns that outlives a change of hands; its decisions do not.

@@ -76,10 +76,13 @@ impl Update<'_> {
         available.take(budget).map(|pod| self.deletion(pod, Guard::AllPods)).collect()
     }
 
-    /// Outdated pods that are not available, highest first. Each deletion rests on that pod alone.
+    /// Outdated pods that are not available, highest first. Each deletion rests on that pod alone. Those that have ended are
+    /// deleted by the ordinal scheduler, and by this one too where Kubernetes does it (switch `delete_once`).
     fn broken(&self) -> Vec<PodDeletion> {
-        let unavailable = self.candidates().filter(|pod| self.snapshot.unavailable(pod));
-        let broken = unavailable.filter(|pod| self.updatable(pod) || self.heals(pod));
+        let unavailable = self.present().filter(|pod| self.snapshot.unavailable(pod));
+        let ended = |pod: &Pod| !self.snapshot.switches.delete_once && self.updatable(pod);
+        let alive = |pod: &Pod| self.updatable(pod) || self.heals(pod);
+        let broken = unavailable.filter(|pod| if pod.phase.terminal() { ended(pod) } else { alive(pod) });
         broken.map(|pod| self.deletion(pod, Guard::Pod)).collect()
     }
 
@@ -113,8 +116,12 @@ impl Update<'_> {
     /// Outdated pods in range that are neither terminating nor ended, highest first. Those that have ended are
     /// replaced under every strategy.
     fn candidates(&self) -> impl Iterator<Item = &Pod> {
-        let present = self.snapshot.members().rev().filter(|pod| !pod.terminating && !pod.phase.terminal());
-        present.filter(|pod| self.outdated(pod))
+        self.present().filter(|pod| !pod.phase.terminal())
+    }
+
+    /// Outdated pods in range that are not terminating, highest first.
+    fn present(&self) -> impl Iterator<Item = &Pod> {
+        self.snapshot.members().rev().filter(|pod| !pod.terminating && self.outdated(pod))
     }
 
     fn outdated(&self, pod: &Pod) -> bool {

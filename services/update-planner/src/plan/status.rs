@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use domain::{Ordinal, Pod, RevisionName, SetStatus, Snapshot, UpdateStrategy};
+use domain::{Ordinal, RevisionName, SetStatus, Snapshot};
 
 use super::Revisions;
 use super::replacement::Replacement;
@@ -59,23 +59,12 @@ fn counted(snapshot: &Snapshot, current: &RevisionName, update: &RevisionName) -
 /// has just created.
 fn subtracted(snapshot: &Snapshot, revisions: &Revisions, replacement: &Replacement) -> u32 {
     let replaced: HashSet<Ordinal> = replacement.replace.iter().map(|deletion| deletion.ordinal).collect();
-    let pods = snapshot.members();
     let count = if snapshot.switches.count_observed_pods {
-        pods.filter(|pod| replaced.contains(&pod.ordinal) && pod.at(&revisions.current)).count()
+        snapshot.members().filter(|pod| replaced.contains(&pod.ordinal) && pod.at(&revisions.current)).count()
     } else {
-        let deleted = |pod: &&Pod| replaced.contains(&pod.ordinal) || deleted_twice(snapshot, revisions, pod);
-        pods.filter(deleted).count() + replacement.recall.len()
+        replaced.len() + replacement.recall.len()
     };
     u32::try_from(count).unwrap_or(u32::MAX)
-}
-
-/// Whether Kubernetes deletes this pod because it has ended and then once more because it is outdated.
-fn deleted_twice(snapshot: &Snapshot, revisions: &Revisions, pod: &Pod) -> bool {
-    let spec = &snapshot.spec;
-    let parallel = spec.policy == domain::PodManagementPolicy::Parallel;
-    let rolling = matches!(spec.strategy, UpdateStrategy::RollingUpdate(_));
-    let ended = pod.phase.terminal() && !pod.terminating;
-    parallel && rolling && ended && !pod.at(&revisions.update) && spec.index(pod.ordinal) >= spec.partition()
 }
 
 /// Whether the update is complete, so that the update revision becomes the current one (section 10.3).

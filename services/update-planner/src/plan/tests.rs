@@ -77,6 +77,22 @@ fn s_39_the_highest_outdated_pod_goes_first() {
 }
 
 #[test]
+fn a_pod_that_has_ended_is_deleted_as_an_outdated_one_too_only_in_kubernetes() {
+    for (policy, kubernetes) in
+        [(PodManagementPolicy::Parallel, "delete 1 (Pod)"), (PodManagementPolicy::OrderedReady, "")]
+    {
+        for (profile, expected) in [(Profile::Kubernetes, kubernetes), (Profile::Setkeeper, "")] {
+            let mut request = request(policy, "C", "0:ready@C 1:failed@A 2:ready@C");
+            request.snapshot.switches = profile.switches();
+            assert_eq!(words(&plan(&request)), expected, "{profile}, {policy:?}");
+            request.snapshot.spec.strategy =
+                UpdateStrategy::RollingUpdate(Some(RollingUpdate { partition: 2, max_unavailable: None }));
+            assert_eq!(words(&plan(&request)), "", "{profile}, {policy:?}: the partition keeps it");
+        }
+    }
+}
+
+#[test]
 fn s_53_s_54_scaling_comes_before_updating() {
     check("0:ready@A 2:ready@C", "0: waiting for pod 1 to be created");
     check("0:ready@C 1:ready@C 2:ready@A 3:ready@A 4:ready@A", "2: waiting for scale-down to remove pod 4");

@@ -8,6 +8,7 @@ use tonic::Code;
 
 use crate::levels::{pod, retaining, user_of};
 use crate::plane::text;
+use crate::quiet::goes_quiet;
 use crate::{Machine, Plane, reason, set, with_claims};
 
 async fn gone(plane: &Plane, kind: &str, name: &str) {
@@ -142,7 +143,7 @@ async fn s_150_a_set_that_goes_in_the_foreground_goes_after_all_that_it_owns() {
         (Profile::Kubernetes, "Retain"),
         (Profile::Setkeeper, "Retain"),
     ] {
-        let plane = Plane::start_as(profile).await;
+        let mut plane = Plane::start_as(profile).await;
         let machine = Machine::eager(&plane).await;
         plane.apply(&[set("web", 2, retaining(when_deleted, "Retain", &json!({})))]).await;
         plane.has_counts("web", "2/2/2/2/2").await;
@@ -170,9 +171,23 @@ async fn s_150_a_set_that_goes_in_the_foreground_goes_after_all_that_it_owns() {
             })
             .await;
             plane.has_counts("web", "0/0/0/0/0").await;
+            if profile == Profile::Kubernetes {
+                // Has it look again: it finds its revision as ever, and does not make it.
+                plane.scale("web", 7).await;
+            }
+            until("why it waits is written down", || async {
+                let decisions = plane.list("decisions").await;
+                let why = "data-web-1".to_owned();
+                let said = decisions.iter().any(|one| one["waits"].to_string().contains(&why));
+                if said { Ok(()) } else { Err(format!("{decisions:?}")) }
+            })
+            .await;
             if profile == Profile::Setkeeper {
                 plane.waits_for("web", "waiting for claim data-web-1, which is being deleted").await;
             }
+            goes_quiet(&mut plane, "web", "0/0/0/0/0").await;
+            assert!(plane.list("controllerrevisions").await.is_empty(), "{profile}: what goes is not made again");
+            assert!(!plane.list("decisions").await.is_empty(), "{profile}: what was decided stays as long as the set");
             plane.delete("pod", "user", "").await.unwrap();
             machine.must_stop("user").await;
             machine.stop("user").await;
@@ -181,6 +196,48 @@ async fn s_150_a_set_that_goes_in_the_foreground_goes_after_all_that_it_owns() {
         assert!(plane.list("controllerrevisions").await.is_empty(), "{profile}, {when_deleted}");
         assert_eq!(plane.list("pvc").await.len(), if when_deleted == "Delete" { 0 } else { 2 }, "{profile}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_the_foreground_all_that_is_its_own_goes_and_what_others_own_too_stays() {
+    let plane = Plane::start().await;
+    let machine = Machine::eager(&plane).await;
+    machine.eagerness(true, false);
+    plane.apply(&[set("web", 2, retaining("Delete", "Retain", &json!({}))), pod("other", &json!({}))]).await;
+    plane.has_counts("web", "2/2/2/2/2").await;
+    let other = plane.uid("pod", "other").await;
+    plane
+        .edit("pvc", "data-web-0", |claim| {
+            let owners = claim["metadata"]["ownerReferences"].as_array_mut().expect("its set has it");
+            owners.push(json!({ "apiVersion": "v1", "kind": "Pod", "name": "other", "uid": other }));
+        })
+        .await;
+    let web = plane.uid("sts", "web").await;
+    let owner = json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": web });
+    let mut own = pod("own", &json!({}));
+    own["metadata"]["ownerReferences"] = json!([owner]);
+    let mut shared = pod("shared", &json!({}));
+    let of_other = json!({ "apiVersion": "v1", "kind": "Pod", "name": "other", "uid": other });
+    shared["metadata"]["ownerReferences"] = json!([owner, of_other]);
+    plane.apply(&[own, shared]).await;
+    machine.has("own").await;
+    // Asked to stop in order first: the later wish counts.
+    plane.delete("sts", "web", "ordered").await.unwrap();
+    machine.must_stop("web-1").await;
+    plane.delete("sts", "web", "foreground").await.unwrap();
+    for name in ["web-0", "own"] {
+        machine.must_stop(name).await;
+    }
+    for name in ["web-0", "web-1"] {
+        machine.stop(name).await;
+    }
+    plane.has_counts("web", "0/0/0/0/0").await;
+    assert_eq!(plane.list("pvc").await.len(), 2, "a pod of it is there");
+    machine.stop("own").await;
+    gone(&plane, "sts", "web").await;
+    plane.lacks("pvc", "data-web-1").await;
+    assert_eq!(plane.owners("data-web-0").await, "Pod/other");
+    assert!(plane.get("pod", "shared").await.unwrap().pointer("/metadata/deletionTimestamp").is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -230,6 +230,20 @@ fn s_59_failed_pod_during_an_update() {
 }
 
 #[test]
+fn s_59_failed_outdated_pod_of_a_parallel_set_is_deleted_by_both_rules_only_in_kubernetes() {
+    let script = |again: &str, current: u32| {
+        format!(
+            "
+        failed(1) image=B -> delete 1@A{again} | 3/2/2/{current}/0
+        -> create 1@B | 2/2/2/2/0
+    "
+        )
+    };
+    run(KUBERNETES, "Parallel settled", &script(", delete 1 again", 2));
+    run(SETKEEPER, "Parallel settled", &script("", 3));
+}
+
+#[test]
 fn s_60_update_at_zero_replicas() {
     run(
         BOTH,
