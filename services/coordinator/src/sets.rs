@@ -190,9 +190,8 @@ impl Sets {
         let (update, order) = plans?;
         let mut decision = Decision { update, order, ..Decision::default() };
         self.weigh(scene, &mut decision).await?;
-        if let Some(wait) = deletion::wait(scene, &self.world) {
-            decision.claims.waits.push(wait);
-            // What it waits for is not made again.
+        if deletion::only_waits(scene) {
+            decision.claims.waits.extend(deletion::wait(scene, &self.world));
             decision.update.revisions.clear();
         }
         let Decision { update, order, claims, identities, .. } = &mut decision;

@@ -13,10 +13,17 @@ use super::scene::{ORDERED_DELETION, REVISION_LABEL, Scene};
 use crate::error::SERVICE;
 use crate::objects::{object_mut, time_text};
 use crate::pods::lifecycle;
+use crate::store::BATCH_BYTES_MAX;
 use crate::world::{Change, Key, Object, Transaction, View, World, owners};
 
 /// Finalizer of a set that goes after all that it owns, and whose pods stop in no order; as in Kubernetes.
 const FOREGROUND_DELETION: &str = "foregroundDeletion";
+
+/// Pods asked to stop in the commit that marks their set.
+const ASKED_AT_ONCE_MAX: usize = 512;
+
+/// Bytes of that commit, roughly: half of what the store takes at once.
+const BYTES_AT_ONCE_MAX: usize = BATCH_BYTES_MAX / 2;
 
 /// Kinds of what a set owns that goes with it.
 const DEPENDENTS: [Kind; 3] = [Kind::Pod, Kind::PersistentVolumeClaim, Kind::ControllerRevision];
@@ -56,8 +63,13 @@ pub(crate) fn request(world: &World, set: &Object, cascade: Cascade, now: Timest
         Cascade::Ordered => mark(set, ORDERED_DELETION, now, &mut transaction),
         Cascade::Foreground => {
             mark(set, FOREGROUND_DELETION, now, &mut transaction);
-            for pod in world.view(|view| view.controlled_by(&set.uid().0, Kind::Pod).cloned().collect::<Vec<_>>()) {
-                lifecycle::delete(&mut transaction, &pod, None, now);
+            let pods: Vec<_> = world.view(|view| view.controlled_by(&set.uid().0, Kind::Pod).cloned().collect());
+            for pod in &pods {
+                // The collector asks the rest.
+                if transaction.len() >= ASKED_AT_ONCE_MAX || transaction.bytes() >= BYTES_AT_ONCE_MAX {
+                    break;
+                }
+                lifecycle::delete(&mut transaction, pod, None, now);
             }
         }
         Cascade::Background => transaction.delete(set),
@@ -134,11 +146,13 @@ pub(super) fn finish(scene: &Scene, world: &World) -> Option<Transaction> {
     Some(transaction)
 }
 
-/// Why a set that goes last is still there, once it has no members.
+/// Whether a set goes last and has no members any more. What it waits for then is not made again.
+pub(super) fn only_waits(scene: &Scene) -> bool {
+    goes_last(&scene.set) && scene.members.is_empty()
+}
+
+/// Why a set that only waits is still there.
 pub(super) fn wait(scene: &Scene, world: &World) -> Option<Wait> {
-    if !goes_last(&scene.set) || !scene.members.is_empty() {
-        return None;
-    }
     let dependent = world.view(|view| blocking(view, &scene.set).next().cloned())?;
     let (kind, name) = (dependent.kind(), dependent.key.name.clone());
     let reason = if kind == Kind::PersistentVolumeClaim && dependent.deleting() {

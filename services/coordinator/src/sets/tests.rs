@@ -222,6 +222,33 @@ async fn a_pod_that_has_ended_and_is_outdated_is_told_deleted_by_each_planner_on
 }
 
 #[tokio::test]
+async fn a_set_of_any_size_can_be_deleted_in_the_foreground() {
+    let world = world().await;
+    for thousand in 0..5 {
+        let mut transaction = Transaction::default();
+        for ordinal in thousand * 1000..(thousand + 1) * 1000 {
+            let name = format!("web-{ordinal}");
+            let mut value = pod(&name);
+            let set = world.get(&key(Kind::StatefulSet, "web")).unwrap();
+            value["metadata"]["ownerReferences"] = json!([controller_reference(&set)]);
+            transaction.create(key(Kind::Pod, &name), value);
+        }
+        world.commit(transaction).await.unwrap();
+    }
+    let set = world.get(&key(Kind::StatefulSet, "web")).unwrap();
+    let request = deletion::request(&world, &set, deletion::Cascade::Foreground, NOW);
+    assert!(held(&world, request).await, "more at once than the store takes");
+    let set = world.get(&key(Kind::StatefulSet, "web")).unwrap();
+    let pods = world.list(Kind::Pod, None);
+    let (asked, rest): (Vec<_>, Vec<_>) = pods.iter().partition(|pod| pod.deleting());
+    assert!(set.deleting() && !asked.is_empty());
+    assert!(
+        world.view(|view| rest.iter().all(|pod| deletion::takes_along(view, &set, pod))),
+        "the collector asks them"
+    );
+}
+
+#[tokio::test]
 async fn a_creation_in_its_turn_rests_on_every_pod_before_it_and_on_no_other() {
     for (touched, removed, holds) in [
         ("web-0", false, false),
