@@ -86,9 +86,12 @@ impl<'a> Planner<'a> {
         self.correct_owners(ordinal, false);
     }
 
-    /// An ordinal out of range (step D): its claims are handed to its pod before the pod is deleted.
+    /// An ordinal out of range (step D): its claims are handed to its pod before the pod is deleted. Where they are to be
+    /// kept after all they are taken back at once, whatever holds the scale-down up: that waits for nothing.
     fn condemned(&mut self, ordinal: &ClaimOrdinal) {
-        if self.request.scaling_down && self.request.intent != Intent::Delete {
+        let retained = self.request.retention.when_scaled == RetentionRule::Retain;
+        let taken_back = retained && self.request.switches.withdraw_claim_references;
+        if taken_back || (self.request.scaling_down && self.request.intent != Intent::Delete) {
             self.correct_owners(ordinal, false);
         }
     }

@@ -254,9 +254,9 @@ impl World {
             actions.push(format!("delete {ordinal}@{image}"));
         }
         for deletion in ordinals.delete.iter().chain(&update.replace) {
-            let again = update.replace.contains(deletion) && ordinals.delete.iter().any(|one| one.uid == deletion.uid);
-            if again && !self.pods.contains_key(&deletion.ordinal) {
-                assert!(!self.switches.delete_once, "deleted twice: {deletion:?}");
+            if !self.pods.contains_key(&deletion.ordinal) {
+                let again = ordinals.delete.iter().any(|first| first.uid == deletion.uid);
+                assert!(again && !self.switches.delete_once, "nothing to delete: {deletion:?}");
                 actions.push(format!("delete {} again", deletion.ordinal));
                 continue;
             }

@@ -254,6 +254,20 @@ fn s_132_a_withdrawn_scale_down_gives_the_claim_back_even_while_the_pod_terminat
 }
 
 #[test]
+fn s_135_what_is_to_be_kept_after_all_is_taken_back_whatever_holds_the_scale_down_up() {
+    let handed = [claim("www-web-2", &["Pod/web-2@pod-2!"])];
+    for (intent, when_deleted, owner) in
+        [(Intent::Keep, KEEP, ""), (Intent::Delete, KEEP, ""), (Intent::Delete, DROP, "StatefulSet/web@set!")]
+    {
+        let mut request = with(request(when_deleted, KEEP), &[ordinal(2, "!terminating")], &handed);
+        (request.scaling_down, request.intent) = (false, intent);
+        check(request.clone(), &format!("claim~ www-web-2[{owner}]"));
+        request.switches = domain::Switches::KUBERNETES;
+        check(request, "");
+    }
+}
+
+#[test]
 fn s_132_kubernetes_leaves_the_reference_to_an_earlier_pod() {
     let claims = [claim("www-web-2", &["Pod/web-2@earlier!"])];
     let mut request = with(request(KEEP, DROP), &[ordinal(2, "running")], &claims);

@@ -177,8 +177,7 @@ async fn s_150_a_set_that_goes_in_the_foreground_goes_after_all_that_it_owns() {
             }
             until("why it waits is written down", || async {
                 let decisions = plane.list("decisions").await;
-                let why = "data-web-1".to_owned();
-                let said = decisions.iter().any(|one| one["waits"].to_string().contains(&why));
+                let said = decisions.iter().any(|one| one["waits"].to_string().contains("data-web-1"));
                 if said { Ok(()) } else { Err(format!("{decisions:?}")) }
             })
             .await;
@@ -198,6 +197,18 @@ async fn s_150_a_set_that_goes_in_the_foreground_goes_after_all_that_it_owns() {
     }
 }
 
+/// Makes pod `other` one more owner of the claim of web-0. Returns the reference to it.
+async fn shared_with_other(plane: &Plane) -> Value {
+    let uid = plane.uid("pod", "other").await;
+    let of_other = json!({ "apiVersion": "v1", "kind": "Pod", "name": "other", "uid": uid });
+    let share = |claim: &mut Value| {
+        let owners = claim["metadata"]["ownerReferences"].as_array_mut().expect("its set has it");
+        owners.push(of_other.clone());
+    };
+    plane.edit("pvc", "data-web-0", share).await;
+    of_other
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn in_the_foreground_all_that_is_its_own_goes_and_what_others_own_too_stays() {
     let plane = Plane::start().await;
@@ -205,19 +216,12 @@ async fn in_the_foreground_all_that_is_its_own_goes_and_what_others_own_too_stay
     machine.eagerness(true, false);
     plane.apply(&[set("web", 2, retaining("Delete", "Retain", &json!({}))), pod("other", &json!({}))]).await;
     plane.has_counts("web", "2/2/2/2/2").await;
-    let other = plane.uid("pod", "other").await;
-    plane
-        .edit("pvc", "data-web-0", |claim| {
-            let owners = claim["metadata"]["ownerReferences"].as_array_mut().expect("its set has it");
-            owners.push(json!({ "apiVersion": "v1", "kind": "Pod", "name": "other", "uid": other }));
-        })
-        .await;
+    let of_other = shared_with_other(&plane).await;
     let web = plane.uid("sts", "web").await;
     let owner = json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": web });
     let mut own = pod("own", &json!({}));
     own["metadata"]["ownerReferences"] = json!([owner]);
     let mut shared = pod("shared", &json!({}));
-    let of_other = json!({ "apiVersion": "v1", "kind": "Pod", "name": "other", "uid": other });
     shared["metadata"]["ownerReferences"] = json!([owner, of_other]);
     plane.apply(&[own, shared]).await;
     machine.has("own").await;
@@ -247,13 +251,7 @@ async fn a_claim_that_one_owner_outlives_forgets_the_other() {
         let _machine = Machine::eager(&plane).await;
         plane.apply(&[set("web", 1, retaining("Delete", "Retain", &json!({}))), pod("other", &json!({}))]).await;
         plane.has_counts("web", "1/1/1/1/1").await;
-        let other = plane.uid("pod", "other").await;
-        plane
-            .edit("pvc", "data-web-0", |claim| {
-                let owners = claim["metadata"]["ownerReferences"].as_array_mut().expect("its set has it");
-                owners.push(json!({ "apiVersion": "v1", "kind": "Pod", "name": "other", "uid": other }));
-            })
-            .await;
+        shared_with_other(&plane).await;
         plane.has_owners("data-web-0", "StatefulSet/web Pod/other").await;
         plane.delete("pod", "other", "").await.unwrap();
         plane.has_owners("data-web-0", "StatefulSet/web").await;

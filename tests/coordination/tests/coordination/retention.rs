@@ -297,6 +297,29 @@ pub(crate) async fn claim_that_goes(plane: &Plane, claim: &str) -> Machine {
     machine
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn s_135_what_a_scale_down_that_is_held_up_has_handed_over_is_kept_as_soon_as_the_policy_says_so() {
+    let plane = Plane::start().await;
+    let machine = Machine::eager(&plane).await;
+    plane.apply(&[set("web", 3, retaining("Retain", "Delete", &json!({})))]).await;
+    plane.has_counts("web", "3/3/3/3/3").await;
+    machine.eagerness(true, false);
+    plane.scale("web", 2).await;
+    machine.must_stop("web-2").await;
+    plane.has_owners("data-web-2", "Pod/web-2").await;
+    machine.report("web-0", "Running", false).await.unwrap();
+    plane.apply(&[set("web", 2, retaining("Retain", "Retain", &json!({})))]).await;
+    plane.has_owners("data-web-2", "").await;
+    plane.delete("sts", "web", "foreground").await.unwrap();
+    for name in ["web-0", "web-1"] {
+        machine.must_stop(name).await;
+        machine.stop(name).await;
+    }
+    machine.stop("web-2").await;
+    plane.lacks("sts", "web").await;
+    assert_eq!(plane.list("pvc").await.len(), 3);
+}
+
 const FAILED: &str = "FailedCreate: Create Pod web-0 in StatefulSet web failed error: pvc data-web-0 is being deleted";
 
 #[tokio::test(flavor = "multi_thread")]
