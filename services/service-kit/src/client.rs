@@ -290,6 +290,7 @@ impl Service<Request<Body>> for Channel {
         let shape = shape(&path);
         let time = granted(&mut request, shape);
         let mut counted = channel.counts.as_ref().map(|counts| counts.begin(&path));
+        let told = Told { span: span.clone(), code: None };
         let call = async move {
             let sent = channel.send_over(request, path, shape, time);
             let result = match tokio::time::timeout(time, sent).await {
@@ -298,7 +299,7 @@ impl Service<Request<Body>> for Channel {
                 Err(_) => Err(late(&channel.target, time)),
             };
             let code = code(&result);
-            record(&Span::current(), code);
+            told.ended(code);
             match (result, counted.take()) {
                 (Ok(response), Some(call)) if shape == Shape::Streaming && code == Code::Ok => {
                     Ok(response.map(|body| Counted::wrap(body, call)))
@@ -366,10 +367,25 @@ fn code(result: &Result<Response<Body>, Status>) -> Code {
     }
 }
 
-fn record(span: &Span, code: Code) {
-    span.record("rpc.grpc.status_code", i32::from(code));
-    if code != Code::Ok {
-        span.record("otel.status_code", "error");
+/// Tells in the span of a call how it ended. One that its caller waits for no longer is cancelled, which is nobody's
+/// failure; it may never have come to its server, which then has no span of it.
+struct Told {
+    span: Span,
+    code: Option<Code>,
+}
+
+impl Told {
+    fn ended(mut self, code: Code) {
+        self.code = Some(code);
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.span.record("rpc.grpc.status_code", i32::from(self.code.unwrap_or(Code::Cancelled)));
+        if self.code.is_some_and(|code| code != Code::Ok) {
+            self.span.record("otel.status_code", "error");
+        }
     }
 }
 

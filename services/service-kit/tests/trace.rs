@@ -12,6 +12,7 @@ use api::proto::ordinal_scheduler::v1::ordinal_scheduler_service_server::{
 use api::proto::pod_runtime::v1 as runtime;
 use api::proto::pod_runtime::v1::pod_runtime_service_client::PodRuntimeServiceClient;
 use api::proto::pod_runtime::v1::pod_runtime_service_server::{PodRuntimeService, PodRuntimeServiceServer};
+use futures::FutureExt as _;
 use futures::stream::BoxStream;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
@@ -96,6 +97,8 @@ impl OrdinalSchedulerService for Scheduler {
         client.list_pods(runtime::ListPodsRequest {}).await?;
         let refused = client.stop_all(runtime::StopAllRequest::default()).await.expect_err("refused");
         assert_eq!(refused.message(), "not now");
+        let given_up = client.list_pods(runtime::ListPodsRequest {}).now_or_never();
+        assert!(given_up.is_none(), "nobody waits until it is sent");
         Ok(Response::new(scheduler::PlanResponse::default()))
     }
 }
@@ -182,6 +185,7 @@ async fn one_trace_crosses_two_hops_and_each_service_has_its_own_spans() {
         tree("ordinal-scheduler"),
         [
             format!("client {list} < {plan}"),
+            format!("client {list} cancelled < {plan}"),
             format!("client {stop} failed < {plan}"),
             format!("server {plan} < {plan}"),
         ]
@@ -216,11 +220,14 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Kind, name, whether it failed, and the name of the parent.
+/// Kind, name, whether it failed or was cancelled, and the name of the parent.
 fn describe(span: &Span, all: &[&Span]) -> String {
     let kind = ["unspecified", "internal", "server", "client"][span.kind as usize];
     let failed = if span.status.as_ref().is_some_and(|status| status.code == 2) { " failed" } else { "" };
+    let code = span.attributes.iter().find(|attribute| attribute.key == "rpc.grpc.status_code");
+    let code = code.and_then(|code| code.value.as_ref()?.value.as_ref());
+    let cancelled = if code == Some(&Value::IntValue(1)) { " cancelled" } else { "" };
     let parent = all.iter().find(|other| other.span_id == span.parent_span_id);
     let parent = parent.map(|parent| format!(" < {}", parent.name)).unwrap_or_default();
-    format!("{kind} {}{failed}{parent}", span.name)
+    format!("{kind} {}{failed}{cancelled}{parent}", span.name)
 }

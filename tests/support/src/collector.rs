@@ -71,7 +71,7 @@ impl Drop for Collector {
 }
 
 impl Exported {
-    /// An attribute as text; empty where the span has none.
+    /// An attribute, whatever it is, as text; empty where the span has none.
     #[must_use]
     pub fn attribute(&self, key: &str) -> String {
         text(&self.span.attributes, key)

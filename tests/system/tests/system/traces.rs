@@ -23,6 +23,9 @@ const SERVER: i32 = 2;
 /// OTLP's number of the kind of a client's span.
 const CLIENT: i32 = 3;
 
+/// gRPC's number of the status of a call that its caller gave up.
+const CANCELLED: &str = "1";
+
 /// Passes that two pods may take from nothing to ready, and more: a pass for every change that anybody makes.
 const PASSES_MAX: usize = 200;
 
@@ -180,7 +183,11 @@ fn assert_passes(spans: &Spans, rollouts: &[String]) {
         for call in spans.children(steps[1]) {
             assert_eq!((&*call.service, call.span.kind), ("coordinator", CLIENT), "{call:?}");
             let answers = spans.children(call);
-            let [answer] = answers[..] else { panic!("one answer: {answers:?}") };
+            // What was asked ahead in vain is waited for by nobody, and may have been given up before it was sent.
+            if answers.is_empty() && call.attribute("rpc.grpc.status_code") == CANCELLED {
+                continue;
+            }
+            let [answer] = answers[..] else { panic!("one answer to {call:?}: {answers:?}") };
             assert_eq!((&answer.span.name, answer.span.kind), (&call.span.name, SERVER));
             called.insert(&call.span.name);
         }
