@@ -36,7 +36,7 @@ pub use name::{
 };
 pub use outages::{OUTAGES_MAX, Outage};
 pub use pod::{Cause, Phase, Pod};
-pub use pods::{Pods, SteadyPods};
+pub use pods::{PodRun, Pods, SteadyPods};
 pub use profile::{Profile, Switches, UnknownProfile};
 pub use quantity::{InvalidQuantity, Quantity, canonical_quantity, quantity_nanos};
 pub use revision::{Revision, revision_hash, revision_name};

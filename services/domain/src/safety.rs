@@ -115,7 +115,7 @@ impl Plans<'_> {
                 let ended = self.snapshot.pod(ordinal).is_some_and(|pod| pod.phase.terminal());
                 require("S4", ordinal, ended, || "it is in range and has not ended".to_owned())?;
             } else if self.ordered() {
-                let highest = self.snapshot.condemned().next_back().is_none_or(|pod| pod.ordinal == ordinal);
+                let highest = self.snapshot.condemned().next_back().is_none_or(|pods| pods.last() == ordinal);
                 require("S4", ordinal, highest, || "a higher one is not gone".to_owned())?;
                 let blocked = self.snapshot.first_unhealthy();
                 require("S4", ordinal, blocked.is_none(), || format!("not all in range are healthy: {blocked:?}"))?;
@@ -135,18 +135,19 @@ impl Plans<'_> {
             return Ok(());
         }
         let candidate = |pod: &Pod| self.outdated(pod) && self.updatable(pod) && !self.snapshot.unavailable(pod);
-        let highest_kept = self.snapshot.members().rev().find(|pod| candidate(pod) && !replaced.contains(&pod.ordinal));
+        let candidates = self.snapshot.members().rev().filter(|pods| candidate(pods));
+        let highest_kept = candidates.flat_map(|pods| pods.pods().rev()).find(|pod| !replaced.contains(&pod.ordinal));
         for ordinal in &replaced {
             let Some(pod) = self.snapshot.pod(*ordinal) else { continue };
             require("S5", *ordinal, self.snapshot.spec.contains(*ordinal), || "it is out of range".to_owned())?;
             require("S5", *ordinal, !pod.terminating, || "it terminates already".to_owned())?;
-            if self.snapshot.unavailable(pod) {
+            if self.snapshot.unavailable(&pod) {
                 let target = self.update.target(*ordinal);
-                let changes = target.is_some_and(|target| !pod.at(target)) || self.updatable(pod);
+                let changes = target.is_some_and(|target| !pod.at(target)) || self.updatable(&pod);
                 require("S5", *ordinal, changes, || "it would come back at the revision that it has".to_owned())?;
             } else {
-                require("S5", *ordinal, candidate(pod), || "it is not due".to_owned())?;
-                let in_turn = highest_kept.is_none_or(|kept| kept.ordinal < *ordinal);
+                require("S5", *ordinal, candidate(&pod), || "it is not due".to_owned())?;
+                let in_turn = highest_kept.as_ref().is_none_or(|kept| kept.ordinal < *ordinal);
                 require("S5", *ordinal, in_turn, || "a higher one is not updated".to_owned())?;
             }
         }
@@ -191,7 +192,7 @@ impl Plans<'_> {
     pub fn s8_budget(&self) -> Result<(), Breach> {
         let snapshot = self.snapshot;
         let replaced = self.update.replace.iter().filter_map(|deletion| snapshot.pod(deletion.ordinal));
-        let taken: Vec<&Pod> = replaced.filter(|pod| !snapshot.unavailable(pod)).collect();
+        let taken: Vec<_> = replaced.filter(|pod| !snapshot.unavailable(pod)).collect();
         let Some(first) = taken.first() else { return Ok(()) };
         let down = snapshot.unavailable_members() as usize + taken.len();
         let budget = snapshot.spec.max_unavailable();

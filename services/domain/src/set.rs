@@ -186,6 +186,18 @@ impl SetSpec {
         self.reserved.binary_search(&ordinal).is_ok()
     }
 
+    /// Where ordinals begin, above `first` and up to `last`, that are treated otherwise than the one before: because they are
+    /// in range and that is not, or the other way round, or because the partition ends there. Ascending, each once.
+    pub(crate) fn bounds_within(&self, first: Ordinal, last: Ordinal) -> Vec<u64> {
+        let left_out = self.reserved.iter().flat_map(|reserved| [u64::from(reserved.0), u64::from(reserved.0) + 1]);
+        let range = [u64::from(self.start.0), self.end(), self.ordinal_at(self.partition())];
+        let mut bounds: Vec<u64> = left_out.chain(range).collect();
+        bounds.retain(|bound| u64::from(first.0) < *bound && *bound <= u64::from(last.0));
+        bounds.sort_unstable();
+        bounds.dedup();
+        bounds
+    }
+
     /// The first ordinal above the range.
     fn end(&self) -> u64 {
         self.replicas.checked_sub(1).map_or(u64::from(self.start.0), |last| self.ordinal_at(last) + 1)

@@ -3,9 +3,11 @@
 //! Both planners see the same snapshot of one set. The ordinal scheduler is also told the revisions that the update planner
 //! chose.
 
+use std::borrow::Cow;
+
 use crate::{
-    Cause, Failures, Generation, Ordinal, Outage, Phase, Pod, PodCreation, PodDeletion, Pods, Revision, RevisionName,
-    SetRef, SetSpec, SetStatus, Switches, Timestamp, UpdateStrategy, Wait, WaitReason,
+    Cause, Failures, Generation, Ordinal, Outage, Phase, Pod, PodCreation, PodDeletion, PodRun, Pods, Revision,
+    RevisionName, SetRef, SetSpec, SetStatus, Switches, Timestamp, UpdateStrategy, Wait, WaitReason,
 };
 
 /// What is to become of the set as a whole.
@@ -33,7 +35,7 @@ pub struct Snapshot {
     pub intent: Intent,
     /// Its status as stored, from the pass before.
     pub status: SetStatus,
-    /// Its pods, ascending by ordinal, at most one per ordinal.
+    /// Its pods, ascending by ordinal, at most one per ordinal; in runs of one where each is known.
     pub pods: Pods,
     /// Ordinals whose pods have ended lately, ascending, each once; from the pass before.
     pub failures: Vec<Failures>,
@@ -53,19 +55,19 @@ pub struct Snapshot {
 impl Snapshot {
     /// The pod of `ordinal`, if there is one.
     #[must_use]
-    pub fn pod(&self, ordinal: Ordinal) -> Option<&Pod> {
-        let place = self.pods.binary_search_by_key(&ordinal, |pod| pod.ordinal).ok()?;
-        self.pods.get(place)
+    pub fn pod(&self, ordinal: Ordinal) -> Option<Cow<'_, Pod>> {
+        let behind = self.pods.partition_point(|pods| pods.ordinal <= ordinal);
+        self.pods.get(behind.checked_sub(1)?)?.pod(ordinal)
     }
 
     /// Pods in range, ascending.
-    pub fn members(&self) -> impl DoubleEndedIterator<Item = &Pod> {
-        self.pods.iter().filter(|pod| self.spec.contains(pod.ordinal))
+    pub fn members(&self) -> impl DoubleEndedIterator<Item = &PodRun> {
+        self.pods.iter().filter(|pods| self.spec.contains(pods.ordinal))
     }
 
     /// Pods out of range, ascending.
-    pub fn condemned(&self) -> impl DoubleEndedIterator<Item = &Pod> {
-        self.pods.iter().filter(|pod| !self.spec.contains(pod.ordinal))
+    pub fn condemned(&self) -> impl DoubleEndedIterator<Item = &PodRun> {
+        self.pods.iter().filter(|pods| !self.spec.contains(pods.ordinal))
     }
 
     /// Whether the pod is ready, available and not terminating.
@@ -91,8 +93,8 @@ impl Snapshot {
     /// section 8.2).
     #[must_use]
     pub fn unavailable_members(&self) -> u32 {
-        let available = self.members().filter(|pod| !self.unavailable(pod)).count();
-        self.spec.size().saturating_sub(u32::try_from(available).unwrap_or(u32::MAX))
+        let available = self.members().filter(|pods| !self.unavailable(pods)).map(PodRun::count);
+        self.spec.size().saturating_sub(available.sum())
     }
 
     /// Whether revisions differ that a rolling update makes equal, as far as the pass before and the pods tell; also while it
@@ -139,20 +141,22 @@ impl Snapshot {
     }
 
     /// The lowest ordinal in range that is missing or not healthy, and what it lacks: where an ordered walk through
-    /// the range stops (StatefulSet rules, section 7, step C). Takes at most one step more than there are pods.
+    /// the range stops (StatefulSet rules, section 7, step C).
     #[must_use]
     pub fn first_unhealthy(&self) -> Option<(Ordinal, WaitReason)> {
-        let mut members = self.members();
-        for ordinal in self.spec.ordinals() {
-            let ailment = match members.next() {
-                Some(pod) if pod.ordinal == ordinal => self.ailment(pod),
-                _ => Some(WaitReason::Missing { ordinal }),
-            };
-            if let Some(ailment) = ailment {
-                return Some((ordinal, ailment));
+        let mut healthy = 0;
+        for pods in self.members() {
+            if self.spec.index(pods.ordinal) > healthy {
+                break;
             }
+            if let Some(ailment) = self.ailment(pods) {
+                return Some((pods.ordinal, ailment));
+            }
+            healthy += pods.count();
         }
-        None
+        let missing = (healthy < self.spec.size()).then(|| self.spec.ordinal_at(healthy));
+        let missing = missing.and_then(|ordinal| u32::try_from(ordinal).ok()).map(Ordinal);
+        missing.map(|ordinal| (ordinal, WaitReason::Missing { ordinal }))
     }
 
     /// What the update planner is shown of a pass that does not come to its update: the status of such a one counts no

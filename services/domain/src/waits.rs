@@ -1,5 +1,7 @@
 //! A bounded list of wait reasons.
 
+use std::ops::Range;
+
 use crate::{Ordinal, Timestamp, Wait, WaitReason};
 
 /// How many waits one plan spells out. Enough for a person to read and for every set of ordinary size; a set of
@@ -36,13 +38,26 @@ impl Waits {
         if last < first {
             return;
         }
-        let room = u32::try_from(WAITS_MAX.saturating_sub(self.kept.len())).unwrap_or(u32::MAX);
         let length = last.0 - first.0 + 1;
-        let spelled = length.min(room);
+        let spelled = length.min(self.room());
         for ordinal in first.0..first.0 + spelled {
             self.push(Ordinal(ordinal), reason.clone());
         }
         self.more += u64::from(length - spelled);
+    }
+
+    /// The same of the ordinals in a range, from the highest down.
+    pub fn push_run_down(&mut self, ordinals: Range<u32>, reason: &WaitReason) {
+        let length = u32::try_from(ordinals.len()).unwrap_or(u32::MAX);
+        let spelled = length.min(self.room());
+        for ordinal in (ordinals.end - spelled..ordinals.end).rev() {
+            self.push(Ordinal(ordinal), reason.clone());
+        }
+        self.more += u64::from(length - spelled);
+    }
+
+    fn room(&self) -> u32 {
+        u32::try_from(WAITS_MAX.saturating_sub(self.kept.len())).unwrap_or(u32::MAX)
     }
 
     /// The waits in the order they came; where there were more than the bound, how many, as the last.
@@ -87,6 +102,19 @@ mod tests {
         assert_eq!(waits[0].ordinal, Some(Ordinal(1)));
         assert_eq!(waits[WAITS_MAX].ordinal, Some(Ordinal(301)));
         assert_eq!(waits[WAITS_MAX + 1].reason.to_string(), "152 more pods wait");
+    }
+
+    #[test]
+    fn runs_go_down_as_single_ones_do() {
+        for bounds in [0..0, 5..5, 0..3, 40..160, 0..250] {
+            let (mut run, mut singly) = (Waits::default(), Waits::default());
+            for waits in [&mut run, &mut singly] {
+                waits.push(Ordinal(300), WaitReason::OnDelete);
+            }
+            run.push_run_down(bounds.clone(), &WaitReason::Paused);
+            bounds.rev().for_each(|ordinal| singly.push(Ordinal(ordinal), WaitReason::Paused));
+            assert_eq!(run.finish(), singly.finish());
+        }
     }
 
     #[test]

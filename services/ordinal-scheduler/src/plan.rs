@@ -107,21 +107,27 @@ fn is_ended(pod: &Pod) -> bool {
 /// The runs of ordinals in range from `from` on that have no pod, first and last included, ascending.
 fn gaps(snapshot: &Snapshot, from: Ordinal) -> impl Iterator<Item = (Ordinal, Ordinal)> {
     let end = snapshot.spec.last().map_or(0, |last| u64::from(last.0) + 1);
-    let mut stops: Vec<u64> = snapshot.members().map(|pod| u64::from(pod.ordinal.0)).collect();
+    // What is no gap: from a first ordinal until another.
+    let mut stops: Vec<(u64, u64)> = snapshot.members().map(|pods| span(pods.ordinal, pods.last())).collect();
     if !snapshot.spec.reserved.is_empty() {
-        stops.extend(snapshot.spec.reserved.iter().map(|reserved| u64::from(reserved.0)).filter(|stop| *stop < end));
+        let reserved = snapshot.spec.reserved.iter().map(|reserved| span(*reserved, *reserved));
+        stops.extend(reserved.filter(|(first, _)| *first < end));
         stops.sort_unstable();
     }
     let mut next = u64::from(from.0);
-    let stops = stops.into_iter().filter(move |stop| *stop >= u64::from(from.0));
-    stops.chain([end]).filter_map(move |stop| {
-        let first = std::mem::replace(&mut next, stop + 1);
+    let stops = stops.into_iter().filter(move |(_, until)| *until > u64::from(from.0));
+    stops.chain([(end, end)]).filter_map(move |(stop, until)| {
+        let first = std::mem::replace(&mut next, until);
         let ordinal = |number: u64| Ordinal(u32::try_from(number).expect("within the range"));
         (first < stop).then(|| (ordinal(first), ordinal(stop - 1)))
     })
 }
 
 /// Says of each pod in range that is not healthy what it lacks, save of the one that is acted on.
+fn span(first: Ordinal, last: Ordinal) -> (u64, u64) {
+    (first.0.into(), u64::from(last.0) + 1)
+}
+
 fn wait_for_members(snapshot: &Snapshot, acted_on: Option<Ordinal>, waits: &mut Waits) {
     for pod in snapshot.members().filter(|pod| Some(pod.ordinal) != acted_on) {
         if let Some(ailment) = snapshot.ailment(pod) {
@@ -132,9 +138,11 @@ fn wait_for_members(snapshot: &Snapshot, acted_on: Option<Ordinal>, waits: &mut 
 
 /// Says of each condemned pod, save of the one that is acted on, that it waits for `reason`, or for its own end.
 fn wait_for_condemned(snapshot: &Snapshot, acted_on: Option<Ordinal>, reason: &WaitReason, waits: &mut Waits) {
-    for pod in snapshot.condemned().rev().filter(|pod| Some(pod.ordinal) != acted_on) {
-        let ordinal = pod.ordinal;
-        let reason = if pod.terminating { WaitReason::Terminating { ordinal } } else { reason.clone() };
-        waits.push(ordinal, reason);
+    for pods in snapshot.condemned().rev() {
+        let ordinal = pods.ordinal;
+        let terminating = pods.terminating.then_some(WaitReason::Terminating { ordinal });
+        // One that is acted on is the highest.
+        let end = if acted_on == Some(pods.last()) { pods.last().0 } else { pods.last().0 + 1 };
+        waits.push_run_down(ordinal.0..end, terminating.as_ref().unwrap_or(reason));
     }
 }

@@ -31,7 +31,7 @@ impl OrdinalSchedulerService for Planner {
             waits = plan.waits.len(),
             "planned ordinals"
         );
-        let pods = u32::try_from(request.snapshot.pods.len()).unwrap_or(u32::MAX);
+        let pods = request.snapshot.pods.count();
         let set_uid = request.snapshot.set.uid.0;
         Ok(Response::new(PlanResponse { pods, set_uid, ..plan.into() }))
     }

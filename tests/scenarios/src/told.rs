@@ -1,6 +1,6 @@
 //! Planners that are told of steady pods in runs say what they say when they are told of each pod.
 
-use domain::{OrdinalPlan, OrdinalRequest, Pod, Snapshot, SteadyPods, UpdatePlan, UpdateRequest};
+use domain::{OrdinalPlan, OrdinalRequest, PodRun, Pods, Snapshot, UpdatePlan, UpdateRequest};
 
 pub(crate) fn assert_same_update(request: &UpdateRequest, plan: &UpdatePlan) {
     let told = UpdateRequest { snapshot: in_runs(&request.snapshot), ..request.clone() };
@@ -19,8 +19,7 @@ pub(crate) fn assert_same_order(request: &OrdinalRequest, plan: &OrdinalPlan) {
 /// What a planner makes of a snapshot whose steady pods it is told of in runs.
 fn in_runs(snapshot: &Snapshot) -> Snapshot {
     let runs = snapshot.steady_pods();
-    let alone = snapshot.pods.iter().filter(|pod| !snapshot.is_steady(pod)).cloned();
-    let mut pods: Vec<Pod> = alone.chain(runs.iter().flat_map(SteadyPods::pods)).collect();
-    pods.sort_by_key(|pod| pod.ordinal);
-    Snapshot { pods: pods.into(), ..snapshot.clone() }
+    let alone = snapshot.pods.iter().filter(|pods| !snapshot.is_steady(pods)).flat_map(PodRun::pods);
+    let pods = Pods::of(alone.collect(), &runs, &snapshot.spec);
+    Snapshot { pods, ..snapshot.clone() }
 }

@@ -6,8 +6,8 @@ mod spec;
 mod tests;
 
 use domain::{
-    Cause, Failures, Intent, Ordinal, Outage, Phase, Pod, Pods, RevisionName, SetRef, SetSpec, SetStatus, Snapshot,
-    SteadyPods, Stuck, Switches, TargetRange, Uid,
+    Cause, Failures, Intent, Ordinal, Outage, Phase, Pod, PodRun, Pods, RevisionName, SetRef, SetSpec, SetStatus,
+    Snapshot, SteadyPods, Stuck, Switches, TargetRange, Uid,
 };
 
 use super::{Violations, to_timestamp};
@@ -218,28 +218,21 @@ impl TryFrom<proto::SteadyPods> for SteadyPods {
 }
 
 /// The pods that are told one by one and those in runs, as one list.
-fn all_pods(violations: &mut Violations, alone: Vec<Pod>, runs: &[SteadyPods]) -> Pods {
-    if !violations.0.is_empty() {
-        return Pods::default();
-    }
+fn all_pods(violations: &mut Violations, alone: Vec<Pod>, runs: &[SteadyPods], spec: Option<&SetSpec>) -> Pods {
+    let Some(spec) = spec.filter(|_| violations.0.is_empty()) else { return Pods::default() };
     let together: u64 = runs.iter().map(|run| u64::from(run.last.0 - run.first.0) + 1).sum();
     if together > STEADY_PODS_MAX {
         violations.add("steady", format!("has {together} pods, may have at most {STEADY_PODS_MAX}"));
         return Pods::default();
     }
-    let mut pods = Vec::with_capacity(alone.len() + usize::try_from(together).unwrap_or_default());
-    let mut alone = alone.into_iter().peekable();
-    for run in runs {
-        while let Some(before) = alone.next_if(|pod| pod.ordinal < run.first) {
-            pods.push(before);
-        }
-        if let Some(twice) = alone.peek().filter(|pod| pod.ordinal <= run.last) {
-            violations.add("pods", format!("has ordinal {}, which is one of steady", twice.ordinal));
-        }
-        pods.extend(run.pods());
+    let steady = |pod: &&Pod| {
+        let behind = runs.partition_point(|run| run.first <= pod.ordinal);
+        behind.checked_sub(1).is_some_and(|place| pod.ordinal <= runs[place].last)
+    };
+    if let Some(twice) = alone.iter().find(steady) {
+        violations.add("pods", format!("has ordinal {}, which is one of steady", twice.ordinal));
     }
-    pods.extend(alone);
-    pods.into()
+    Pods::of(alone, runs, spec)
 }
 
 /// Both directions of a message whose fields have the same names and types on both sides.
@@ -387,7 +380,7 @@ pub(crate) fn without_pods(snapshot: &Snapshot) -> proto::Snapshot {
 impl From<Snapshot> for proto::Snapshot {
     fn from(snapshot: Snapshot) -> Self {
         let rest = without_pods(&snapshot);
-        Self { pods: snapshot.pods.iter().cloned().map(Into::into).collect(), ..rest }
+        Self { pods: snapshot.pods.iter().flat_map(PodRun::pods).map(Into::into).collect(), ..rest }
     }
 }
 
@@ -420,11 +413,11 @@ impl TryFrom<proto::Snapshot> for Snapshot {
         let now = violations.timestamp("now", snapshot.now);
         for (place, run) in steady.iter().enumerate() {
             let (Some(spec), Some(now)) = (&spec, now) else { continue };
-            let available = run.pods().take(1).all(|pod| pod.available(spec.min_ready_seconds, now));
+            let available = run.lowest().available(spec.min_ready_seconds, now);
             let field = format!("steady[{place}].ready_since");
             violations.require(available, &field, "must be min_ready_seconds ago, or earlier");
         }
-        let pods = all_pods(&mut violations, alone, &steady);
+        let pods = all_pods(&mut violations, alone, &steady, spec.as_ref());
         let generation = domain::Generation(snapshot.generation);
         let whole = set.zip(spec).zip(intent).zip(now);
         violations.finish(whole.map(|(((set, spec), intent), now)| Self {

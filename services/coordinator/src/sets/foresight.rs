@@ -3,16 +3,16 @@
 //! A pass asks its planners one after the other, since each answer is part of the next question. But which revision an
 //! ordinal gets is mostly the same from one pass to the next. So the ordinal scheduler is asked with the targets of the
 //! last pass at the same time as the update planner is asked for those of this one, and once more only where they differ;
-//! and where every pod of a set in order is ready and one is missing, that one's identity is asked for as well. Whoever
-//! is asked says the same whenever it is asked the same, so nothing is decided otherwise: a step of a rollout is only
-//! sooner by two round trips.
+//! and where a pod of a set in order is the next to come, its identity is asked for as well. Whoever is asked says the same
+//! whenever it is asked the same, so nothing is decided otherwise: a step of a rollout is only sooner by two round trips.
 
 use std::collections::HashMap;
 use std::pin::{Pin, pin};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::{
-    Intent, Ordinal, OrdinalPlan, PodManagementPolicy, RevisionName, Snapshot, TargetRange, Uid, UpdatePlan, target_of,
+    Intent, Ordinal, OrdinalPlan, PodManagementPolicy, RevisionName, Snapshot, TargetRange, Uid, UpdatePlan,
+    WaitReason, target_of,
 };
 use futures::future::{Either, select};
 
@@ -57,18 +57,15 @@ impl Foresight {
         Ok((update, order))
     }
 
-    /// What a pass will most likely create, before any planner has said so: of a set in order that waits for none of its
-    /// pods, the lowest that is missing. It is asked for in vain while something else is in the way, such as a claim; for
-    /// other sets that would be so in most passes.
+    /// What a pass will most likely create, before any planner has said so: of a set in order, the pod that comes next. It is
+    /// asked for in vain while something else is in the way, such as a claim; for other sets that would be so in most passes.
     pub(super) fn creation(&self, snapshot: &Snapshot) -> Vec<(Ordinal, RevisionName)> {
         let goes_on = snapshot.intent == Intent::Keep && snapshot.spec.policy == PodManagementPolicy::OrderedReady;
-        if !goes_on || !snapshot.pods.iter().all(|pod| snapshot.healthy(pod)) {
-            return Vec::new();
-        }
-        let missing = snapshot.spec.ordinals().find(|ordinal| snapshot.pod(*ordinal).is_none());
+        let lowest = goes_on.then(|| snapshot.first_unhealthy()).flatten();
+        let Some((missing, WaitReason::Missing { .. })) = lowest else { return Vec::new() };
         let all = self.all();
         let revision = |ordinal: Ordinal| Some((ordinal, target_of(all.get(&snapshot.set.uid)?, ordinal)?.clone()));
-        missing.and_then(revision).into_iter().collect()
+        revision(missing).into_iter().collect()
     }
 
     /// The set is gone.
@@ -183,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_set_in_order_creates_next_is_known_while_all_its_pods_are_ready() {
+    fn what_a_set_in_order_creates_next_is_known_while_its_predecessors_are_ready() {
         let foresight = Foresight::default();
         let pod = |ordinal| Pod { ordinal: Ordinal(ordinal), phase: Phase::Running, ready: true, ..Pod::default() };
         let creates = |change: &dyn Fn(&mut Snapshot)| {
@@ -201,9 +198,10 @@ mod tests {
         foresight.note(&Uid("u".into()), &targets("a"));
         assert_eq!(creates(&|_| ()), [(1, "a".to_owned())]);
         assert_eq!(creates(&|snapshot| snapshot.spec.reserved = vec![Ordinal(1)]), [], "of 3 no target is known");
-        assert_eq!(creates(&|snapshot| snapshot.pods.insert(1, pod(1))), []);
-        assert_eq!(creates(&|snapshot| snapshot.pods[1].ready = false), []);
-        assert_eq!(creates(&|snapshot| snapshot.pods[1].terminating = true), []);
+        assert_eq!(creates(&|snapshot| snapshot.pods.insert(1, pod(1).into())), []);
+        assert_eq!(creates(&|snapshot| snapshot.pods[0].ready = false), []);
+        assert_eq!(creates(&|snapshot| snapshot.pods[0].terminating = true), []);
+        assert_eq!(creates(&|snapshot| snapshot.pods[1].ready = false), [(1, "a".to_owned())], "nobody waits for it");
         assert_eq!(creates(&|snapshot| snapshot.intent = Intent::Drain), []);
         assert_eq!(creates(&|snapshot| snapshot.spec.policy = PodManagementPolicy::Parallel), []);
     }

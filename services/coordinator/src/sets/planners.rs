@@ -49,8 +49,8 @@ async fn plan<Q: Question>(
 /// Makes sure that a plan was made for this set and every pod of it: a planner of an earlier version does not know those that
 /// it is told of in runs, and would create them.
 fn made_for((set, understood): (&str, u32), snapshot: &Snapshot) -> Result<(), String> {
-    let told = snapshot.pods.len();
-    if usize::try_from(understood) != Ok(told) {
+    let told = snapshot.pods.count();
+    if understood != told {
         let order = "services that plan are upgraded before the coordinator";
         return Err(format!("it was made for {understood} pods, where there are {told}; {order}"));
     }

@@ -110,7 +110,7 @@ impl Owner<'_> {
         let mut pods = Pods::default();
         for member in &members {
             let pod = seen(member.ordinal, &member.object, &pods);
-            pods.push(pod);
+            pods.push(pod.into());
         }
         Roster { revision: view.revision(), members: Arc::new(members), pods, strays }
     }
@@ -145,7 +145,7 @@ impl Owner<'_> {
         match (place, member) {
             (Ok(place), Some(pod)) => {
                 members[place] = Member::of(ordinal, &pod);
-                roster.pods[place] = seen(ordinal, &pod, &roster.pods);
+                roster.pods[place] = seen(ordinal, &pod, &roster.pods).into();
             }
             (Ok(place), None) => {
                 members.remove(place);
@@ -154,7 +154,7 @@ impl Owner<'_> {
             (Err(place), Some(pod)) => {
                 members.insert(place, Member::of(ordinal, &pod));
                 let pod = seen(ordinal, &pod, &roster.pods);
-                roster.pods.insert(place, pod);
+                roster.pods.insert(place, pod.into());
             }
             (Err(_), None) => {}
         }

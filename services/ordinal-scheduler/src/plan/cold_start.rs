@@ -61,7 +61,7 @@ pub(super) fn of(snapshot: &Snapshot) -> ColdStart {
         return ColdStart::Together;
     }
     let waiting = snapshot.pod(lowest).filter(|pod| !pod.terminating && !pod.phase.terminal());
-    let Some(since) = waiting.and_then(|pod| snapshot.unready_since(pod)) else { return ColdStart::No };
+    let Some(since) = waiting.and_then(|pod| snapshot.unready_since(&pod)) else { return ColdStart::No };
     let begins_at = since.plus(PATIENCE);
     if begins_at <= snapshot.now { ColdStart::Together } else { ColdStart::At(begins_at) }
 }

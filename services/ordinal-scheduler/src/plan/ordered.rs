@@ -1,6 +1,6 @@
 //! OrderedReady: one pod after another. Each step waits until all pods before it are healthy.
 
-use domain::{Guard, Ordinal, OrdinalPlan, OrdinalRequest, Pod, Snapshot, WaitReason, Waits};
+use domain::{Guard, Ordinal, OrdinalPlan, OrdinalRequest, Pod, PodRun, Snapshot, WaitReason, Waits};
 
 use super::{create_members, creation, gaps, replacement_of_ended, scale_down, wait_for_condemned, wait_for_members};
 
@@ -22,7 +22,7 @@ fn repair(request: &OrdinalRequest, lowest: Ordinal, ailment: WaitReason) -> Ord
             Ok(creation) => plan.create.push(creation),
             Err(reason) => waits.push(lowest, reason),
         },
-        WaitReason::Ended { .. } => plan.delete.extend(snapshot.pod(lowest).map(replacement_of_ended)),
+        WaitReason::Ended { .. } => plan.delete.extend(snapshot.pod(lowest).as_deref().map(replacement_of_ended)),
         _ => waits.push(lowest, ailment.clone()),
     }
     wait_for_members(snapshot, Some(lowest), &mut waits);
@@ -54,14 +54,14 @@ fn come_back_together(snapshot: &Snapshot, lowest: Ordinal) -> bool {
 
 /// Deletes the highest condemned pod if it is its turn (step E).
 fn remove_highest(snapshot: &Snapshot) -> OrdinalPlan {
-    let Some(highest) = snapshot.condemned().next_back() else {
+    let Some(highest) = snapshot.condemned().next_back().map(PodRun::highest) else {
         return OrdinalPlan::default();
     };
     let mut plan = OrdinalPlan::default();
     let mut waits = Waits::default();
-    match may_go(snapshot, highest) {
+    match may_go(snapshot, &highest) {
         Ok(()) => {
-            plan.delete.push(scale_down(&snapshot.spec, highest, Guard::AllPods));
+            plan.delete.push(scale_down(&snapshot.spec, &highest, Guard::AllPods));
             let reason = WaitReason::Terminating { ordinal: highest.ordinal };
             wait_for_condemned(snapshot, Some(highest.ordinal), &reason, &mut waits);
         }

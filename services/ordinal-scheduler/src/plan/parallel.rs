@@ -18,11 +18,11 @@ pub(super) fn plan(request: &OrdinalRequest) -> OrdinalPlan {
             None => {}
         }
     }
-    for pod in snapshot.condemned().rev() {
+    for pod in snapshot.condemned().rev().flat_map(|pods| pods.pods().rev()) {
         if pod.terminating {
             waits.push(pod.ordinal, WaitReason::Terminating { ordinal: pod.ordinal });
         } else {
-            plan.delete.push(scale_down(&snapshot.spec, pod, Guard::Pod));
+            plan.delete.push(scale_down(&snapshot.spec, &pod, Guard::Pod));
         }
     }
     plan.waits = waits.finish();

@@ -1,21 +1,21 @@
 //! Stopping a whole set, because it is deleted or because its machine goes down. Highest first, under Parallel
 //! all at once; nothing is created; a pod that is not healthy holds up nobody.
 
-use domain::{Guard, Intent, OrdinalPlan, Pod, PodDeletion, Snapshot, WaitReason, Waits};
+use domain::{Guard, Intent, OrdinalPlan, Pod, PodDeletion, PodRun, Snapshot, WaitReason, Waits};
 
 /// Deletes the highest pod once every higher one is gone.
 pub(super) fn one_by_one(snapshot: &Snapshot) -> OrdinalPlan {
     let mut plan = OrdinalPlan::default();
     let mut waits = Waits::default();
-    let Some((highest, lower)) = snapshot.pods.split_last() else { return plan };
+    let Some(highest) = snapshot.pods.last().map(PodRun::highest) else { return plan };
     let reason = WaitReason::Terminating { ordinal: highest.ordinal };
     if highest.terminating {
         waits.push(highest.ordinal, reason.clone());
     } else {
-        plan.delete.push(deletion(snapshot, highest));
+        plan.delete.push(deletion(snapshot, &highest));
     }
-    for pod in lower.iter().rev() {
-        waits.push(pod.ordinal, reason.clone());
+    for lower in snapshot.pods.iter().rev() {
+        waits.push_run_down(lower.ordinal.0..(lower.last().0 + 1).min(highest.ordinal.0), &reason);
     }
     plan.waits = waits.finish();
     plan
@@ -25,11 +25,11 @@ pub(super) fn one_by_one(snapshot: &Snapshot) -> OrdinalPlan {
 pub(super) fn all_at_once(snapshot: &Snapshot) -> OrdinalPlan {
     let mut plan = OrdinalPlan::default();
     let mut waits = Waits::default();
-    for pod in snapshot.pods.iter().rev() {
+    for pod in snapshot.pods.iter().rev().flat_map(|pods| pods.pods().rev()) {
         if pod.terminating {
             waits.push(pod.ordinal, WaitReason::Terminating { ordinal: pod.ordinal });
         } else {
-            plan.delete.push(deletion(snapshot, pod));
+            plan.delete.push(deletion(snapshot, &pod));
         }
     }
     plan.waits = waits.finish();

@@ -1,10 +1,10 @@
 //! Which pods to delete now so that they come back at another revision (StatefulSet rules, sections 8 and 17).
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use domain::{
-    Guard, Ordinal, Pod, PodDeletion, PodManagementPolicy, Snapshot, TargetRange, UpdateStrategy, Wait, WaitReason,
-    Waits,
+    Guard, Ordinal, Pod, PodDeletion, PodManagementPolicy, PodRun, Snapshot, TargetRange, UpdateStrategy, Wait,
+    WaitReason, Waits,
 };
 
 use super::Revisions;
@@ -50,7 +50,7 @@ impl Update<'_> {
             return self.explained(self.heal(lowest).into_iter().collect(), ailment);
         }
         if let Some(condemned) = self.snapshot.condemned().next_back() {
-            return self.explained(Vec::new(), WaitReason::ScalingDown { ordinal: condemned.ordinal });
+            return self.explained(Vec::new(), WaitReason::ScalingDown { ordinal: condemned.last() });
         }
         let max_unavailable = self.snapshot.spec.max_unavailable();
         let replace = self.take_down(max_unavailable);
@@ -72,8 +72,9 @@ impl Update<'_> {
     /// Outdated available pods that the partition lets go, highest first, at most `budget`.
     fn take_down(&self, budget: u32) -> Vec<PodDeletion> {
         let budget = usize::try_from(budget).unwrap_or(usize::MAX);
-        let available = self.candidates().filter(|pod| self.updatable(pod) && !self.snapshot.unavailable(pod));
-        available.take(budget).map(|pod| self.deletion(pod, Guard::AllPods)).collect()
+        let available = self.candidates().filter(|pods| self.updatable(pods) && !self.snapshot.unavailable(pods));
+        let highest_first = available.flat_map(|pods| pods.pods().rev());
+        highest_first.take(budget).map(|pod| self.deletion(&pod, Guard::AllPods)).collect()
     }
 
     /// Outdated pods that are not available, highest first. Each deletion rests on that pod alone. Those that have ended are
@@ -102,8 +103,8 @@ impl Update<'_> {
     /// never be rolled back.
     fn heal(&self, lowest: Ordinal) -> Option<PodDeletion> {
         let pod = self.snapshot.pod(lowest)?;
-        let candidate = self.outdated(pod) && !pod.terminating && !pod.phase.terminal();
-        (candidate && self.heals(pod)).then(|| self.deletion(pod, Guard::AllPods))
+        let candidate = self.outdated(&pod) && !pod.terminating && !pod.phase.terminal();
+        (candidate && self.heals(&pod)).then(|| self.deletion(&pod, Guard::AllPods))
     }
 
     /// Whether healing may delete this outdated pod: it will not become available by the mere passing of time, and it
@@ -115,12 +116,12 @@ impl Update<'_> {
 
     /// Outdated pods in range that are neither terminating nor ended, highest first. Those that have ended are
     /// replaced under every strategy.
-    fn candidates(&self) -> impl Iterator<Item = &Pod> {
+    fn candidates(&self) -> impl Iterator<Item = &PodRun> {
         self.present().filter(|pod| !pod.phase.terminal())
     }
 
     /// Outdated pods in range that are not terminating, highest first.
-    fn present(&self) -> impl Iterator<Item = &Pod> {
+    fn present(&self) -> impl Iterator<Item = &PodRun> {
         self.snapshot.members().rev().filter(|pod| !pod.terminating && self.outdated(pod))
     }
 
@@ -142,12 +143,18 @@ impl Update<'_> {
 
     /// Adds why each outdated pod stays that is not replaced: the partition, or else `reason`.
     fn explained(&self, replace: Vec<PodDeletion>, reason: WaitReason) -> Replacement {
-        let replaced: HashSet<Ordinal> = replace.iter().map(|deletion| deletion.ordinal).collect();
+        let replaced: BTreeSet<Ordinal> = replace.iter().map(|deletion| deletion.ordinal).collect();
         let partition = self.snapshot.spec.partition();
         let mut waits = Waits::default();
-        for pod in self.candidates().filter(|pod| !replaced.contains(&pod.ordinal)) {
+        for pods in self.candidates() {
             let held = WaitReason::Partition { partition };
-            waits.push(pod.ordinal, if self.updatable(pod) { reason.clone() } else { held });
+            let reason = if self.updatable(pods) { &reason } else { &held };
+            let mut end = pods.last().0 + 1;
+            for replaced in replaced.range(pods.ordinal..=pods.last()).rev() {
+                waits.push_run_down(replaced.0 + 1..end, reason);
+                end = replaced.0;
+            }
+            waits.push_run_down(pods.ordinal.0..end, reason);
         }
         Replacement { replace, recall: Vec::new(), waits: waits.finish() }
     }

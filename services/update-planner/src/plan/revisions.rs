@@ -88,9 +88,9 @@ fn current(request: &UpdateRequest, update: &RevisionName) -> RevisionName {
 
 /// The stored revision other than `update` that most pods are at; of equals the newest.
 fn most_used<'a>(request: &'a UpdateRequest, update: &RevisionName) -> Option<&'a RevisionName> {
-    let mut counts: HashMap<&RevisionName, usize> = HashMap::new();
-    for revision in request.snapshot.pods.iter().filter_map(|pod| pod.revision.as_ref()) {
-        *counts.entry(revision).or_default() += 1;
+    let mut counts: HashMap<&RevisionName, u32> = HashMap::new();
+    for pods in &request.snapshot.pods {
+        pods.revision.iter().for_each(|revision| *counts.entry(revision).or_default() += pods.count());
     }
     let used = ascending(&request.revisions).into_iter().filter(|revision| revision.name != *update);
     let counted = used.filter_map(|revision| Some((*counts.get(&revision.name)?, &revision.name)));

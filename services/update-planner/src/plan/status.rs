@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use domain::{Ordinal, RevisionName, SetStatus, Snapshot};
+use domain::{Ordinal, Pod, PodRun, RevisionName, SetStatus, Snapshot};
 
 use super::Revisions;
 use super::replacement::Replacement;
@@ -43,13 +43,14 @@ pub(super) fn of_stopping(snapshot: &Snapshot) -> SetStatus {
 fn counted(snapshot: &Snapshot, current: &RevisionName, update: &RevisionName) -> SetStatus {
     let mut status =
         SetStatus { current_revision: current.clone(), update_revision: update.clone(), ..SetStatus::default() };
-    for pod in &snapshot.pods {
-        let available = pod.available(snapshot.spec.min_ready_seconds, snapshot.now);
-        status.replicas += 1;
-        status.ready_replicas += u32::from(pod.is_ready());
-        status.available_replicas += u32::from(pod.is_ready() && available);
-        status.current_replicas += u32::from(!pod.terminating && pod.at(current));
-        status.updated_replicas += u32::from(!pod.terminating && pod.at(update));
+    for pods in &snapshot.pods {
+        let available = pods.available(snapshot.spec.min_ready_seconds, snapshot.now);
+        let all_if = |counts: bool| if counts { pods.count() } else { 0 };
+        status.replicas += pods.count();
+        status.ready_replicas += all_if(pods.is_ready());
+        status.available_replicas += all_if(pods.is_ready() && available);
+        status.current_replicas += all_if(!pods.terminating && pods.at(current));
+        status.updated_replicas += all_if(!pods.terminating && pods.at(update));
     }
     status
 }
@@ -60,7 +61,8 @@ fn counted(snapshot: &Snapshot, current: &RevisionName, update: &RevisionName) -
 fn subtracted(snapshot: &Snapshot, revisions: &Revisions, replacement: &Replacement) -> u32 {
     let replaced: HashSet<Ordinal> = replacement.replace.iter().map(|deletion| deletion.ordinal).collect();
     let count = if snapshot.switches.count_observed_pods {
-        snapshot.members().filter(|pod| replaced.contains(&pod.ordinal) && pod.at(&revisions.current)).count()
+        let counted = |pod: &Pod| snapshot.spec.contains(pod.ordinal) && pod.at(&revisions.current);
+        replaced.iter().filter_map(|ordinal| snapshot.pod(*ordinal)).filter(|pod| counted(pod)).count()
     } else {
         replaced.len() + replacement.recall.len()
     };
@@ -72,7 +74,7 @@ fn complete(snapshot: &Snapshot, status: &SetStatus) -> bool {
     let wanted = snapshot.spec.replicas;
     let all = [status.replicas, status.ready_replicas, status.updated_replicas].iter().all(|count| *count == wanted);
     // Counts alone do not tell: a pod out of range may stand in for one that is missing.
-    let members = u32::try_from(snapshot.members().count()).unwrap_or(u32::MAX);
+    let members: u32 = snapshot.members().map(PodRun::count).sum();
     let available = status.available_replicas == wanted && members == wanted;
     let soaked = !snapshot.switches.promote_when_available || available;
     let kept = snapshot.switches.keep_current_at_zero && wanted == 0 && snapshot.spec.partition() > 0;

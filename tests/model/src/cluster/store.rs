@@ -3,7 +3,7 @@
 
 use domain::safety::Plans;
 use domain::volume::{ClaimCreation, OwnerChange, SET_ANNOTATION, SetClaim};
-use domain::{Failures, Intent, Ordinal, Pod, PodCreation, PodDeletion, RevisionChange, SetStatus, Snapshot};
+use domain::{Failures, Intent, Ordinal, Pod, PodCreation, PodDeletion, PodRun, RevisionChange, SetStatus, Snapshot};
 
 use super::{Claim, Cluster, Decision, counted};
 use crate::checks::{self, Cause, Violation, hold};
@@ -263,7 +263,7 @@ impl Cluster {
     fn status_is_earned(&self, snapshot: &Snapshot, computed: &SetStatus) -> Result<(), Violation> {
         // Against the pods that it was computed from.
         let mut seen = self.clone();
-        seen.pods = snapshot.pods.iter().map(|pod| (pod.ordinal, pod.clone())).collect();
+        seen.pods = snapshot.pods.iter().flat_map(PodRun::pods).map(|pod| (pod.ordinal, pod)).collect();
         hold("S12", computed.observed_generation <= self.generation, || "a generation that is not yet".to_owned())?;
         hold("S12", computed.observed_generation >= self.status.observed_generation, || "it falls".to_owned())?;
         if snapshot.intent != Intent::Keep {

@@ -1,7 +1,7 @@
 //! What the planners of pods see and say, with a bug.
 
 use domain::{
-    Ordinal, OrdinalPlan, OrdinalRequest, Phase, Pod, PodManagementPolicy, RollingUpdate, Snapshot, Timestamp,
+    Ordinal, OrdinalPlan, OrdinalRequest, Phase, Pod, PodManagementPolicy, PodRun, RollingUpdate, Snapshot, Timestamp,
     UpdateRequest, UpdateStrategy, Wait, WaitReason,
 };
 
@@ -31,11 +31,11 @@ impl Mutant {
             }
             Self::BudgetIgnoresLowOrdinals if request.snapshot.spec.policy == PodManagementPolicy::Parallel => {
                 let highest = request.snapshot.members().next_back().map(|pod| pod.ordinal);
-                let low = |pod: &&mut Pod| Some(pod.ordinal) != highest && !pod.phase.terminal();
-                request.snapshot.pods.iter_mut().filter(low).for_each(seem_healthy);
+                let low = |pod: &&mut PodRun| Some(pod.ordinal) != highest && !pod.phase.terminal();
+                request.snapshot.pods.iter_mut().filter(low).for_each(|pod| seem_healthy(pod));
             }
             Self::BudgetFromStaleCache => {
-                request.snapshot.pods.iter_mut().filter(|pod| pod.terminating).for_each(seem_healthy);
+                request.snapshot.pods.iter_mut().filter(|pod| pod.terminating).for_each(|pod| seem_healthy(pod));
             }
             _ => {}
         }

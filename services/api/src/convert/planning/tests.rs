@@ -387,7 +387,7 @@ fn in_runs(alone: &[u32], runs: &[(u32, u32)]) -> Result<Vec<(u32, String)>, Str
     let snapshot = Snapshot::try_from(snapshot).map_err(|violations| violations.to_string())?;
     let steady = |pod: &Pod| pod.is_ready() && pod.ready_since == Some(Timestamp(7_000)) && pod.uid.0.is_empty();
     let told = |pod: &Pod| (pod.ordinal.0, if steady(pod) { "steady".to_owned() } else { pod.uid.0.clone() });
-    Ok(snapshot.pods.iter().map(told).collect())
+    Ok(snapshot.pods.iter().flat_map(PodRun::pods).map(|pod| told(&pod)).collect())
 }
 
 #[test]
@@ -421,7 +421,7 @@ fn a_run_that_is_not_available_is_none() {
         let ready_since = ready_since.map(|seconds| prost_types::Timestamp { seconds, nanos: 0 });
         let run = planning::v1::SteadyPods { first: 0, last: 1, revision: "web-a".into(), ready_since };
         let snapshot = planning::v1::Snapshot { steady: vec![run], ..whole.clone().into() };
-        Snapshot::try_from(snapshot).map(|snapshot| snapshot.pods.len()).map_err(|violations| violations.to_string())
+        Snapshot::try_from(snapshot).map(|snapshot| snapshot.pods.count()).map_err(|violations| violations.to_string())
     };
     let refused = Err("steady[0].ready_since: must be min_ready_seconds ago, or earlier".to_owned());
     assert_eq!(with(Some(90)), Ok(2));
