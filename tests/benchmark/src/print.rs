@@ -72,16 +72,13 @@ pub(crate) fn growth(sizes: &[Growth], patience: Duration) {
         "\n{:<48} {:>9} {:>11} {:>11} {:>14} {:>8} {:>11}",
         "growth of one set", "wall", "per ordinal", "processor", "per ordinal", "ratio", "memory"
     );
-    // Processor time of an ordinal beside that in the smallest set: 1 throughout where growth costs nothing.
-    let mut smallest = None;
     for size in sizes {
         let name = format!("create 1 set x {} {:?}", size.replicas, size.policy);
         let Some(Cost { wall, processor, .. }) = size.cost else {
             println!("  {name:<46} left out: it would take more than {patience:?} (see --growth-seconds)");
             continue;
         };
-        let one = processor.as_secs_f64() / f64::from(size.replicas.max(1));
-        let ratio = one / *smallest.get_or_insert(one);
+        let ratio = size.ratio().unwrap_or_default();
         println!(
             "  {name:<46} {:>9} {:>11} {:>11} {:>14} {ratio:>8.2} {:>11}",
             seconds(wall),

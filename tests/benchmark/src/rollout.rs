@@ -26,8 +26,11 @@ const PARALLEL: u32 = 500;
 const MANY: u32 = 200;
 /// Replicas of each of the many.
 const MANY_REPLICAS: u32 = 3;
-/// Replicas of the sets that show how the cost of one ordinal grows.
-const GROWTH: [u32; 4] = [10, 100, 1000, 10_000];
+/// Replicas of the sets that show how the cost of one ordinal grows, and of those that they are compared with.
+const GROWTH: [u32; 3] = [100, 1000, 10_000];
+const SMALLEST: u32 = 10;
+/// Sets of the smallest size before and after each larger one.
+const SMALLEST_RUNS: usize = 25;
 const IMAGES: [&str; 2] = ["busybox:1.36", "busybox:1.37"];
 
 /// What one rollout took.
@@ -129,17 +132,31 @@ pub(crate) struct Growth {
     pub(crate) replicas: u32,
     /// None where it would have taken too long.
     pub(crate) cost: Option<Cost>,
+    /// The smallest sets that were made just before and just after.
+    pub(crate) beside: Cost,
     /// Memory of the process with all pods ready, in KiB.
     pub(crate) resident_kib: u64,
 }
 
-/// Sets of growing size, each created once on a store of its own, as long as one takes no more than `patience`.
+impl Growth {
+    /// Processor time of an ordinal beside that in the smallest sets: 1 where growth costs nothing.
+    pub(crate) fn ratio(&self) -> Option<f64> {
+        let each = |cost: Cost, replicas: u32| cost.processor.as_secs_f64() / f64::from(replicas.max(1));
+        Some(each(self.cost?, self.replicas) / each(self.beside, SMALLEST))
+    }
+}
+
+/// Sets of growing size, each on a store of its own, as long as one takes no more than `patience`. Between them are sets of the
+/// smallest size to compare with: the speed of a machine changes by the minute.
 pub(crate) async fn growth(directory: &Path, policy: Policy, patience: Duration) -> anyhow::Result<Vec<Growth>> {
-    let mut sizes = Vec::new();
-    let mut expected = Duration::ZERO;
+    let mut before = smallest(directory, policy).await?;
+    let resident_kib = usage::resident_kib(std::process::id())?;
+    let beside = median(&before);
+    let mut sizes = vec![Growth { policy, replicas: SMALLEST, cost: Some(beside), beside, resident_kib }];
+    let mut expected = beside.wall * 10;
     for replicas in GROWTH {
         if expected > patience {
-            sizes.push(Growth { policy, replicas, cost: None, resident_kib: 0 });
+            sizes.push(Growth { policy, replicas, cost: None, beside: median(&before), resident_kib: 0 });
             continue;
         }
         let bench = Bench::start(directory, Between::OneProcess).await?;
@@ -147,10 +164,32 @@ pub(crate) async fn growth(directory: &Path, policy: Policy, patience: Duration)
         let cost = created.ok().transpose()?;
         // The next is ten times as large: no less than ten times as long.
         expected = cost.map_or(Duration::MAX, |cost| cost.wall * 10);
-        sizes.push(Growth { policy, replicas, cost, resident_kib: usage::resident_kib(std::process::id())? });
+        let resident_kib = usage::resident_kib(std::process::id())?;
         bench.stop().await?;
+        let after = smallest(directory, policy).await?;
+        before.extend_from_slice(&after);
+        sizes.push(Growth { policy, replicas, cost, beside: median(&before), resident_kib });
+        before = after;
     }
     Ok(sizes)
+}
+
+/// Several sets of the smallest size, one after the other.
+async fn smallest(directory: &Path, policy: Policy) -> anyhow::Result<Vec<Cost>> {
+    let mut costs = Vec::new();
+    for _ in 0..SMALLEST_RUNS {
+        let bench = Bench::start(directory, Between::OneProcess).await?;
+        costs.push(bench.create("web", SMALLEST, policy).await?);
+        bench.stop().await?;
+    }
+    Ok(costs)
+}
+
+/// The middle of several costs, by processor time.
+fn median(costs: &[Cost]) -> Cost {
+    let mut costs = costs.to_vec();
+    costs.sort_unstable_by_key(|cost| cost.processor);
+    costs[costs.len() / 2]
 }
 
 /// All services and a machine, on an empty store.
