@@ -50,4 +50,4 @@ pub use snapshot::{
 };
 pub use status::SetStatus;
 pub use time::Timestamp;
-pub use waits::{WAITS_MAX, Waits};
+pub use waits::{WAITS_MAX, WaitRun, Waits};

@@ -1,6 +1,8 @@
-//! A bounded list of wait reasons.
+//! A bounded list of wait reasons, and how a record has it.
 
 use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
 
 use crate::{Ordinal, Timestamp, Wait, WaitReason};
 
@@ -78,6 +80,45 @@ impl Waits {
     }
 }
 
+/// Ordinals that follow each other and wait for the same. A set of thousands mostly waits for one pod: a record says so once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitRun {
+    /// The first; none where the whole set waits.
+    pub ordinal: Option<Ordinal>,
+    /// The last, where that is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through: Option<Ordinal>,
+    /// Why.
+    pub reason: WaitReason,
+}
+
+impl WaitRun {
+    /// The fewest runs of a list, in its order.
+    #[must_use]
+    pub fn of(waits: &[Wait]) -> Vec<Self> {
+        let mut runs: Vec<Self> = Vec::new();
+        for Wait { ordinal, reason } in waits {
+            match runs.last_mut().filter(|run| run.reason == *reason && ordinal.is_some() && run.next() == *ordinal) {
+                Some(run) => run.through = *ordinal,
+                None => runs.push(Self { ordinal: *ordinal, through: None, reason: reason.clone() }),
+            }
+        }
+        runs
+    }
+
+    /// Each by itself.
+    pub fn waits(&self) -> impl Iterator<Item = Wait> + '_ {
+        let one = |ordinal| Wait { ordinal, reason: self.reason.clone() };
+        let others = self.ordinal.zip(self.through).map(|(first, last)| first.0 + 1..=last.0);
+        std::iter::once(one(self.ordinal)).chain(others.into_iter().flatten().map(move |next| one(Some(Ordinal(next)))))
+    }
+
+    fn next(&self) -> Option<Ordinal> {
+        let last = self.through.or(self.ordinal)?;
+        last.0.checked_add(1).map(Ordinal)
+    }
+}
+
 fn moment(wait: &Wait) -> Option<Timestamp> {
     match wait.reason {
         WaitReason::NotYetAvailable { at, .. } => at,
@@ -115,6 +156,34 @@ mod tests {
             bounds.rev().for_each(|ordinal| singly.push(Ordinal(ordinal), WaitReason::Paused));
             assert_eq!(run.finish(), singly.finish());
         }
+    }
+
+    #[test]
+    fn a_list_comes_back_from_its_runs() {
+        let wait = |ordinal: Option<u32>, reason: WaitReason| Wait { ordinal: ordinal.map(Ordinal), reason };
+        let missing = || WaitReason::Missing { ordinal: Ordinal(0) };
+        let mut waits: Vec<Wait> = [3, 4, 5, 7, 8, 2].map(|ordinal| wait(Some(ordinal), missing())).into();
+        waits.push(wait(Some(3), WaitReason::Paused));
+        waits.extend([
+            wait(None, WaitReason::Paused),
+            wait(None, WaitReason::Paused),
+            wait(Some(0), WaitReason::Paused),
+        ]);
+        let runs = WaitRun::of(&waits);
+        assert_eq!(runs.iter().flat_map(WaitRun::waits).collect::<Vec<_>>(), waits);
+        let bounds: Vec<_> = runs.iter().map(|run| (run.ordinal.map(|it| it.0), run.through.map(|it| it.0))).collect();
+        assert_eq!(
+            bounds,
+            [
+                (Some(3), Some(5)),
+                (Some(7), Some(8)),
+                (Some(2), None),
+                (Some(3), None),
+                (None, None),
+                (None, None),
+                (Some(0), None)
+            ]
+        );
     }
 
     #[test]

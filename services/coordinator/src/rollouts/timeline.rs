@@ -11,7 +11,8 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use domain::{Timestamp, Wait, WaitReason};
+use domain::{Timestamp, Wait, WaitReason, WaitRun};
+use serde::Deserialize as _;
 use serde_json::Value;
 use service_kit::telemetry::{PastSpan, SpanAddress};
 
@@ -275,8 +276,9 @@ impl Timeline {
     /// A pass decided something about the set with this uid.
     pub(super) fn decided(&mut self, now: Timestamp, set: &str, record: &Value) {
         let Some(mut running) = self.sets.remove(set) else { return };
-        let waits = record.get("waits").cloned().and_then(|waits| serde_json::from_value::<Vec<Wait>>(waits).ok());
-        let news = waits.unwrap_or_default().into_iter().find(|wait| !is_shown_by_phases(&wait.reason));
+        let waits = record.get("waits").map(Vec::<WaitRun>::deserialize).and_then(Result::ok).unwrap_or_default();
+        let news = waits.into_iter().find(|wait| !is_shown_by_phases(&wait.reason));
+        let news = news.map(|WaitRun { ordinal, reason, .. }| Wait { ordinal, reason });
         if running.wait.as_ref().map(|(_, wait)| wait) != news.as_ref() {
             self.end_wait(&mut running, now);
             running.wait = news.map(|wait| (now, wait));

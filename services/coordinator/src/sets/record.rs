@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use api::manifest::Kind;
-use domain::{DecisionRecord, Uid, Wait};
+use domain::{DecisionRecord, Uid, Wait, WaitRun};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::objects::precise_time_text;
@@ -18,6 +19,9 @@ const STEPS_MAX: usize = 200;
 
 /// Reasons to wait that the line for people names.
 const WAITS_IN_LINE_MAX: usize = 10;
+
+/// Most waits that a stored record stands for: more than a pass has, which are a few times [`domain::WAITS_MAX`].
+const WAITS_READ_MAX: usize = 1_000;
 
 /// Remembers what each set last waited for.
 #[derive(Debug, Default)]
@@ -76,16 +80,14 @@ impl Recorder {
         // After a start: the stored records tell.
         let owned = world.owned_by(&uid.0);
         let newest = owned.iter().filter(|object| object.kind() == Kind::Decision).max_by_key(|object| number(object));
-        newest.map_or_else(Last::default, |object| Last {
-            number: number(object),
-            waits: object
-                .value
-                .get("waits")
-                .cloned()
-                .and_then(|waits| serde_json::from_value(waits).ok())
-                .unwrap_or_default(),
-        })
+        newest.map_or_else(Last::default, |object| Last { number: number(object), waits: recorded_waits(object) })
     }
+}
+
+fn recorded_waits(record: &Object) -> Vec<Wait> {
+    let runs = record.value.get("waits").map(Vec::<WaitRun>::deserialize);
+    let runs = runs.and_then(Result::ok).unwrap_or_default();
+    runs.iter().flat_map(WaitRun::waits).take(WAITS_READ_MAX).collect()
 }
 
 fn number(record: &Object) -> u64 {
@@ -121,7 +123,7 @@ fn to_json(set: &Object, number: u64, record: &DecisionRecord) -> Value {
         "traceId": record.trace_id,
         "steps": record.steps.iter().take(STEPS_MAX).collect::<Vec<_>>(),
         "stepsLeftOut": left_out,
-        "waits": record.waits,
+        "waits": WaitRun::of(&record.waits),
         "summary": summary(record),
     })
 }
@@ -129,11 +131,42 @@ fn to_json(set: &Object, number: u64, record: &DecisionRecord) -> Value {
 /// The record in one line. Of reasons to wait only the first: the record itself has them all.
 fn summary(record: &DecisionRecord) -> String {
     let steps = record.steps.iter().map(|step| format!("{} {}: {}", step.action, step.object, step.why));
-    let waits = record.waits.iter().map(|wait| match wait.ordinal {
-        Some(ordinal) => format!("pod {ordinal} waits: {}", wait.reason),
-        None => wait.reason.to_string(),
+    let runs = WaitRun::of(&record.waits);
+    let (named, others) = runs.split_at(runs.len().min(WAITS_IN_LINE_MAX));
+    let waits = named.iter().map(|run| match (run.ordinal, run.through) {
+        (Some(first), Some(last)) => format!("pods {first} to {last} wait: {}", run.reason),
+        (Some(ordinal), None) => format!("pod {ordinal} waits: {}", run.reason),
+        (None, _) => run.reason.to_string(),
     });
-    let more = record.waits.len().checked_sub(WAITS_IN_LINE_MAX).filter(|more| *more > 0);
-    let more = more.map(|more| format!("and {more} more wait"));
-    steps.take(STEPS_MAX).chain(waits.take(WAITS_IN_LINE_MAX)).chain(more).collect::<Vec<_>>().join("; ")
+    let more = others.iter().flat_map(WaitRun::waits).count();
+    let more = (more > 0).then(|| format!("and {more} more wait"));
+    steps.take(STEPS_MAX).chain(waits).chain(more).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Generation, Ordinal, SetRef, Timestamp, WaitReason};
+
+    use super::*;
+
+    #[test]
+    fn pods_that_follow_each_other_and_wait_for_the_same_are_told_once() {
+        let missing = |ordinal| Wait { ordinal, reason: WaitReason::Missing { ordinal: Ordinal(1) } };
+        let waits = (2..90).chain([95]).map(|ordinal| missing(Some(Ordinal(ordinal)))).chain([missing(None)]).collect();
+        let (set, generation, at) = (SetRef::default(), Generation(1), Timestamp(0));
+        let record = DecisionRecord { set, generation, at, trace_id: String::new(), steps: Vec::new(), waits };
+        let reason = "waiting for pod 1 to be created";
+        let line = format!("pods 2 to 89 wait: {reason}; pod 95 waits: {reason}; {reason}");
+        assert_eq!(summary(&record), line);
+        let reason = json!({ "Missing": { "ordinal": 1 } });
+        let stored = json!([
+            { "ordinal": 2, "through": 89, "reason": reason },
+            { "ordinal": 95, "reason": reason },
+            { "ordinal": null, "reason": reason },
+        ]);
+        assert_eq!(serde_json::to_value(WaitRun::of(&record.waits)).unwrap(), stored);
+        let fifteen = (0..30).step_by(2).map(|ordinal| missing(Some(Ordinal(ordinal)))).collect();
+        let line = summary(&DecisionRecord { waits: fifteen, ..record });
+        assert!(line.ends_with("pod 18 waits: waiting for pod 1 to be created; and 5 more wait"), "{line}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Decision records: what a pass did to a set, and why the rest waits.
 
-use domain::Wait;
+use domain::WaitRun;
 use serde_json::Value;
 
 use super::json::{list, number, text};
@@ -14,11 +14,11 @@ const STEPS_SHOWN_MAX: usize = 6;
 /// Why pods wait, one line for each reason: `pods 1-2: waiting for pod 0 to become ready`.
 #[must_use]
 pub(super) fn waits(decision: &Value) -> Vec<String> {
-    let mut reasons: Vec<(String, Vec<u64>)> = Vec::new();
+    let mut reasons: Vec<(String, Vec<(u32, u32)>)> = Vec::new();
     for wait in list(decision, "/waits") {
-        let Ok(wait) = serde_json::from_value::<Wait>(wait.clone()) else { continue };
+        let Ok(wait) = serde_json::from_value::<WaitRun>(wait.clone()) else { continue };
         let reason = wait.reason.to_string();
-        let ordinals = wait.ordinal.map(|ordinal| u64::from(ordinal.0));
+        let ordinals = wait.ordinal.map(|first| (first.0, wait.through.unwrap_or(first).0));
         match reasons.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, known)) => known.extend(ordinals),
             None => reasons.push((reason, ordinals.into_iter().collect())),
@@ -51,25 +51,24 @@ pub(super) fn lines(decision: &Value) -> Vec<String> {
 }
 
 /// `pod 3: `, `pods 0, 2-5: `; nothing where the whole set waits.
-fn pods(mut ordinals: Vec<u64>) -> String {
-    ordinals.sort_unstable();
-    ordinals.dedup();
-    let mut ranges: Vec<(u64, u64)> = Vec::new();
-    for ordinal in &ordinals {
+fn pods(mut runs: Vec<(u32, u32)>) -> String {
+    runs.sort_unstable();
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for (first, last) in runs {
         match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == *ordinal => *last = *ordinal,
-            _ => ranges.push((*ordinal, *ordinal)),
+            Some((_, until)) if first <= until.saturating_add(1) => *until = last.max(*until),
+            _ => ranges.push((first, last)),
         }
     }
-    let range = |(first, last): &(u64, u64)| match first == last {
+    let range = |(first, last): &(u32, u32)| match first == last {
         true => first.to_string(),
         false => format!("{first}-{last}"),
     };
-    let ranges = ranges.iter().map(range).collect::<Vec<_>>().join(", ");
-    match ordinals.len() {
-        0 => String::new(),
-        1 => format!("pod {ranges}: "),
-        _ => format!("pods {ranges}: "),
+    let words = ranges.iter().map(range).collect::<Vec<_>>().join(", ");
+    match ranges[..] {
+        [] => String::new(),
+        [(first, last)] if first == last => format!("pod {words}: "),
+        _ => format!("pods {words}: "),
     }
 }
 
@@ -83,12 +82,13 @@ mod tests {
     fn pods_that_wait_for_the_same_share_a_line() {
         let not_ready = json!({ "NotReady": { "ordinal": 0 } });
         let wait = |ordinal: u32| json!({ "ordinal": ordinal, "reason": not_ready });
-        let decision = json!({ "waits": [wait(2), wait(1), wait(5), { "ordinal": 7, "reason": "OnDelete" }, { "ordinal": null,
+        let run = json!({ "ordinal": 4, "through": 8, "reason": not_ready });
+        let decision = json!({ "waits": [wait(2), wait(1), run, wait(5), { "ordinal": 7, "reason": "OnDelete" }, { "ordinal": null,
             "reason": { "Other": { "message": "paused" } } }, { "from a later version": true }] });
         assert_eq!(
             waits(&decision),
             [
-                "pods 1-2, 5: waiting for pod 0 to become ready",
+                "pods 1-2, 4-8: waiting for pod 0 to become ready",
                 "pod 7: strategy OnDelete: delete the pod to update it",
                 "paused"
             ]

@@ -1,7 +1,7 @@
 //! The conditions of a set, for whoever waits for one: `Available`, `Progressing`, and, once they have been true,
 //! `Stuck`, `Healing` and `ColdStart`. Kubernetes has none (StatefulSet rules, section 18). Conditions of others stay.
 
-use domain::{Cause, Ordinal, Snapshot, Stuck, Timestamp, Wait};
+use domain::{Cause, Ordinal, Snapshot, Stuck, Timestamp, Wait, WaitRun};
 use serde_json::{Map, Value};
 
 use super::super::Decision;
@@ -139,7 +139,7 @@ impl Conditions<'_> {
 
     fn waiting_words(&self) -> String {
         let mut seen: Vec<String> = Vec::new();
-        for wait in self.waits {
+        for wait in WaitRun::of(self.waits) {
             let text = wait.reason.to_string();
             if !seen.contains(&text) {
                 seen.push(text);
