@@ -34,13 +34,13 @@ impl From<Pod> for EncodedPod {
 pub struct EncodedSnapshot(Bytes);
 
 impl EncodedSnapshot {
-    /// The snapshot, whose pod at a place among all of them is `encoded` so.
+    /// The snapshot, each of whose pods that are not steady is `encoded` so.
     #[must_use]
-    pub fn new<'a>(snapshot: &Snapshot, encoded: impl Fn(usize) -> &'a EncodedPod) -> Self {
+    pub fn new<'a>(snapshot: &Snapshot, encoded: impl Fn(&Pod) -> &'a EncodedPod) -> Self {
         let steady = snapshot.steady_pods().into_iter().map(Into::into).collect();
         let mut bytes = planning::Snapshot { steady, ..without_pods(snapshot) }.encode_to_vec();
-        let alone = snapshot.pods.iter().enumerate().filter(|(_, pod)| !snapshot.is_steady(pod));
-        alone.for_each(|(place, _)| bytes.extend_from_slice(&encoded(place).0));
+        let alone = snapshot.pods.iter().filter(|pods| !snapshot.is_steady(pods));
+        alone.for_each(|pod| bytes.extend_from_slice(&encoded(pod).0));
         Self(bytes.into())
     }
 }
@@ -170,7 +170,7 @@ mod tests {
             let encoded: Vec<EncodedPod> = pods.iter().cloned().map(Into::into).collect();
             let pods = pods.into();
             let snapshot = Snapshot { set: set.clone(), pods, cold_start: true, ..Snapshot::default() };
-            let snapshot_sent = EncodedSnapshot::new(&snapshot, |place| &encoded[place]);
+            let snapshot_sent = EncodedSnapshot::new(&snapshot, |pod| &encoded[pod.ordinal.0 as usize]);
             let revision = RevisionName("web-a".into());
             let targets = vec![TargetRange { first: Ordinal(0), last: Ordinal(400), revision: revision.clone() }];
             let sent = OrdinalQuestion::new(&snapshot_sent, targets.clone()).encode_to_vec();

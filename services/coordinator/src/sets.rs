@@ -179,12 +179,12 @@ impl Sets {
     }
 
     async fn decide(&self, scene: &Scene) -> Result<Decision, PlannerError> {
-        let snapshot = scene.encoded(&scene.snapshot);
-        let update = self.planners.update(scene.update_question(&snapshot), &scene.snapshot);
-        let order = |targets| self.planners.order(OrdinalQuestion::new(&snapshot, targets), &scene.snapshot);
+        let snapshot = scene.encoded(&scene.told);
+        let update = self.planners.update(scene.update_question(&snapshot), scene);
+        let order = |targets| self.planners.order(OrdinalQuestion::new(&snapshot, targets), scene);
         let plans = self.foresight.ask(&scene.snapshot.set.uid, update, order);
         let (set, service_name) = (&scene.snapshot.set, scene.set.text("/spec/serviceName"));
-        let expected = self.foresight.creation(&scene.snapshot);
+        let expected = self.foresight.creation(&scene.told);
         let mut early = pin!(self.planners.identities(set, service_name, &expected));
         let (plans, identified) = foresight::alongside(plans, early.as_mut()).await;
         let (update, order) = plans?;

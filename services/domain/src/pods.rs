@@ -195,6 +195,13 @@ impl Snapshot {
         self.healthy(pod) && pod.cause.is_none() && pod.stops_by.is_none() && known
     }
 
+    /// The same with its steady pods in runs, as a planner is told of them. To every rule it says the same.
+    #[must_use]
+    pub fn in_runs(&self) -> Self {
+        let alone = self.pods.iter().filter(|pods| !self.is_steady(pods)).flat_map(PodRun::pods).collect();
+        Self { pods: Pods::of(alone, &self.steady_pods(), &self.spec), ..self.clone() }
+    }
+
     /// Every steady pod, as the fewest runs, ascending.
     #[must_use]
     pub fn steady_pods(&self) -> Vec<SteadyPods> {

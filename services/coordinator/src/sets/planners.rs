@@ -9,6 +9,8 @@ use service_kit::Channel;
 use service_kit::limits::RESPONSE_BYTES_MAX;
 use tonic::Status;
 
+use super::scene::Scene;
+
 /// A planner did not answer, or not sensibly.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{service} does not answer: {error}")]
@@ -34,15 +36,15 @@ impl PlannerError {
     }
 }
 
-/// Asks for a plan for that snapshot.
+/// Asks for a plan for that set.
 async fn plan<Q: Question>(
     service: &'static str,
     channel: Channel,
     question: Q,
-    snapshot: &Snapshot,
+    scene: &Scene,
 ) -> Result<Q::Answer, PlannerError> {
     let answer = ask(channel, question, RESPONSE_BYTES_MAX).await.map_err(PlannerError::call(service))?;
-    made_for(answer.made_for(), snapshot).map_err(PlannerError::answer(service))?;
+    made_for(answer.made_for(), &scene.told).map_err(PlannerError::answer(service))?;
     Ok(answer)
 }
 
@@ -68,29 +70,21 @@ pub(crate) struct Planners {
 }
 
 impl Planners {
-    /// Revisions, targets, replacement, status, for that snapshot.
-    pub(crate) async fn update(
-        &self,
-        question: UpdateQuestion,
-        snapshot: &Snapshot,
-    ) -> Result<UpdatePlan, PlannerError> {
+    /// Revisions, targets, replacement, status, for that set.
+    pub(crate) async fn update(&self, question: UpdateQuestion, scene: &Scene) -> Result<UpdatePlan, PlannerError> {
         const SERVICE: &str = "update-planner";
-        let answer = plan(SERVICE, self.update_planner.clone(), question, snapshot).await?;
+        let answer = plan(SERVICE, self.update_planner.clone(), question, scene).await?;
         let mut plan = UpdatePlan::try_from(answer).map_err(PlannerError::answer(SERVICE))?;
-        snapshot.identify(&mut plan.replace);
+        scene.snapshot.identify(&mut plan.replace);
         Ok(plan)
     }
 
-    /// Creation and deletion, for that snapshot.
-    pub(crate) async fn order(
-        &self,
-        question: OrdinalQuestion,
-        snapshot: &Snapshot,
-    ) -> Result<OrdinalPlan, PlannerError> {
+    /// Creation and deletion, for that set.
+    pub(crate) async fn order(&self, question: OrdinalQuestion, scene: &Scene) -> Result<OrdinalPlan, PlannerError> {
         const SERVICE: &str = "ordinal-scheduler";
-        let answer = plan(SERVICE, self.ordinal_scheduler.clone(), question, snapshot).await?;
+        let answer = plan(SERVICE, self.ordinal_scheduler.clone(), question, scene).await?;
         let mut plan = OrdinalPlan::try_from(answer).map_err(PlannerError::answer(SERVICE))?;
-        snapshot.identify(&mut plan.delete);
+        scene.snapshot.identify(&mut plan.delete);
         Ok(plan)
     }
 

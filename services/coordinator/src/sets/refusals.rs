@@ -84,9 +84,8 @@ impl Sets {
         let last = last_reached(&scene.snapshot.spec, ordinal);
         end_at(last, &scene.snapshot.spec, &reason, order, update);
         *claims = self.planners.claims(&self.world, scene, order, Some(last)).await?;
-        let snapshot = scene.snapshot.clone().without_replacement();
-        let question = scene.update_question(&scene.encoded(&snapshot));
-        let without = self.planners.update(question, &snapshot).await?;
+        let question = scene.update_question(&scene.encoded(&scene.told.clone().without_replacement()));
+        let without = self.planners.update(question, scene).await?;
         (update.status, update.status_refusal) = (without.status, without.status_refusal);
         refusals.retain(|refusal| refusal.ordinal <= last);
         // References are set after a creation, unless the pod was there already (step R2).

@@ -40,8 +40,10 @@ pub(crate) struct Scene {
     pub(crate) orphans: Vec<Arc<Object>>,
     /// Revision records of this set's labels that nobody controls.
     pub(crate) orphan_revisions: Vec<Arc<Object>>,
-    /// What planners are told.
+    /// The set with every pod as it is stored.
     pub(crate) snapshot: Snapshot,
+    /// The same as planners are told it, with steady pods in runs: what is reckoned from it does not grow with them.
+    pub(crate) told: Snapshot,
 }
 
 /// Why a set cannot be looked at.
@@ -101,7 +103,8 @@ impl Scene {
             now,
         };
         let revision = view.revision();
-        Self { revision, set, members, revisions, strays, orphans, orphan_revisions, snapshot }
+        let told = snapshot.in_runs();
+        Self { revision, set, members, revisions, strays, orphans, orphan_revisions, snapshot, told }
     }
 
     /// What the update planner is asked.
@@ -120,9 +123,9 @@ impl Scene {
         UpdateQuestion::new(snapshot, data, revisions, equal_after_defaulting)
     }
 
-    /// What both planners are told: a snapshot of this scene's pods.
-    pub(crate) fn encoded(&self, snapshot: &Snapshot) -> EncodedSnapshot {
-        EncodedSnapshot::new(snapshot, |place| self.members[place].object.encoded(&snapshot.pods[place]))
+    /// What both planners are told: a snapshot of this scene's pods, its own or like it.
+    pub(crate) fn encoded(&self, told: &Snapshot) -> EncodedSnapshot {
+        EncodedSnapshot::new(told, |pod| self.pod(pod.ordinal).expect("it is a member").encoded(pod))
     }
 
     /// The pod of an ordinal.

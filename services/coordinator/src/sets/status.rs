@@ -99,7 +99,7 @@ fn write_partition(fields: &mut Map<String, Value>, snapshot: &Snapshot) {
 /// What the planners want to be told again; without the switches that ask for it there is nothing.
 fn write_memory(fields: &mut Map<String, Value>, scene: &Scene, decision: &Decision) {
     let Switches { break_cold_start, recreate_together, .. } = scene.snapshot.switches;
-    let through = scene.snapshot.formed_by_now().filter(|_| break_cold_start || recreate_together);
+    let through = scene.told.formed_by_now().filter(|_| break_cold_start || recreate_together);
     let formed = through.map(|through| formed_json(through, &scene.snapshot.spec));
     put(fields, FORMED, formed);
     let failures: Vec<Value> = decision.order.failures.iter().map(failure_json).collect();

@@ -91,7 +91,7 @@ impl Conditions<'_> {
         let replaced = decision.update.replace.iter().filter_map(|deletion| snapshot.pod(deletion.ordinal));
         let broken: Vec<String> =
             replaced.filter(|pod| snapshot.unavailable(pod)).map(|pod| pod.ordinal.to_string()).collect();
-        let goes_on = holds(&self.scene.set.value, HEALING) && snapshot.first_unhealthy().is_some();
+        let goes_on = holds(&self.scene.set.value, HEALING) && self.scene.told.first_unhealthy().is_some();
         match broken.as_slice() {
             [] => goes_on.then(|| self.stored_message(HEALING)),
             broken => Some(format!("replacing broken pods of an outdated revision: {}", named(broken))),
