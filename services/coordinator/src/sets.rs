@@ -156,6 +156,12 @@ impl Sets {
             return Ok(Outcome::Settled);
         };
         Span::current().record("generation", scene.snapshot.generation.0);
+        if deletion::lets_go(&scene.set) {
+            let letting_go =
+                self.world.commit(deletion::let_go(&self.world, &scene.set, now)).instrument(execute_span());
+            let outcome = self.committed(letting_go.await)?;
+            return Ok(outcome.unwrap_or(Outcome::At(now)));
+        }
         if let Some(outcome) = self.adopt(&scene, now).await? {
             return Ok(outcome);
         }

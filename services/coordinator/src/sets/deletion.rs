@@ -19,8 +19,11 @@ use crate::world::{Change, Key, Object, Transaction, View, World, owners};
 /// Finalizer of a set that goes after all that it owns, and whose pods stop in no order; as in Kubernetes.
 const FOREGROUND_DELETION: &str = "foregroundDeletion";
 
-/// Pods asked to stop in the commit that marks their set.
-const ASKED_AT_ONCE_MAX: usize = 512;
+/// Finalizer of a set that goes as soon as it has let go of all that it owns; as in Kubernetes.
+const ORPHAN_DEPENDENTS: &str = "orphan";
+
+/// What one commit asks to stop, or lets go.
+const OBJECTS_AT_ONCE_MAX: usize = 512;
 
 /// Bytes of that commit, roughly: half of what the store takes at once.
 const BYTES_AT_ONCE_MAX: usize = BATCH_BYTES_MAX / 2;
@@ -60,33 +63,58 @@ impl Cascade {
 pub(crate) fn request(world: &World, set: &Object, cascade: Cascade, now: Timestamp) -> Transaction {
     let mut transaction = Transaction::default();
     match cascade {
+        // Some of it may be free already: nobody can take that back.
+        _ if lets_go(set) => return let_go(world, set, now),
+        Cascade::Orphan => return let_go(world, set, now),
         Cascade::Ordered => mark(set, ORDERED_DELETION, now, &mut transaction),
         Cascade::Foreground => {
             mark(set, FOREGROUND_DELETION, now, &mut transaction);
             let pods: Vec<_> = world.view(|view| view.controlled_by(&set.uid().0, Kind::Pod).cloned().collect());
             for pod in &pods {
                 // The collector asks the rest.
-                if transaction.len() >= ASKED_AT_ONCE_MAX || transaction.bytes() >= BYTES_AT_ONCE_MAX {
+                if is_full(&transaction) {
                     break;
                 }
                 lifecycle::delete(&mut transaction, pod, None, now);
             }
         }
         Cascade::Background => transaction.delete(set),
-        Cascade::Orphan => {
-            for owned in owned(world, set) {
-                transaction.update(&owned, without_owner(&owned, &set.uid().0));
-            }
-            transaction.delete(set);
-        }
     }
     transaction
 }
 
+/// Lets go of what a set owns, then of the set. What is too much for one commit is left to the passes of the set.
+pub(super) fn let_go(world: &World, set: &Object, now: Timestamp) -> Transaction {
+    let mut transaction = Transaction::default();
+    for owned in owned(world, set) {
+        if is_full(&transaction) {
+            mark(set, ORPHAN_DEPENDENTS, now, &mut transaction);
+            return transaction;
+        }
+        transaction.update(&owned, without_owner(&owned, &set.uid().0));
+    }
+    transaction.delete(set);
+    transaction
+}
+
+/// Whether a set was asked to go without what it owns, and has not let go of all of it.
+pub(super) fn lets_go(set: &Object) -> bool {
+    is_held_by(set, ORPHAN_DEPENDENTS)
+}
+
+fn is_full(transaction: &Transaction) -> bool {
+    transaction.len() >= OBJECTS_AT_ONCE_MAX || transaction.bytes() >= BYTES_AT_ONCE_MAX
+}
+
 /// Keeps a set that goes until what it waits for is gone. From then on none of its pods is replaced. One that stops its
-/// pods in order can still be asked to go after all that it owns.
+/// pods in order can still be asked to go after all that it owns, and either to go without it.
 fn mark(set: &Object, finalizer: &str, now: Timestamp, transaction: &mut Transaction) {
-    if set.deleting() && (finalizer == ORDERED_DELETION || goes_last(set)) {
+    let asked = match finalizer {
+        ORPHAN_DEPENDENTS => lets_go(set),
+        FOREGROUND_DELETION => goes_last(set),
+        _ => set.deleting(),
+    };
+    if asked {
         return;
     }
     let mut value = set.value.clone();
@@ -165,9 +193,11 @@ pub(super) fn wait(scene: &Scene, world: &World) -> Option<Wait> {
 
 /// Whether a set was asked to go after all that it owns.
 fn goes_last(set: &Object) -> bool {
-    set.kind() == Kind::StatefulSet
-        && set.deleting()
-        && set.finalizers().any(|finalizer| finalizer == FOREGROUND_DELETION)
+    is_held_by(set, FOREGROUND_DELETION)
+}
+
+fn is_held_by(set: &Object, finalizer: &str) -> bool {
+    set.kind() == Kind::StatefulSet && set.deleting() && set.finalizers().any(|held| held == finalizer)
 }
 
 /// Whether a set goes after all that it owns, and has no pods any more. Then the rest of that is to go.

@@ -221,9 +221,8 @@ async fn a_pod_that_has_ended_and_is_outdated_is_told_deleted_by_each_planner_on
     }
 }
 
-#[tokio::test]
-async fn a_set_of_any_size_can_be_deleted_in_the_foreground() {
-    let world = world().await;
+/// More pods of the set `web` than the store takes in one commit.
+async fn large(world: &World) {
     for thousand in 0..5 {
         let mut transaction = Transaction::default();
         for ordinal in thousand * 1000..(thousand + 1) * 1000 {
@@ -235,6 +234,12 @@ async fn a_set_of_any_size_can_be_deleted_in_the_foreground() {
         }
         world.commit(transaction).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_set_of_any_size_can_be_deleted_in_the_foreground() {
+    let world = world().await;
+    large(&world).await;
     let set = world.get(&key(Kind::StatefulSet, "web")).unwrap();
     let request = deletion::request(&world, &set, deletion::Cascade::Foreground, NOW);
     assert!(held(&world, request).await, "more at once than the store takes");
@@ -246,6 +251,32 @@ async fn a_set_of_any_size_can_be_deleted_in_the_foreground() {
         world.view(|view| rest.iter().all(|pod| deletion::takes_along(view, &set, pod))),
         "the collector asks them"
     );
+}
+
+#[tokio::test]
+async fn a_set_of_any_size_can_be_deleted_without_its_pods() {
+    let world = world().await;
+    large(&world).await;
+    let set = || world.get(&key(Kind::StatefulSet, "web"));
+    let request = deletion::request(&world, &set().unwrap(), deletion::Cascade::Orphan, NOW);
+    assert!(held(&world, request).await, "more at once than the store takes");
+    let free = || world.list(Kind::Pod, None).iter().filter(|pod| pod.controller_uid().is_none()).count();
+    let mut before = free();
+    assert!(before > 0 && before < 5000, "{before} are free");
+    // Whatever is asked of it now, none of them goes with it.
+    for cascade in [deletion::Cascade::Background, deletion::Cascade::Ordered, deletion::Cascade::Foreground] {
+        let request = deletion::request(&world, &set().unwrap(), cascade, NOW);
+        assert!(held(&world, request).await);
+        assert!(set().is_some_and(|set| deletion::lets_go(&set)) && free() > before, "{cascade:?}");
+        before = free();
+    }
+    while let Some(set) = set() {
+        assert!(held(&world, deletion::let_go(&world, &set, NOW)).await, "it gets on");
+    }
+    let pods = world.list(Kind::Pod, None);
+    let whole = |pod: &&Arc<Object>| !pod.deleting() && pod.metadata("ownerReferences").is_none();
+    assert_eq!(pods.iter().filter(whole).count(), pods.len());
+    assert!(pods.len() >= 5000);
 }
 
 #[tokio::test]

@@ -390,6 +390,27 @@ async fn orphans_go_on_and_are_adopted_without_a_restart() {
     assert_eq!(plane.list("controllerrevisions").await.len(), 1);
 }
 
+/// More than one commit lets go.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_orphans_of_a_large_set_all_go_on() {
+    const PODS: u32 = 600;
+    let plane = Plane::start().await;
+    let machine = Machine::eager(&plane).await;
+    let mut web = set("web", PODS, json!({}));
+    web["spec"]["podManagementPolicy"] = "Parallel".into();
+    plane.apply(&[web]).await;
+    plane.complete("web", PODS.into()).await;
+    plane.delete("sts", "web", "orphan").await.unwrap();
+    until("the set is gone", || async { plane.get("sts", "web").await.map_or(Ok(()), |set| Err(set.to_string())) })
+        .await;
+    let pods = plane.list("pods").await;
+    let goes_on = |pod: &Value| {
+        pod.pointer("/metadata/ownerReferences").is_none() && pod.pointer("/metadata/deletionTimestamp").is_none()
+    };
+    assert_eq!((pods.len(), pods.iter().filter(|pod| goes_on(pod)).count()), (600, 600));
+    assert_eq!(machine.stopped(), [] as [&str; 0]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_set_of_the_same_name_waits_for_the_pods_of_the_one_before() {
     let plane = Plane::start().await;
