@@ -40,7 +40,10 @@ impl EncodedSnapshot {
         let steady = snapshot.steady_pods().into_iter().map(Into::into).collect();
         let mut bytes = planning::Snapshot { steady, ..without_pods(snapshot) }.encode_to_vec();
         let alone = snapshot.pods.iter().filter(|pods| !snapshot.is_steady(pods));
-        alone.for_each(|pod| bytes.extend_from_slice(&encoded(pod).0));
+        for pod in alone {
+            debug_assert_eq!(pod.count(), 1, "only steady pods are in runs");
+            bytes.extend_from_slice(&encoded(pod).0);
+        }
         Self(bytes.into())
     }
 }

@@ -65,7 +65,7 @@ impl Plans<'_> {
         let mut created = BTreeSet::new();
         for creation in &self.order.create {
             let ordinal = creation.ordinal;
-            let free = self.snapshot.pod(ordinal).is_none() && created.insert(ordinal);
+            let free = !self.snapshot.has_pod(ordinal) && created.insert(ordinal);
             require("S1", ordinal, free, || "a pod exists already".to_owned())?;
             require("S1", ordinal, self.snapshot.spec.contains(ordinal), || "it is out of range".to_owned())?;
         }

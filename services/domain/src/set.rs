@@ -189,7 +189,11 @@ impl SetSpec {
     /// Where ordinals begin, above `first` and up to `last`, that are treated otherwise than the one before: because they are
     /// in range and that is not, or the other way round, or because the partition ends there. Ascending, each once.
     pub(crate) fn bounds_within(&self, first: Ordinal, last: Ordinal) -> Vec<u64> {
-        let left_out = self.reserved.iter().flat_map(|reserved| [u64::from(reserved.0), u64::from(reserved.0) + 1]);
+        // One just below begins another at `first` itself: no bound.
+        let from = self.reserved.partition_point(|reserved| *reserved < first);
+        let until = self.reserved.partition_point(|reserved| *reserved <= last);
+        let left_out = self.reserved[from..until].iter().map(|reserved| u64::from(reserved.0));
+        let left_out = left_out.flat_map(|reserved| [reserved, reserved + 1]);
         let range = [u64::from(self.start.0), self.end(), self.ordinal_at(self.partition())];
         let mut bounds: Vec<u64> = left_out.chain(range).collect();
         bounds.retain(|bound| u64::from(first.0) < *bound && *bound <= u64::from(last.0));

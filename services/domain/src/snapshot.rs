@@ -60,6 +60,12 @@ impl Snapshot {
         self.pods.get(behind.checked_sub(1)?)?.pod(ordinal)
     }
 
+    /// Whether there is a pod of `ordinal`.
+    #[must_use]
+    pub fn has_pod(&self, ordinal: Ordinal) -> bool {
+        self.pod(ordinal).is_some()
+    }
+
     /// Pods in range, ascending.
     pub fn members(&self) -> impl DoubleEndedIterator<Item = &PodRun> {
         self.pods.iter().filter(|pods| self.spec.contains(pods.ordinal))

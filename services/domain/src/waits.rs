@@ -10,6 +10,9 @@ use crate::{Ordinal, Timestamp, Wait, WaitReason};
 /// thousands that waits for one pod would otherwise repeat the same reason thousands of times in every decision.
 pub const WAITS_MAX: usize = 100;
 
+/// How many a stored run may stand for, whatever is written there: more than one pass tells of.
+const RUN_MAX: usize = 100_000;
+
 /// Collects waits, at most [`WAITS_MAX`] of them in full; the others are counted. The bound never hides the next
 /// moment at which a pod becomes available by itself, so that whoever waits knows when to look again.
 #[derive(Debug, Clone, Default)]
@@ -106,10 +109,10 @@ impl WaitRun {
         runs
     }
 
-    /// Each by itself.
+    /// Each by itself, of a run no more than [`RUN_MAX`].
     pub fn waits(&self) -> impl Iterator<Item = Wait> + '_ {
         let one = |ordinal| Wait { ordinal, reason: self.reason.clone() };
-        let others = self.ordinal.zip(self.through).map(|(first, last)| first.0 + 1..=last.0);
+        let others = self.ordinal.zip(self.through).map(|(first, last)| (first.0..=last.0).skip(1).take(RUN_MAX));
         std::iter::once(one(self.ordinal)).chain(others.into_iter().flatten().map(move |next| one(Some(Ordinal(next)))))
     }
 

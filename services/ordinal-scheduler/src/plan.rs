@@ -123,11 +123,11 @@ fn gaps(snapshot: &Snapshot, from: Ordinal) -> impl Iterator<Item = (Ordinal, Or
     })
 }
 
-/// Says of each pod in range that is not healthy what it lacks, save of the one that is acted on.
 fn span(first: Ordinal, last: Ordinal) -> (u64, u64) {
     (first.0.into(), u64::from(last.0) + 1)
 }
 
+/// Says of each pod in range that is not healthy what it lacks, save of the one that is acted on.
 fn wait_for_members(snapshot: &Snapshot, acted_on: Option<Ordinal>, waits: &mut Waits) {
     for pod in snapshot.members().filter(|pod| Some(pod.ordinal) != acted_on) {
         if let Some(ailment) = snapshot.ailment(pod) {

@@ -13,7 +13,8 @@ use domain::{
 use super::{Violations, to_timestamp};
 use crate::proto::planning::v1 as proto;
 
-/// Pods of one snapshot that may be in runs: a run costs nothing to send, and much to look at. More than a store holds.
+/// Pods of one snapshot that may be in runs: a run costs nothing to send, and an answer may have to name each of them. More
+/// than a store holds.
 const STEADY_PODS_MAX: u64 = 500_000;
 
 /// Notes a violation unless `number` can be an ordinal.

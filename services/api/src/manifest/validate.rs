@@ -68,6 +68,39 @@ fn metadata(kind: Kind, metadata: &Field<'_>, report: &mut Report) {
     }
     labels(&metadata.get("labels"), report);
     annotations(&metadata.get("annotations"), report);
+    owner_references(&metadata.get("ownerReferences"), report);
+}
+
+/// An owner that is not wholly named is never found, and nobody could tell when it is gone.
+fn owner_references(references: &Field<'_>, report: &mut Report) {
+    let mut controller = None;
+    for owner in references.items() {
+        let text = |field: &str| owner.value.get(field).and_then(Value::as_str).unwrap_or_default();
+        let version = text("apiVersion");
+        let mut require = |field: &str, filled: bool, why: &str| {
+            if !filled {
+                report.invalid(&format!("{}.{field}", owner.path), &text(field).into(), why);
+            }
+        };
+        let of_version = version.rsplit_once('/').map_or(version, |(_, version)| version);
+        require("apiVersion", !of_version.is_empty(), "version must not be empty");
+        for field in ["kind", "name", "uid"] {
+            require(field, !text(field).is_empty(), "must not be empty");
+        }
+        if (version, text("kind")) == ("v1", "Event") {
+            report.invalid(&owner.path, owner.value, "/v1, Kind=Event is disallowed from being an owner");
+        }
+        if owner.get("controller").flag() {
+            let this = format!("{}/{}", text("kind"), text("name"));
+            match &controller {
+                Some(first) => {
+                    let why = "Only one reference can have Controller set to true. Found \"true\" in references for";
+                    report.invalid(&owner.path, owner.value, format_args!("{why} {first} and {this}"));
+                }
+                None => controller = Some(this),
+            }
+        }
+    }
 }
 
 /// Checks the syntax of labels.

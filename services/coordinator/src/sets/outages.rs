@@ -14,7 +14,7 @@ pub(super) fn add_held<'a>(snapshot: &Snapshot, plan: &mut UpdatePlan, waits: im
         return;
     }
     let held = waits.filter_map(|wait| wait.ordinal.filter(|ordinal| wait.reason.hindrance(*ordinal).is_some()));
-    let missing = |ordinal: &Ordinal| spec.contains(*ordinal) && snapshot.pod(*ordinal).is_none();
+    let missing = |ordinal: &Ordinal| spec.contains(*ordinal) && !snapshot.has_pod(*ordinal);
     let mut outages: BTreeMap<_, _> = plan.outages.iter().map(|outage| (outage.ordinal, *outage)).collect();
     let known = outages.len();
     for ordinal in held.filter(missing) {

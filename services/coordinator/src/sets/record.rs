@@ -20,9 +20,6 @@ const STEPS_MAX: usize = 200;
 /// Reasons to wait that the line for people names.
 const WAITS_IN_LINE_MAX: usize = 10;
 
-/// Most waits that a stored record stands for: more than a pass has, which are a few times [`domain::WAITS_MAX`].
-const WAITS_READ_MAX: usize = 1_000;
-
 /// Remembers what each set last waited for.
 #[derive(Debug, Default)]
 pub(super) struct Recorder {
@@ -87,7 +84,7 @@ impl Recorder {
 fn recorded_waits(record: &Object) -> Vec<Wait> {
     let runs = record.value.get("waits").map(Vec::<WaitRun>::deserialize);
     let runs = runs.and_then(Result::ok).unwrap_or_default();
-    runs.iter().flat_map(WaitRun::waits).take(WAITS_READ_MAX).collect()
+    runs.iter().flat_map(WaitRun::waits).collect()
 }
 
 fn number(record: &Object) -> u64 {

@@ -15,7 +15,7 @@ pub(super) fn retry_at(snapshot: &Snapshot, ordinal: Ordinal) -> Option<Timestam
 
 /// The next moment at which an ordinal may be tried again.
 pub(super) fn next_retry(snapshot: &Snapshot) -> Option<Timestamp> {
-    let moments = remembered(snapshot).filter(|failures| snapshot.pod(failures.ordinal).is_none());
+    let moments = remembered(snapshot).filter(|failures| !snapshot.has_pod(failures.ordinal));
     moments.map(|failures| failures.retry_at()).filter(|retry_at| *retry_at > snapshot.now).min()
 }
 

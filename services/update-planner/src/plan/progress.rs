@@ -102,7 +102,7 @@ impl<'a> Clocks<'a> {
         let wanted = |pod: &Pod| self.snapshot.spec.contains(pod.ordinal) && !self.is_replaced(pod);
         let pods = self.snapshot.pods.iter();
         let pods = pods.map(move |pod| if wanted(pod) { self.of_member(pod) } else { Self::of_unwanted(pod) });
-        let missing = |ordinal| self.snapshot.spec.contains(ordinal) && self.snapshot.pod(ordinal).is_none();
+        let missing = |ordinal| self.snapshot.spec.contains(ordinal) && !self.snapshot.has_pod(ordinal);
         let empty = self.outages.iter().filter(move |outage| missing(outage.ordinal) && self.has_turn(outage.ordinal));
         pods.chain(empty.map(|outage| self.of_missing(outage)))
     }

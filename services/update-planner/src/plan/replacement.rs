@@ -94,7 +94,7 @@ impl Update<'_> {
         let Self { snapshot: Snapshot { spec, .. }, revisions } = self;
         let outdated = targets.iter().filter(|range| range.revision != revisions.update);
         let ordinals = outdated.flat_map(|range| (range.first.0..=range.last.0).rev().map(Ordinal));
-        let lost = |ordinal: &Ordinal| !spec.is_reserved(*ordinal) && self.snapshot.pod(*ordinal).is_none();
+        let lost = |ordinal: &Ordinal| !spec.is_reserved(*ordinal) && !self.snapshot.has_pod(*ordinal);
         let recalled = ordinals.filter(|ordinal| spec.index(*ordinal) >= spec.partition() && lost(ordinal));
         recalled.take(RECALLS_MAX).collect()
     }

@@ -31,6 +31,30 @@ const PERCENT: &str = "a valid percent string must be a numeric string followed 
      regex used for validation is '[0-9]+%')";
 
 #[test]
+fn owners_are_wholly_named_and_one_of_them_controls() {
+    let owner = |version: &str, kind: &str, name: &str, uid: &str| json!({ "apiVersion": version, "kind": kind, "name": name, "uid": uid, "controller": true });
+    let owners = "/metadata/ownerReferences";
+    check(
+        owners,
+        json!([owner("apps/v1", "StatefulSet", "db", "u"), owner("v1", "Pod", "x", "v")]),
+        &["metadata.ownerReferences[1]: Invalid value: "],
+    );
+    check(owners, json!([owner("apps/v1", "StatefulSet", "db", "u")]), &[]);
+    for version in ["", "apps/"] {
+        let refused =
+            format!("metadata.ownerReferences[0].apiVersion: Invalid value: {version:?}: version must not be empty");
+        check(owners, json!([owner(version, "StatefulSet", "db", "u")]), &[&refused]);
+    }
+    let empty = |field: &str| format!("metadata.ownerReferences[0].{field}: Invalid value: \"\": must not be empty");
+    check(owners, json!([owner("v1", "", "", "")]), &[&empty("kind"), &empty("name"), &empty("uid")]);
+    let mut object = standard();
+    edit(&mut object, owners, json!([owner("v1", "Event", "e", "u"), owner("v1", "Pod", "x", "v")]));
+    let refused = refusals(object);
+    assert!(refused[0].ends_with("/v1, Kind=Event is disallowed from being an owner"), "{refused:?}");
+    assert!(refused[1].ends_with("in references for Event/e and Pod/x"), "{refused:?}");
+}
+
+#[test]
 fn s_171_names_are_labels_that_leave_room() {
     let name = "/metadata/name";
     check(name, Value::Null, &["metadata.name: Required value: name or generateName is required"]);

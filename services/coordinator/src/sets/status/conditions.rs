@@ -132,7 +132,7 @@ impl Conditions<'_> {
 
     /// What holds back the pod of an ordinal that has none: its class, and the words.
     fn hindrance(&self, ordinal: Ordinal) -> Option<(Cause, String)> {
-        let missing = self.scene.snapshot.pod(ordinal).is_none();
+        let missing = !self.scene.snapshot.has_pod(ordinal);
         let mut own = self.waits.iter().filter(|wait| missing && wait.ordinal == Some(ordinal));
         own.find_map(|wait| Some((wait.reason.hindrance(ordinal)?, wait.reason.to_string())))
     }
