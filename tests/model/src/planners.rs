@@ -1,4 +1,4 @@
-//! The real planners, asked as the coordinator asks them, with a mutant between if there is to be one.
+//! The real planners, asked as the coordinator asks them, steady pods in runs, with a mutant between if there is to be one.
 
 use domain::volume::{SetClaimsPlan, SetClaimsRequest};
 use domain::{OrdinalPlan, OrdinalRequest, SetSpec, UpdatePlan, UpdateRequest};
@@ -34,15 +34,15 @@ impl Planners {
         if let Some(mutant) = self.mutant {
             mutant.distort_update_request(&mut seen);
         }
-        let mut update = update_planner::plan::plan(&seen);
+        let mut update = update(&seen);
         if self.mutant.is_some_and(Mutant::is_about_replacement) {
-            update = UpdatePlan { replace: update.replace, ..update_planner::plan::plan(request) };
+            update = UpdatePlan { replace: update.replace, ..self::update(request) };
         }
         let mut question = OrdinalRequest { snapshot: request.snapshot.clone(), targets: update.targets.clone() };
         if let Some(mutant) = self.mutant {
             mutant.distort_order_request(&mut question);
         }
-        let order = ordinal_scheduler::plan::plan(&question);
+        let order = order(&question);
         let mut answer = Answer { update, order };
         if let Some(mutant) = self.mutant {
             mutant.distort_answer(request, &mut answer);
@@ -63,4 +63,18 @@ impl Planners {
         }
         plan
     }
+}
+
+fn update(request: &UpdateRequest) -> UpdatePlan {
+    let mut plan =
+        update_planner::plan::plan(&UpdateRequest { snapshot: request.snapshot.in_runs(), ..request.clone() });
+    request.snapshot.identify(&mut plan.replace);
+    plan
+}
+
+fn order(request: &OrdinalRequest) -> OrdinalPlan {
+    let told = OrdinalRequest { snapshot: request.snapshot.in_runs(), targets: request.targets.clone() };
+    let mut plan = ordinal_scheduler::plan::plan(&told);
+    request.snapshot.identify(&mut plan.delete);
+    plan
 }
