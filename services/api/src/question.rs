@@ -1,9 +1,11 @@
-//! Questions to the planners of a set, whose snapshot is encoded once for all of them.
+//! Questions to the planners, put together from what is encoded already. The planners of a set are sent the same snapshot.
 //!
 //! A snapshot is mostly pods. Those that are as they should be, which in a large set is almost every pod, are told in runs:
 //! what a question costs does not grow with them. Of the others most are the same from one pass to the next, so each
 //! version of a pod is encoded once; a snapshot is put together from them, and both planners are sent the same bytes. On the
 //! wire nothing is different: a message that is a field is its bytes, and fields of one number may be written one by one.
+
+mod volumes;
 
 use bytes::Bytes;
 use domain::{Pod, Revision, RevisionName, Snapshot, TargetRange};
@@ -14,6 +16,7 @@ use tonic::codegen::{Body, StdError};
 use tonic::{Request, Status};
 use tonic_prost::ProstCodec;
 
+pub use self::volumes::{EncodedPart, VolumesQuestion};
 use crate::convert::planning::without_pods;
 use crate::proto::planning::v1 as planning;
 use crate::proto::{ordinal_scheduler, update_planner};
@@ -48,17 +51,17 @@ impl EncodedSnapshot {
     }
 }
 
-/// What a planner is asked: its `PlanRequest`.
+/// What a planner is asked.
 pub trait Question: Message + 'static {
-    /// Its `PlanResponse`.
-    type Answer: Answer;
+    /// What it answers.
+    type Answer: Message + Default + 'static;
 
     /// Where it is asked.
     const PATH: &'static str;
 }
 
-/// What a planner answers.
-pub trait Answer: Message + Default + 'static {
+/// What a planner of a set answers.
+pub trait Answer {
     /// Uid of the set that it was made for, and how many pods that has.
     fn made_for(&self) -> (&str, u32);
 }

@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use api::manifest::Kind;
 use api::proto::volume_claim::v1::volume_claim_service_client::VolumeClaimServiceClient;
-use api::proto::volume_claim::v1::{DeprovisionRequest, PlanVolumesRequest, ProvisionRequest};
+use api::proto::volume_claim::v1::{DeprovisionRequest, ProvisionRequest};
+use api::question::ask;
 use domain::volume::{DIRECTORY_PROVISIONER, ObjectVersion, VolumeAction, VolumesPlan};
 use domain::{Switches, Uid};
 use serde_json::{Value, json};
+use service_kit::limits::RESPONSE_BYTES_MAX;
 use service_kit::telemetry::SpanAddress;
 use service_kit::{Channel, Context};
 use tonic::Status;
@@ -90,12 +92,11 @@ impl Volumes {
 
     async fn try_pass(&self) -> Result<Outcome, PassError> {
         let now = self.context.clock.now();
-        let (request, objects) = self.world.view(|view| read::everything(view, self.switches, now));
-        if objects.is_empty() {
+        let (question, objects) = self.world.view(|view| read::everything(view, self.switches, now));
+        if question.is_empty() {
             return Ok(Outcome::Settled);
         }
-        let mut client = service_kit::sized_client!(VolumeClaimServiceClient::new(self.channel.clone()));
-        let answer = client.plan_volumes(PlanVolumesRequest::from(request)).await?.into_inner();
+        let answer = ask(self.channel.clone(), question, RESPONSE_BYTES_MAX).await?;
         let plan = VolumesPlan::try_from(answer).map_err(|error| PassError::Answer(error.to_string()))?;
         let mut writer = write::Writer::new(&self.world, &objects, now);
         let mut failed = None;

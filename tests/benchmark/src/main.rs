@@ -21,7 +21,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use mimalloc::MiMalloc;
-use rollout::{Between, Policy};
+use rollout::{Between, Shape};
 use service_kit::Target;
 use service_kit::telemetry::{self, Options};
 
@@ -83,6 +83,8 @@ enum Figure {
     GrowthOrdered,
     /// Parallel sets of 10 to 10,000.
     GrowthParallel,
+    /// Ordered sets of 10 to 10,000 with a claim for each pod.
+    GrowthClaims,
     /// A set of 100 in order, traced and not.
     Tracing,
     /// The program of --setkeeper.
@@ -174,11 +176,14 @@ async fn rollouts(arguments: &Arguments, scratch: &Path) -> anyhow::Result<()> {
     if !steps.is_empty() {
         print::section("one ordered step", &steps);
     }
-    for (figure, policy) in [(Figure::GrowthOrdered, Policy::OrderedReady), (Figure::GrowthParallel, Policy::Parallel)]
-    {
+    for (figure, shape) in [
+        (Figure::GrowthOrdered, Shape::OrderedReady),
+        (Figure::GrowthParallel, Shape::Parallel),
+        (Figure::GrowthClaims, Shape::WithClaims),
+    ] {
         if arguments.wants(figure) {
             let patience = Duration::from_secs(arguments.growth_seconds.into());
-            print::growth(&rollout::growth(scratch, policy, patience).await?, patience);
+            print::growth(&rollout::growth(scratch, shape, patience).await?, patience);
         }
     }
     Ok(())

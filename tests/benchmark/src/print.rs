@@ -73,7 +73,7 @@ pub(crate) fn growth(sizes: &[Growth], patience: Duration) {
         "growth of one set", "wall", "per ordinal", "processor", "per ordinal", "ratio", "memory"
     );
     for size in sizes {
-        let name = format!("create 1 set x {} {:?}", size.replicas, size.policy);
+        let name = format!("create 1 set x {} {}", size.replicas, size.shape.name());
         let Some(Cost { wall, processor, .. }) = size.cost else {
             println!("  {name:<46} left out: it would take more than {patience:?} (see --growth-seconds)");
             continue;

@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use self::machine::Machine;
 pub(crate) use self::plane::Between;
 use self::plane::Plane;
-pub(crate) use self::sets::Policy;
+pub(crate) use self::sets::Shape;
 use self::sets::{apply, complete, manifests, revision, scale};
 use crate::samples::{Row, Samples, now};
 use crate::usage;
@@ -80,9 +80,9 @@ pub(crate) async fn life(directory: &Path, between: Between, runs: usize) -> any
     let mut steps = Samples::default();
     for _ in 0..runs {
         let bench = Bench::start(directory, between).await?;
-        let created = bench.create("web", ORDERED, Policy::OrderedReady).await?;
+        let created = bench.create("web", ORDERED, Shape::OrderedReady).await?;
         steps.0.extend(bench.steps("web", ORDERED)?);
-        let changed = manifests("web", ORDERED, Policy::OrderedReady, IMAGES[1]);
+        let changed = manifests("web", ORDERED, Shape::OrderedReady, IMAGES[1]);
         let updated = bench.cost(1, apply(&bench.channel, &changed)).await?;
         let removed = bench.cost(1, scale(&bench.channel, "web", 0)).await?;
         for (rollout, cost) in rollouts.iter_mut().zip([created, updated, removed]) {
@@ -98,7 +98,7 @@ pub(crate) async fn parallel(directory: &Path, runs: usize) -> anyhow::Result<Ro
     let mut costs = Vec::new();
     for _ in 0..runs {
         let bench = Bench::start(directory, Between::OneProcess).await?;
-        costs.push(bench.create("web", PARALLEL, Policy::Parallel).await?);
+        costs.push(bench.create("web", PARALLEL, Shape::Parallel).await?);
         bench.stop().await?;
     }
     let name = format!("create 1 set x {PARALLEL} Parallel");
@@ -112,7 +112,7 @@ pub(crate) async fn many(directory: &Path, runs: usize) -> anyhow::Result<Rollou
         let bench = Bench::start(directory, Between::OneProcess).await?;
         let applied = async {
             for number in 0..MANY {
-                let objects = manifests(&format!("web{number}"), MANY_REPLICAS, Policy::OrderedReady, IMAGES[0]);
+                let objects = manifests(&format!("web{number}"), MANY_REPLICAS, Shape::OrderedReady, IMAGES[0]);
                 apply(&bench.channel, &objects).await?;
             }
             Ok(())
@@ -128,7 +128,7 @@ pub(crate) async fn many(directory: &Path, runs: usize) -> anyhow::Result<Rollou
 /// One size of a set, to see how the cost of one ordinal grows.
 #[derive(Debug)]
 pub(crate) struct Growth {
-    pub(crate) policy: Policy,
+    pub(crate) shape: Shape,
     pub(crate) replicas: u32,
     /// None where it would have taken too long.
     pub(crate) cost: Option<Cost>,
@@ -148,38 +148,38 @@ impl Growth {
 
 /// Sets of growing size, each on a store of its own, as long as one takes no more than `patience`. Between them are sets of the
 /// smallest size to compare with: the speed of a machine changes by the minute.
-pub(crate) async fn growth(directory: &Path, policy: Policy, patience: Duration) -> anyhow::Result<Vec<Growth>> {
-    let mut before = smallest(directory, policy).await?;
+pub(crate) async fn growth(directory: &Path, shape: Shape, patience: Duration) -> anyhow::Result<Vec<Growth>> {
+    let mut before = smallest(directory, shape).await?;
     let resident_kib = usage::resident_kib(std::process::id())?;
     let beside = median(&before);
-    let mut sizes = vec![Growth { policy, replicas: SMALLEST, cost: Some(beside), beside, resident_kib }];
+    let mut sizes = vec![Growth { shape, replicas: SMALLEST, cost: Some(beside), beside, resident_kib }];
     let mut expected = beside.wall * 10;
     for replicas in GROWTH {
         if expected > patience {
-            sizes.push(Growth { policy, replicas, cost: None, beside: median(&before), resident_kib: 0 });
+            sizes.push(Growth { shape, replicas, cost: None, beside: median(&before), resident_kib: 0 });
             continue;
         }
         let bench = Bench::start(directory, Between::OneProcess).await?;
-        let created = tokio::time::timeout(patience, bench.create("web", replicas, policy)).await;
+        let created = tokio::time::timeout(patience, bench.create("web", replicas, shape)).await;
         let cost = created.ok().transpose()?;
         // The next is ten times as large: no less than ten times as long.
         expected = cost.map_or(Duration::MAX, |cost| cost.wall * 10);
         let resident_kib = usage::resident_kib(std::process::id())?;
         bench.stop().await?;
-        let after = smallest(directory, policy).await?;
+        let after = smallest(directory, shape).await?;
         before.extend_from_slice(&after);
-        sizes.push(Growth { policy, replicas, cost, beside: median(&before), resident_kib });
+        sizes.push(Growth { shape, replicas, cost, beside: median(&before), resident_kib });
         before = after;
     }
     Ok(sizes)
 }
 
 /// Several sets of the smallest size, one after the other.
-async fn smallest(directory: &Path, policy: Policy) -> anyhow::Result<Vec<Cost>> {
+async fn smallest(directory: &Path, shape: Shape) -> anyhow::Result<Vec<Cost>> {
     let mut costs = Vec::new();
     for _ in 0..SMALLEST_RUNS {
         let bench = Bench::start(directory, Between::OneProcess).await?;
-        costs.push(bench.create("web", SMALLEST, policy).await?);
+        costs.push(bench.create("web", SMALLEST, shape).await?);
         bench.stop().await?;
     }
     Ok(costs)
@@ -219,8 +219,8 @@ impl Bench {
         Ok(Cost { wall, processor, commits: revision(&self.channel).await? - before })
     }
 
-    async fn create(&self, name: &str, replicas: u32, policy: Policy) -> anyhow::Result<Cost> {
-        self.cost(1, apply(&self.channel, &manifests(name, replicas, policy, IMAGES[0]))).await
+    async fn create(&self, name: &str, replicas: u32, shape: Shape) -> anyhow::Result<Cost> {
+        self.cost(1, apply(&self.channel, &manifests(name, replicas, shape, IMAGES[0]))).await
     }
 
     /// From each pod reported ready to its successor at the machine: durable, placed and told.

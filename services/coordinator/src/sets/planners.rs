@@ -37,7 +37,7 @@ impl PlannerError {
 }
 
 /// Asks for a plan for that set.
-async fn plan<Q: Question>(
+async fn plan<Q: Question<Answer: Answer>>(
     service: &'static str,
     channel: Channel,
     question: Q,

@@ -1,13 +1,13 @@
 //! From stored objects to what the volume planner decides by.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::manifest::Kind;
+use api::question::VolumesQuestion;
 use domain::volume::{
     AccessMode, BindingMode, CLAIM_PROTECTION, Claim, ClaimPhase, ClaimRef, ClaimUser, DIRECTORY_FINALIZER,
     LabelSelector, MachineNode, NodeTerm, Operator, OwnerReference, ReclaimPolicy, Requirement, StorageClass,
-    VOLUME_PROTECTION, Volume, VolumeMode, VolumePhase, VolumeSource, VolumeSwitches, VolumesRequest,
+    VOLUME_PROTECTION, Volume, VolumeMode, VolumePhase, VolumeSource, VolumeSwitches,
 };
 use domain::{Quantity, Switches, Timestamp, Uid};
 use serde_json::{Value, json};
@@ -19,26 +19,36 @@ use crate::world::{Key, Object, View};
 /// Where a claim that names no class may have one still (volume rules, section 1.3).
 const OLD_CLASS_ANNOTATION: &str = "/metadata/annotations/volume.beta.kubernetes.io~1storage-class";
 
-/// The objects a request was made from, by key.
-pub(super) type Objects = BTreeMap<Key, Arc<Object>>;
+/// The claims and volumes that a question was made from.
+#[derive(Debug)]
+pub(super) struct Objects {
+    /// By key.
+    claims: Vec<Arc<Object>>,
+    /// By key.
+    volumes: Vec<Arc<Object>>,
+}
 
-/// The question about every claim and volume, with the objects it was made from; none of them if there is no claim and
-/// no volume.
-pub(super) fn everything(view: &View<'_>, switches: Switches, now: Timestamp) -> (VolumesRequest, Objects) {
+impl Objects {
+    pub(super) fn get(&self, key: &Key) -> Option<&Arc<Object>> {
+        let objects = if key.kind == Kind::PersistentVolume { &self.volumes } else { &self.claims };
+        let place = objects.binary_search_by(|object| object.key.cmp(key)).ok()?;
+        objects.get(place)
+    }
+}
+
+/// The question about every claim and volume, with the objects it was made from.
+pub(super) fn everything(view: &View<'_>, switches: Switches, now: Timestamp) -> (VolumesQuestion, Objects) {
     let claims = view.list(Kind::PersistentVolumeClaim, None);
     let volumes = view.list(Kind::PersistentVolume, None);
     let node = view.list(Kind::Node, None).first().map(|node| machine(node)).unwrap_or_default();
-    let request = VolumesRequest {
-        claims: claims.iter().map(|object| claim(object)).collect(),
-        volumes: volumes.iter().map(|object| volume(object)).collect(),
-        classes: view.list(Kind::StorageClass, None).iter().map(|object| class(object)).collect(),
-        users: view.list(Kind::Pod, None).iter().flat_map(|pod| users(pod)).collect(),
-        node,
-        switches: VolumeSwitches { classless_before_default: switches.classless_before_default },
-        now,
-    };
-    let objects = claims.into_iter().chain(volumes).map(|object| (object.key.clone(), object));
-    (request, objects.collect())
+    let classes = view.list(Kind::StorageClass, None).iter().map(|object| class(object)).collect();
+    let switches = VolumeSwitches { classless_before_default: switches.classless_before_default };
+    let mut question = VolumesQuestion::new(classes, node, switches, now);
+    question.claims(claims.iter().flat_map(|object| object.parts(|object| [claim(object).into()].into())));
+    question.volumes(volumes.iter().flat_map(|object| object.parts(|object| [volume(object).into()].into())));
+    let pods = view.list(Kind::Pod, None);
+    question.users(pods.iter().flat_map(|pod| pod.parts(|pod| users(pod).into_iter().map(Into::into).collect())));
+    (question, Objects { claims, volumes })
 }
 
 /// `metadata.ownerReferences`.

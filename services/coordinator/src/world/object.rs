@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use api::manifest::Kind;
-use api::question::EncodedPod;
+use api::question::{EncodedPart, EncodedPod};
 use domain::zone::PodFacts;
 use domain::{Pod, Uid};
 use serde_json::{Map, Value, json};
@@ -23,6 +23,8 @@ pub struct Object {
     head: Head,
     /// What planners are told of a pod, once one was told of it by itself.
     encoded: OnceLock<EncodedPod>,
+    /// What volume-claim is told of a claim or a volume, or of each use of a claim by a pod, once it was.
+    parts: OnceLock<Box<[EncodedPart]>>,
     /// What identity-dns is told of a pod, once somebody asked.
     pod_facts: OnceLock<Option<Box<PodFacts>>>,
 }
@@ -58,8 +60,8 @@ impl Object {
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.insert("resourceVersion".to_owned(), Value::String(version.to_string()));
         }
-        let (encoded, pod_facts) = (OnceLock::new(), OnceLock::new());
-        Self { head: Head::of(&value), encoded, pod_facts, key, value, version }
+        let (encoded, parts, pod_facts) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { head: Head::of(&value), encoded, parts, pod_facts, key, value, version }
     }
 
     /// Kind.
@@ -134,6 +136,12 @@ impl Object {
     /// What planners are told of this pod. The same version always says the same, so it is encoded once.
     pub(crate) fn encoded(&self, pod: &Pod) -> &EncodedPod {
         self.encoded.get_or_init(|| pod.clone().into())
+    }
+
+    /// What volume-claim is told of this claim or volume, or of the claims that this pod uses. The same version always says
+    /// the same, so it is `read` once.
+    pub(crate) fn parts(&self, read: impl FnOnce(&Self) -> Box<[EncodedPart]>) -> &[EncodedPart] {
+        self.parts.get_or_init(|| read(self))
     }
 
     /// What identity-dns is told of this pod, if anything. The same version always says the same, so it is `read` once.

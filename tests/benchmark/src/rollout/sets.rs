@@ -10,15 +10,28 @@ use api::proto::coordinator::v1::{ApplyRequest, GetSystemRequest, ScaleStatefulS
 use serde_json::{Value, json};
 use service_kit::Channel;
 
-/// Whether pods come one after the other.
+/// Whether pods come one after the other, and with what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Policy {
+pub(crate) enum Shape {
     OrderedReady,
     Parallel,
+    /// One after the other, each with a claim.
+    WithClaims,
+}
+
+impl Shape {
+    /// As a figure names it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::OrderedReady => "OrderedReady",
+            Self::Parallel => "Parallel",
+            Self::WithClaims => "OrderedReady, claims",
+        }
+    }
 }
 
 /// A set and its headless Service.
-pub(crate) fn manifests(name: &str, replicas: u32, policy: Policy, image: &str) -> Vec<Value> {
+pub(crate) fn manifests(name: &str, replicas: u32, shape: Shape, image: &str) -> Vec<Value> {
     let labels = json!({ "app": name });
     let service = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": { "name": name },
@@ -28,16 +41,23 @@ pub(crate) fn manifests(name: &str, replicas: u32, policy: Policy, image: &str) 
         "name": "main", "image": image, "command": ["sleep", "infinity"],
         "ports": [{ "containerPort": 80, "name": "web" }],
     });
-    let set = json!({
+    let policy = if shape == Shape::Parallel { "Parallel" } else { "OrderedReady" };
+    let mut set = json!({
         "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": { "name": name },
         "spec": {
             "serviceName": name,
             "replicas": replicas,
-            "podManagementPolicy": format!("{policy:?}"),
+            "podManagementPolicy": policy,
             "selector": { "matchLabels": labels },
             "template": { "metadata": { "labels": labels }, "spec": { "containers": [container] } },
         },
     });
+    if shape == Shape::WithClaims {
+        set["spec"]["volumeClaimTemplates"] = json!([{
+            "metadata": { "name": "data" },
+            "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Mi" } } },
+        }]);
+    }
     vec![service, set]
 }
 
