@@ -18,6 +18,7 @@ mod record;
 mod refusals;
 mod roster;
 pub(crate) mod scene;
+mod settled;
 mod status;
 mod stored;
 pub(crate) mod templates;
@@ -49,6 +50,7 @@ use self::record::Recorder;
 use self::refusals::{Failure, Refusal};
 use self::roster::Rosters;
 use self::scene::Scene;
+use self::settled::Settled;
 use crate::driver::{Controller, Outcome};
 use crate::rollouts::{self, Rollout};
 use crate::store::{CommitError, StoreRevision};
@@ -67,6 +69,7 @@ pub(crate) struct Sets {
     rosters: Rosters,
     recorder: Recorder,
     foresight: Foresight,
+    settled: Settled,
     pace: Pace,
     /// Whether every pod is to stop because the machine goes down.
     draining: AtomicBool,
@@ -128,6 +131,7 @@ impl Sets {
             rosters: Rosters::default(),
             recorder: Recorder::default(),
             foresight: Foresight::default(),
+            settled: Settled::default(),
             pace: Pace::default(),
             draining: AtomicBool::new(false),
             shaken: Notify::new(),
@@ -144,6 +148,7 @@ impl Sets {
         self.rosters.forget(set);
         self.recorder.forget(set);
         self.foresight.forget(set);
+        self.settled.forget(set);
         self.pace.forget(set);
     }
 
@@ -335,7 +340,9 @@ impl Controller for Sets {
     fn keys(&self, world: &World) -> Vec<Key> {
         let sets = world.list(Kind::StatefulSet, None);
         // Also asked for when changes were missed, the end of a set among them.
-        self.rosters.keep(&sets.iter().map(|set| set.uid()).collect());
+        let uids = sets.iter().map(|set| set.uid()).collect();
+        self.rosters.keep(&uids);
+        self.settled.keep(&uids);
         sets.iter().map(|set| set.key.clone()).collect()
     }
 

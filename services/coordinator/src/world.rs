@@ -100,8 +100,8 @@ impl World {
     /// # Errors
     /// Where the store fails, or holds what cannot be decoded.
     pub async fn load(store: Arc<dyn StateStore>) -> Result<Arc<Self>, WorldError> {
-        let mut state = State::default();
-        let revision = read_all(&*store, &mut state).await?;
+        let state = read_all(&*store).await?;
+        let revision = state.revision;
         let world = Self {
             store,
             state: RwLock::new(state),
@@ -271,8 +271,8 @@ impl World {
     }
 
     async fn reload(&self) -> Result<(), WorldError> {
-        let mut fresh = State::default();
-        let revision = read_all(&*self.store, &mut fresh).await?;
+        let fresh = read_all(&*self.store).await?;
+        let revision = fresh.revision;
         let mut state = self.state.write().expect("no holder of this lock panics");
         let changes = state.replace(fresh);
         drop(state);
@@ -344,18 +344,24 @@ impl View<'_> {
     pub fn pods_changed(&self, uid: &str, after: StoreRevision) -> Option<BTreeSet<&Key>> {
         self.0.pods_changed(uid, after)
     }
+
+    /// Claims that came, changed or went after that revision; none where that is not known any more.
+    #[must_use]
+    pub fn claims_changed(&self, after: StoreRevision) -> Option<BTreeSet<&Key>> {
+        self.0.claims_changed(after)
+    }
 }
 
-async fn read_all(store: &dyn StateStore, state: &mut State) -> Result<StoreRevision, WorldError> {
+async fn read_all(store: &dyn StateStore) -> Result<State, WorldError> {
     let listing = store.list(PREFIX).await?;
-    state.revision = listing.revision;
+    let mut state = State::at(listing.revision);
     for entry in listing.entries {
         if let Some(object) = decode(&entry.key, &entry.value, entry.modified)? {
             let key = object.key.clone();
             state.put(key, Some(object));
         }
     }
-    Ok(listing.revision)
+    Ok(state)
 }
 
 type Decoded = (Key, Option<Arc<Object>>);

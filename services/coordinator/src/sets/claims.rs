@@ -9,18 +9,21 @@ use api::proto::volume_claim::v1::volume_claim_service_client::VolumeClaimServic
 use domain::volume::{
     ClaimCreation, ClaimOrdinal, ClaimTemplate, OwnerReference, SetClaim, SetClaimsPlan, SetClaimsRequest,
 };
-use domain::{Intent, Ordinal, OrdinalPlan, Phase, Pod, PodManagementPolicy, Snapshot, Wait, WaitReason};
+use domain::{Intent, Ordinal, OrdinalPlan, Phase, Pod, PodManagementPolicy, PodRun, Snapshot, Wait, WaitReason};
 use serde_json::{Map, Value, json};
 
+use super::Sets;
 use super::identity;
-use super::planners::{PlannerError, Planners};
+use super::planners::PlannerError;
 use super::scene::Scene;
+use super::settled::{About, PodAt, Settled};
 use super::templates::{claim_names_of, claim_ordinal, claim_templates};
 use crate::apply::finalizers;
 use crate::events::Event;
 use crate::objects::{object_mut, texts, time_text};
+use crate::store::StoreRevision;
 use crate::volumes::read;
-use crate::world::{Key, Object, World};
+use crate::world::{Key, Object, View};
 
 const SERVICE: &str = "volume-claim";
 
@@ -74,12 +77,11 @@ impl ClaimPlan {
     }
 }
 
-impl Planners {
+impl Sets {
     /// Claims to create and to change hands, and ordinals that must wait for theirs. A pass that fails comes only to the
     /// ordinals in range up to `last`.
     pub(super) async fn claims(
         &self,
-        world: &World,
         scene: &Scene,
         order: &OrdinalPlan,
         last: Option<Ordinal>,
@@ -87,49 +89,107 @@ impl Planners {
         if claim_templates(&scene.set.value).next().is_none() {
             return Ok(ClaimPlan::default());
         }
-        let (request, stored) = question(world, scene, order, last);
-        let mut client = service_kit::sized_client!(VolumeClaimServiceClient::new(self.volume_claim.clone()));
-        let answer = client.plan_set(PlanSetRequest::from(request)).await.map_err(PlannerError::call(SERVICE))?;
-        let plan = SetClaimsPlan::try_from(answer.into_inner()).map_err(PlannerError::answer(SERVICE))?;
+        let Question { about, request, stored, settled, at } = self.world.view(|view| {
+            let question = Question::new(view, scene, &self.settled);
+            question.asking(view, scene, order, last)
+        });
+        let (set, scaling_down) = (request.set.uid.clone(), request.scaling_down);
+        let asked = settled_by(&request, &scene.snapshot);
+        let plan = if request.ordinals.is_empty() {
+            SetClaimsPlan::default()
+        } else {
+            let channel = self.planners.volume_claim.clone();
+            let mut client = service_kit::sized_client!(VolumeClaimServiceClient::new(channel));
+            let answer = client.plan_set(PlanSetRequest::from(request)).await.map_err(PlannerError::call(SERVICE))?;
+            SetClaimsPlan::try_from(answer.into_inner()).map_err(PlannerError::answer(SERVICE))?
+        };
+        let busy = said_of(&plan);
+        let mut ordinals: Vec<PodAt> = asked.into_iter().filter(|(ordinal, _)| !busy.contains(ordinal)).collect();
+        ordinals.extend(settled);
+        ordinals.sort();
+        self.settled.note(&set, at, about, scaling_down, ordinals);
         assemble(scene, plan, &stored)
     }
 }
 
 type Stored = BTreeMap<String, Arc<Object>>;
 
-fn question(world: &World, scene: &Scene, order: &OrdinalPlan, last: Option<Ordinal>) -> (SetClaimsRequest, Stored) {
-    let snapshot = &scene.snapshot;
-    let stop = walk_stop(snapshot);
-    let handled = snapshot.pods.iter().filter(|pod| is_handled(snapshot, stop, pod));
-    let without: BTreeSet<Ordinal> = identity::without_their_claims(scene).collect();
-    let existing = handled.map(|pod| {
-        let known = ClaimOrdinal::of(&snapshot.spec, pod);
-        // To be put right such a pod needs what one that is created does.
-        if without.contains(&pod.ordinal) { ClaimOrdinal { pod: None, ..known } } else { known }
-    });
-    let coming = order.create.iter().map(ClaimOrdinal::to_create);
-    let reached = |one: &ClaimOrdinal| last.is_none_or(|last| one.in_range && one.ordinal <= last);
-    let mut ordinals: Vec<_> = existing.chain(coming).filter(reached).collect();
-    ordinals.sort_by_key(|ordinal| ordinal.ordinal);
-    let set = &scene.set;
-    let stored: Stored = world.view(|view| {
-        let names = ordinals.iter().flat_map(|ordinal| claim_names_of(&set.value, ordinal.ordinal));
+/// What volume-claim is asked, and about which ordinals it need not be.
+struct Question {
+    about: About,
+    request: SetClaimsRequest,
+    /// The claims that it is told of, by name.
+    stored: Stored,
+    /// Ordinals that it is not asked about.
+    settled: Vec<PodAt>,
+    /// Where the claims were looked at.
+    at: StoreRevision,
+}
+
+impl Question {
+    /// About a set, naming no ordinal yet.
+    fn new(view: &View<'_>, scene: &Scene, settled: &Settled) -> Self {
+        let (set, snapshot) = (&scene.set.value, &scene.snapshot);
+        let request = SetClaimsRequest {
+            set: snapshot.set.clone(),
+            intent: snapshot.intent,
+            retention: snapshot.spec.retention,
+            match_labels: texts(set.pointer("/spec/selector/matchLabels")),
+            templates: claim_templates(set).map(template).collect(),
+            ordinals: Vec::new(),
+            scaling_down: scaling_down(&scene.told),
+            claims: Vec::new(),
+            switches: snapshot.switches,
+        };
+        let about = About::new(&request, &snapshot.spec);
+        let settled = settled.take(view, scene, &about, request.scaling_down);
+        Self { about, request, stored: Stored::new(), settled, at: view.revision() }
+    }
+
+    /// With the ordinals that are to be asked about, and their claims.
+    fn asking(mut self, view: &View<'_>, scene: &Scene, order: &OrdinalPlan, last: Option<Ordinal>) -> Self {
+        let snapshot = &scene.snapshot;
+        let stop = walk_stop(snapshot);
+        let without: BTreeSet<Ordinal> = identity::without_their_claims(scene).collect();
+        let mut known = std::mem::take(&mut self.settled).into_iter().peekable();
+        let mut is_settled = |pod: &Pod| {
+            while known.next_if(|(ordinal, _)| *ordinal < pod.ordinal).is_some() {}
+            known.next_if_eq(&(pod.ordinal, pod.version)).is_some()
+        };
+        let (settled, others): (Vec<&PodRun>, Vec<_>) = snapshot.pods.iter().partition(|pod| is_settled(pod));
+        self.settled = settled.into_iter().map(|pod| (pod.ordinal, pod.version)).collect();
+        let handled = others.into_iter().filter(|pod| is_handled(snapshot, stop, pod));
+        let existing = handled.map(|pod| {
+            let known = ClaimOrdinal::of(&snapshot.spec, pod);
+            // To be put right such a pod needs what one that is created does.
+            if without.contains(&pod.ordinal) { ClaimOrdinal { pod: None, ..known } } else { known }
+        });
+        let coming = order.create.iter().map(ClaimOrdinal::to_create);
+        let reached = |one: &ClaimOrdinal| last.is_none_or(|last| one.in_range && one.ordinal <= last);
+        self.request.ordinals = existing.chain(coming).filter(reached).collect();
+        self.request.ordinals.sort_by_key(|ordinal| ordinal.ordinal);
+        let set = &scene.set;
+        let names = self.request.ordinals.iter().flat_map(|ordinal| claim_names_of(&set.value, ordinal.ordinal));
         let names: BTreeSet<String> = names.collect();
         let find = |name: String| view.get(&Key::new(Kind::PersistentVolumeClaim, &set.key.namespace, &name));
-        names.into_iter().filter_map(find).map(|claim| (claim.key.name.clone(), claim)).collect()
-    });
-    let request = SetClaimsRequest {
-        set: snapshot.set.clone(),
-        intent: snapshot.intent,
-        retention: snapshot.spec.retention,
-        match_labels: texts(set.value.pointer("/spec/selector/matchLabels")),
-        templates: claim_templates(&set.value).map(template).collect(),
-        ordinals,
-        scaling_down: scaling_down(snapshot),
-        claims: stored.values().map(|claim| set_claim(claim)).collect(),
-        switches: snapshot.switches,
-    };
-    (request, stored)
+        self.stored = names.into_iter().filter_map(find).map(|claim| (claim.key.name.clone(), claim)).collect();
+        self.request.claims = self.stored.values().map(|claim| set_claim(claim)).collect();
+        self
+    }
+}
+
+/// The ordinals of a question that are settled if the answer says nothing of them: those that have a pod.
+fn settled_by(request: &SetClaimsRequest, snapshot: &Snapshot) -> Vec<PodAt> {
+    let with_pod = request.ordinals.iter().filter(|one| one.pod.is_some());
+    with_pod.filter_map(|one| Some((one.ordinal, snapshot.pod(one.ordinal)?.version))).collect()
+}
+
+/// The ordinals that a plan says anything of.
+fn said_of(plan: &SetClaimsPlan) -> BTreeSet<Ordinal> {
+    let created = plan.create.iter().map(|creation| creation.ordinal);
+    let changed = plan.owners.iter().map(|change| change.ordinal);
+    let waiting = plan.waits.iter().filter_map(|wait| wait.ordinal);
+    created.chain(changed).chain(waiting).collect()
 }
 
 /// Where Kubernetes' ordered walk through the range stops, none where it comes to every pod: it does not pass the first
@@ -153,8 +213,7 @@ fn is_handled(snapshot: &Snapshot, stop: Option<Ordinal>, pod: &Pod) -> bool {
 
 /// Whether pods out of range may be deleted now: always under Parallel, else once every pod in range is healthy.
 fn scaling_down(snapshot: &Snapshot) -> bool {
-    let healthy = snapshot.members().filter(|pod| snapshot.healthy(pod)).count();
-    snapshot.spec.policy == PodManagementPolicy::Parallel || healthy == snapshot.spec.size() as usize
+    snapshot.spec.policy == PodManagementPolicy::Parallel || snapshot.first_unhealthy().is_none()
 }
 
 fn template(template: &Value) -> ClaimTemplate {

@@ -63,7 +63,7 @@ impl Sets {
     async fn pass_over(&self, scene: &Scene, decision: &mut Decision) -> Result<(), PlannerError> {
         let Decision { refusals, order, claims, .. } = decision;
         leave_out(refusals, order);
-        *claims = self.planners.claims(&self.world, scene, order, None).await?;
+        *claims = self.claims(scene, order, None).await?;
         if !refusals.is_empty() {
             let known = self.recorder.waits(&self.world, &scene.set);
             refusals.iter_mut().filter(|refusal| known.contains(&refusal.wait())).for_each(|old| old.event = None);
@@ -74,7 +74,7 @@ impl Sets {
     /// Makes claims also for pods that cannot be created, and ends the pass at the first of them.
     async fn end_at_failure(&self, scene: &Scene, decision: &mut Decision) -> Result<(), PlannerError> {
         let Decision { refusals, order, claims, update, .. } = decision;
-        *claims = self.planners.claims(&self.world, scene, order, None).await?;
+        *claims = self.claims(scene, order, None).await?;
         let Some((ordinal, reason, error)) = failure(refusals, claims, self.switches) else {
             let error = |why| format!("StatefulSet.apps \"{}\" is invalid: {why}", scene.set.key.name);
             let refused = update.status_refusal.as_ref();
@@ -83,7 +83,7 @@ impl Sets {
         };
         let last = last_reached(&scene.snapshot.spec, ordinal);
         end_at(last, &scene.snapshot.spec, &reason, order, update);
-        *claims = self.planners.claims(&self.world, scene, order, Some(last)).await?;
+        *claims = self.claims(scene, order, Some(last)).await?;
         let question = scene.update_question(&scene.encoded(&scene.told.clone().without_replacement()));
         let without = self.planners.update(question, scene).await?;
         (update.status, update.status_refusal) = (without.status, without.status_refusal);

@@ -1,6 +1,7 @@
 //! What a pass rests on: whatever changed since it looked undoes all of it, so that the next one looks again.
 
 use api::manifest::{self, Kind};
+use domain::volume::SetClaimsRequest;
 use domain::{
     Generation, Guard, Ordinal, OrdinalPlan, PodCreation, PodDeletion, PodIdentity, Profile, Revision, RevisionChange,
     RevisionName, SetStatus, Timestamp, Uid, UpdatePlan, Wait, WaitReason,
@@ -8,6 +9,7 @@ use domain::{
 use serde_json::{Value, json};
 use service_kit::CancellationToken;
 
+use super::settled::About;
 use super::*;
 use crate::store::{MemoryStore, StoreRevision};
 use crate::world::{Object, Transaction, controller_reference};
@@ -411,4 +413,48 @@ async fn a_rollout_is_complete_when_nothing_is_done_and_what_waits_is_held_back_
     let mut creating = settled();
     creating.order = creation(&scene).order;
     assert!(!complete(&creating, &[]));
+}
+
+#[tokio::test]
+async fn volume_claim_is_asked_again_of_what_has_changed() {
+    let world = world().await;
+    let templates = json!([{ "metadata": { "name": "data" } }]);
+    change(&world, Kind::StatefulSet, "web", |set| set["spec"]["volumeClaimTemplates"] = templates.clone()).await;
+    for claim in ["data-web-0", "data-web-1", "data-web-5", "other"] {
+        create(&world, Kind::PersistentVolumeClaim, claim, json!({ "metadata": { "name": claim } })).await;
+    }
+    let (settled, set) = (Settled::default(), Uid("first".into()));
+    let request = SetClaimsRequest::default();
+    let note = || {
+        let about = About::new(&request, &scene(&world).snapshot.spec);
+        let ordinals = [0, 1, 5].map(|ordinal| (Ordinal(ordinal), 7)).to_vec();
+        settled.note(&set, world.revision(), about, true, ordinals);
+    };
+    let left = |request: &SetClaimsRequest, scaling_down| -> Vec<u32> {
+        let scene = scene(&world);
+        let about = About::new(request, &scene.snapshot.spec);
+        let left = world.view(|view| settled.take(view, &scene, &about, scaling_down));
+        left.into_iter().map(|(ordinal, _)| ordinal.0).collect()
+    };
+    note();
+    assert_eq!(left(&request, true), [0, 1, 5]);
+    assert!(left(&request, true).is_empty(), "nobody has noted it again");
+    note();
+    change(&world, Kind::PersistentVolumeClaim, "data-web-1", |claim| claim["status"] = json!({ "phase": "Bound" }))
+        .await;
+    change(&world, Kind::PersistentVolumeClaim, "other", |claim| claim["status"] = json!({ "phase": "Bound" })).await;
+    assert_eq!(left(&request, true), [0, 5]);
+    note();
+    assert_eq!(left(&request, false), [0, 1], "5 is out of range");
+    note();
+    let other = SetClaimsRequest { intent: domain::Intent::Drain, ..request.clone() };
+    assert!(left(&other, true).is_empty());
+    note();
+    change(&world, Kind::StatefulSet, "web", |set| set["spec"]["replicas"] = 3.into()).await;
+    assert!(left(&request, true).is_empty());
+    note();
+    let mut transaction = Transaction::default();
+    transaction.delete(&world.get(&key(Kind::PersistentVolumeClaim, "data-web-0")).unwrap());
+    world.commit(transaction).await.unwrap();
+    assert_eq!(left(&request, true), [1, 5]);
 }

@@ -1,4 +1,4 @@
-//! Which pods of an owner changed lately: who knows them as they were need look at no others.
+//! Which pods of an owner, or which claims, changed lately: who knows them as they were need look at no others.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -9,7 +9,7 @@ use crate::store::StoreRevision;
 const KEPT_MIN: usize = 64;
 const KEPT_PART: usize = 4;
 
-/// The last changes among the pods of one owner, with the revisions that made them, ascending.
+/// The last changes among some objects, with the revisions that made them, ascending.
 #[derive(Debug)]
 pub(super) struct Recent {
     /// Every change after this revision is here.
@@ -18,12 +18,12 @@ pub(super) struct Recent {
 }
 
 impl Recent {
-    /// Of an owner whose first object came, or was read, at `revision`.
+    /// Of objects the first of which came, or was read, at `revision`.
     pub(super) fn new(revision: StoreRevision) -> Self {
         Self { since: revision, changes: VecDeque::new() }
     }
 
-    /// A pod of an owner of so many objects came, changed or went.
+    /// One among so many objects came, changed or went.
     pub(super) fn note(&mut self, revision: StoreRevision, key: &Key, objects: usize) {
         // Of a change it is told as what its owner had, and as what it has.
         if self.changes.back().is_some_and(|(last, same)| *last == revision && same == key) {
@@ -35,7 +35,7 @@ impl Recent {
         }
     }
 
-    /// The pods that changed after `revision`; none where that is too long ago to tell.
+    /// Those that changed after `revision`; none where that is too long ago to tell.
     pub(super) fn after(&self, revision: StoreRevision) -> Option<BTreeSet<&Key>> {
         let later = self.changes.iter().rev().take_while(|(changed, _)| *changed > revision);
         (revision >= self.since).then(|| later.map(|(_, key)| key).collect())

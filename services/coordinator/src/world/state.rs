@@ -13,7 +13,7 @@ use crate::store::StoreRevision;
 const ADOPTED: [Kind; 2] = [Kind::Pod, Kind::ControllerRevision];
 
 /// Objects, and who owns whom.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
     /// Of the last commit that was put here, or of the one that is.
     pub(super) revision: StoreRevision,
@@ -21,6 +21,8 @@ pub(super) struct State {
     by_owner: HashMap<String, Estate>,
     /// Objects that nobody controls, of the kinds that sets adopt.
     free: BTreeSet<Key>,
+    /// Claims, whoever owns them.
+    claims: Recent,
 }
 
 /// What names one owner.
@@ -51,6 +53,17 @@ impl Estate {
 }
 
 impl State {
+    /// Nothing yet of a store that is at `revision`.
+    pub(super) fn at(revision: StoreRevision) -> Self {
+        Self {
+            revision,
+            objects: BTreeMap::new(),
+            by_owner: HashMap::new(),
+            free: BTreeSet::new(),
+            claims: Recent::new(revision),
+        }
+    }
+
     pub(super) fn get(&self, key: &Key) -> Option<Arc<Object>> {
         self.objects.get(key).cloned()
     }
@@ -97,6 +110,10 @@ impl State {
         self.by_owner.get(uid)?.pods.after(after)
     }
 
+    pub(super) fn claims_changed(&self, after: StoreRevision) -> Option<BTreeSet<&Key>> {
+        self.claims.after(after)
+    }
+
     /// Puts or removes one object and says what changed.
     pub(super) fn put(&mut self, key: Key, new: Option<Arc<Object>>) -> Change {
         let old = match &new {
@@ -119,6 +136,9 @@ impl State {
                 estate.objects.insert(key.clone(), owned);
                 estate.note(&key, self.revision);
             }
+        }
+        if key.kind == Kind::PersistentVolumeClaim {
+            self.claims.note(self.revision, &key, self.objects.len());
         }
         if ADOPTED.contains(&key.kind) {
             match &new {
