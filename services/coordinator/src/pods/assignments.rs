@@ -113,17 +113,17 @@ fn collect(value: &Value, what: &str, found: &mut BTreeMap<String, bool>) {
 /// Pods on `node` that a change concerns: the pod itself, or those that refer to what changed.
 pub(crate) fn concerned(view: &View<'_>, node: &str, change: &Change) -> Vec<Arc<Object>> {
     let here = |pod: &Arc<Object>| pod.text("/spec/nodeName") == node;
-    let users = |namespace: Option<&str>, uses: &dyn Fn(&Value) -> bool| {
-        view.list(Kind::Pod, namespace).into_iter().filter(|pod| here(pod) && uses(&pod.value)).collect()
+    let users = |namespace: Option<&str>, uses: &dyn Fn(&Object) -> bool| {
+        view.list(Kind::Pod, namespace).into_iter().filter(|pod| uses(pod) && here(pod)).collect()
     };
     let (name, namespace) = (change.key.name.as_str(), Some(change.key.namespace.as_str()));
     match change.key.kind {
         Kind::Pod => view.get(&change.key).into_iter().filter(here).collect(),
-        Kind::PersistentVolumeClaim => {
-            users(namespace, &|pod| super::read::claim_names(pod).any(|claim| claim == name))
+        Kind::PersistentVolumeClaim => users(namespace, &|pod| pod.uses_claim(name)),
+        Kind::ConfigMap => {
+            users(namespace, &|pod| references(&pod.value, "configMap").iter().any(|(used, _)| used == name))
         }
-        Kind::ConfigMap => users(namespace, &|pod| references(pod, "configMap").iter().any(|(used, _)| used == name)),
-        Kind::Secret => users(namespace, &|pod| references(pod, "secret").iter().any(|(used, _)| used == name)),
+        Kind::Secret => users(namespace, &|pod| references(&pod.value, "secret").iter().any(|(used, _)| used == name)),
         _ => Vec::new(),
     }
 }

@@ -9,6 +9,7 @@ use domain::{Pod, Uid};
 use serde_json::{Map, Value, json};
 
 use super::Key;
+use crate::pods::read::claim_names;
 use crate::store::StoreRevision;
 
 /// One version of an object. It never changes.
@@ -23,6 +24,8 @@ pub struct Object {
     head: Head,
     /// What planners are told of a pod, once one was told of it by itself.
     encoded: OnceLock<EncodedPod>,
+    /// Names of the claims that a pod's volumes use, once somebody asked.
+    claims: OnceLock<Box<[String]>>,
     /// What volume-claim is told of a claim or a volume, or of each use of a claim by a pod, once it was.
     parts: OnceLock<Box<[EncodedPart]>>,
     /// What identity-dns is told of a pod, once somebody asked.
@@ -60,8 +63,8 @@ impl Object {
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.insert("resourceVersion".to_owned(), Value::String(version.to_string()));
         }
-        let (encoded, parts, pod_facts) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Self { head: Head::of(&value), encoded, parts, pod_facts, key, value, version }
+        let (claims, encoded, parts, pod_facts) = (OnceLock::new(), OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { head: Head::of(&value), claims, encoded, parts, pod_facts, key, value, version }
     }
 
     /// Kind.
@@ -131,6 +134,12 @@ impl Object {
     #[must_use]
     pub fn controller_uid(&self) -> Option<&str> {
         self.head.owners.get(self.head.controller?).map(String::as_str)
+    }
+
+    /// Whether this pod's volumes use a claim of this name.
+    pub(crate) fn uses_claim(&self, name: &str) -> bool {
+        let claims = self.claims.get_or_init(|| claim_names(&self.value).map(str::to_owned).collect());
+        claims.iter().any(|claim| claim == name)
     }
 
     /// What planners are told of this pod. The same version always says the same, so it is encoded once.
