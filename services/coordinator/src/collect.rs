@@ -19,7 +19,7 @@ use serde_json::Value;
 use service_kit::Context;
 
 use self::claims::Verdict;
-use self::owners::{orphaned, outlives_an_owner, without_gone_owners};
+use self::owners::{orphaned, outlives_an_owner, taking_along, without_gone_owners};
 use crate::driver::{Controller, Outcome};
 use crate::events::last_seen;
 use crate::objects::{object_mut, time_text};
@@ -120,6 +120,8 @@ impl Collector {
                     bereft.push((object, value));
                 }
             } else if object.kind() != Kind::PersistentVolumeClaim {
+                // Somebody may just have let go of it instead.
+                taking_along(view, &object).for_each(|set| transaction.unchanged(&set));
                 delete(transaction, &object, now);
             } else if let Some(verdict) = claims::judge(view, &object, self.switches.withdraw_claim_references) {
                 claims.push((object, verdict));

@@ -26,6 +26,11 @@ pub(crate) fn time(text: &str) -> Option<Timestamp> {
     Some(Timestamp(text.parse::<jiff::Timestamp>().ok()?.as_millisecond()))
 }
 
+/// Group of an `apiVersion`; empty for `v1`.
+pub(crate) fn api_group(api_version: &str) -> &str {
+    api_version.rsplit_once('/').map_or("", |(group, _)| group)
+}
+
 /// The object at `field` of an object, made if it is missing. Anything else there is replaced.
 pub(crate) fn object_mut<'a>(value: &'a mut Value, field: &str) -> &'a mut Map<String, Value> {
     if !value.is_object() {

@@ -155,18 +155,17 @@ impl Sets {
     async fn try_pass(&self, key: &Key) -> Result<Outcome, String> {
         let now = self.context.clock.now();
         let draining = self.draining.load(Ordering::SeqCst);
+        if let Some(set) = self.world.get(key).filter(|set| deletion::lets_go(set)) {
+            let letting_go = self.world.commit(deletion::let_go(&self.world, &set, now)).instrument(execute_span());
+            let outcome = self.committed(letting_go.await)?;
+            return Ok(outcome.unwrap_or(Outcome::At(now)));
+        }
         let take = || Scene::take(&self.world, &self.rosters, key, draining, self.switches, now);
         let taken = tracing::debug_span!("snapshot").in_scope(take);
         let Some(scene) = taken.map_err(|error| error.to_string())? else {
             return Ok(Outcome::Settled);
         };
         Span::current().record("generation", scene.snapshot.generation.0);
-        if deletion::lets_go(&scene.set) {
-            let letting_go =
-                self.world.commit(deletion::let_go(&self.world, &scene.set, now)).instrument(execute_span());
-            let outcome = self.committed(letting_go.await)?;
-            return Ok(outcome.unwrap_or(Outcome::At(now)));
-        }
         if let Some(outcome) = self.adopt(&scene, now).await? {
             return Ok(outcome);
         }
@@ -340,9 +339,9 @@ impl Controller for Sets {
     fn keys(&self, world: &World) -> Vec<Key> {
         let sets = world.list(Kind::StatefulSet, None);
         // Also asked for when changes were missed, the end of a set among them.
-        let uids = sets.iter().map(|set| set.uid()).collect();
-        self.rosters.keep(&uids);
-        self.settled.keep(&uids);
+        self.rosters.keep(&sets.iter().map(|set| set.uid()).collect());
+        // From time to time everything is asked anew: what was right to an earlier volume-claim may not be to this one.
+        self.settled.forget_all();
         sets.iter().map(|set| set.key.clone()).collect()
     }
 

@@ -82,8 +82,8 @@ fn owner_references(references: &Field<'_>, report: &mut Report) {
                 report.invalid(&format!("{}.{field}", owner.path), &text(field).into(), why);
             }
         };
-        let of_version = version.rsplit_once('/').map_or(version, |(_, version)| version);
-        require("apiVersion", !of_version.is_empty(), "version must not be empty");
+        let of_version = version.split_once('/').map_or(version, |(_, version)| version);
+        require("apiVersion", !of_version.is_empty() && !of_version.contains('/'), "version must not be empty");
         for field in ["kind", "name", "uid"] {
             require(field, !text(field).is_empty(), "must not be empty");
         }

@@ -1,9 +1,11 @@
 //! Which owners of an object are gone.
 
+use std::sync::Arc;
+
 use api::manifest::Kind;
 use serde_json::Value;
 
-use crate::objects::object_mut;
+use crate::objects::{api_group, object_mut};
 use crate::sets::deletion;
 use crate::world::{Key, Object, View, owners};
 
@@ -32,7 +34,7 @@ pub(super) fn without_gone_owners(view: &View<'_>, object: &Object) -> Value {
 fn is_gone(view: &View<'_>, object: &Object, owner: &Value) -> bool {
     let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
     let Some(kind) = Kind::from_text(text("kind")).filter(|kind| kind.name() == text("kind")) else { return false };
-    let known = kind.api_versions().iter().any(|version| group(version) == group(text("apiVersion")));
+    let known = kind.api_versions().iter().any(|version| api_group(version) == api_group(text("apiVersion")));
     let reachable = !kind.namespaced() || object.kind().namespaced();
     if !known || !reachable || text("apiVersion").is_empty() || text("uid").is_empty() {
         return false;
@@ -42,9 +44,11 @@ fn is_gone(view: &View<'_>, object: &Object, owner: &Value) -> bool {
     stored.is_none_or(|stored| stored.uid().0 != text("uid") || deletion::takes_along(view, &stored, object))
 }
 
-/// Group of an `apiVersion`; empty for `v1`.
-fn group(api_version: &str) -> &str {
-    api_version.rsplit_once('/').map_or("", |(group, _)| group)
+/// The sets that own an object and go after it: while they do, it is to go.
+pub(super) fn taking_along<'a>(view: &'a View<'_>, object: &'a Object) -> impl Iterator<Item = Arc<Object>> + 'a {
+    let named = owners(&object.value).filter_map(|owner| owner.get("name")?.as_str());
+    let sets = named.filter_map(|name| view.get(&Key::new(Kind::StatefulSet, &object.key.namespace, name)));
+    sets.filter(|set| deletion::takes_along(view, set, object))
 }
 
 #[cfg(test)]

@@ -107,8 +107,9 @@ impl Sets {
         let mut ordinals: Vec<PodAt> = asked.into_iter().filter(|(ordinal, _)| !busy.contains(ordinal)).collect();
         ordinals.extend(settled);
         ordinals.sort();
+        let assembled = assemble(scene, plan, &stored)?;
         self.settled.note(&set, at, about, scaling_down, ordinals);
-        assemble(scene, plan, &stored)
+        Ok(assembled)
     }
 }
 

@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 use super::owner_sets;
 use super::scene::{ORDERED_DELETION, REVISION_LABEL, Scene};
 use crate::error::SERVICE;
-use crate::objects::{object_mut, time_text};
+use crate::objects::{api_group, object_mut, time_text};
 use crate::pods::lifecycle;
 use crate::store::BATCH_BYTES_MAX;
 use crate::world::{Change, Key, Object, Transaction, View, World, owners};
@@ -83,17 +83,20 @@ pub(crate) fn request(world: &World, set: &Object, cascade: Cascade, now: Timest
     transaction
 }
 
-/// Lets go of what a set owns, then of the set. What is too much for one commit is left to the passes of the set.
+/// Lets go of what a set owns, as much as one commit takes, and of a set that is marked then of itself. It is not marked
+/// before: a pass under way may still commit what the set is to own, and only its next one is sure to see that.
 pub(super) fn let_go(world: &World, set: &Object, now: Timestamp) -> Transaction {
     let mut transaction = Transaction::default();
+    mark(set, ORPHAN_DEPENDENTS, now, &mut transaction);
     for owned in owned(world, set) {
         if is_full(&transaction) {
-            mark(set, ORPHAN_DEPENDENTS, now, &mut transaction);
             return transaction;
         }
         transaction.update(&owned, without_owner(&owned, &set.uid().0));
     }
-    transaction.delete(set);
+    if lets_go(set) {
+        transaction.delete(set);
+    }
     transaction
 }
 
@@ -202,7 +205,15 @@ fn is_held_by(set: &Object, finalizer: &str) -> bool {
 
 /// Whether a set goes after all that it owns, and has no pods any more. Then the rest of that is to go.
 pub(crate) fn has_stopped(view: &View<'_>, set: &Object) -> bool {
-    goes_last(set) && view.owned(&set.uid().0, Kind::Pod).next().is_none()
+    goes_last(set) && !view.owned(&set.uid().0, Kind::Pod).any(|pod| owners(&pod.value).any(|owner| names(owner, set)))
+}
+
+/// Whether a reference names this set, wholly: what only has its uid does not go with it, and cannot keep it.
+fn names(owner: &Value, set: &Object) -> bool {
+    let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
+    let (version, uid) = (text("apiVersion"), text("uid"));
+    let known = set.kind().api_versions().iter().any(|known| api_group(known) == api_group(version));
+    known && text("kind") == set.kind().name() && text("name") == set.key.name && uid == set.uid().0
 }
 
 /// Whether an object is to go because a set that owns it goes after it: pods first, the rest after the last of them.
@@ -215,12 +226,9 @@ pub(crate) fn takes_along(view: &View<'_>, set: &Object, owned: &Object) -> bool
 
 /// What a set that goes last waits for: all that it owns and that says so, as all does that it has made.
 fn blocking<'a>(view: &'a View<'_>, set: &Object) -> impl Iterator<Item = &'a Arc<Object>> {
-    let uid = set.uid().0;
-    let blocks = move |owner: &Value| {
-        owner.get("uid").is_some_and(|owner| *owner == *uid) && owner.get("blockOwnerDeletion") == Some(&true.into())
-    };
+    let blocks = |owner: &Value| owner.get("blockOwnerDeletion") == Some(&true.into()) && names(owner, set);
     let owned = DEPENDENTS.into_iter().flat_map(|kind| view.owned(&set.uid().0, kind));
-    owned.filter(move |object| owners(&object.value).any(&blocks))
+    owned.filter(move |object| owners(&object.value).any(blocks))
 }
 
 /// What is to go because this change asked a set to go after it, or took the last pod from such a set.

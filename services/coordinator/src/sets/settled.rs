@@ -4,7 +4,7 @@
 //! plans one ordinal after the other. So one of which it had nothing to say is not asked about again before its pod, one of
 //! its claims or the set has changed.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::volume::SetClaimsRequest;
@@ -88,9 +88,9 @@ impl Settled {
         self.all().remove(set);
     }
 
-    /// There are no other sets than these.
-    pub(super) fn keep(&self, sets: &HashSet<Uid>) {
-        self.all().retain(|set, _| sets.contains(set));
+    /// Everything is to be asked anew.
+    pub(super) fn forget_all(&self) {
+        self.all().clear();
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<Uid, Known>> {

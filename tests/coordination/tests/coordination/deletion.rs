@@ -269,8 +269,7 @@ async fn s_151_orphans_of_every_kind_lose_their_owner_and_stay() {
     more["persistentVolumeClaimRetentionPolicy"] = json!({ "whenDeleted": "Delete" });
     plane.apply(&[set("web", 2, more)]).await;
     plane.complete("web", 2).await;
-    plane.delete("sts", "web", "orphan").await.unwrap();
-    assert_eq!(plane.get("sts", "web").await, None);
+    plane.leave_behind("web").await;
     for (kind, count) in [("pods", 2), ("pvc", 2), ("controllerrevisions", 1)] {
         let left = plane.list(kind).await;
         assert_eq!(left.len(), count, "{kind}");
@@ -375,8 +374,7 @@ async fn orphans_go_on_and_are_adopted_without_a_restart() {
     plane.apply(std::slice::from_ref(&web)).await;
     plane.complete("web", 3).await;
     let pods: Vec<_> = plane.list("pods").await.iter().map(|pod| text(pod, "/metadata/uid").to_owned()).collect();
-    plane.delete("sts", "web", "orphan").await.unwrap();
-    assert_eq!(plane.get("sts", "web").await, None);
+    plane.leave_behind("web").await;
     let orphans = plane.list("pods").await;
     assert!(orphans.iter().all(|pod| pod.pointer("/metadata/ownerReferences").is_none()), "{orphans:?}");
     // Fewer this time: those out of range are taken over too, and then scaled down.
@@ -400,9 +398,7 @@ async fn the_orphans_of_a_large_set_all_go_on() {
     web["spec"]["podManagementPolicy"] = "Parallel".into();
     plane.apply(&[web]).await;
     plane.complete("web", PODS.into()).await;
-    plane.delete("sts", "web", "orphan").await.unwrap();
-    until("the set is gone", || async { plane.get("sts", "web").await.map_or(Ok(()), |set| Err(set.to_string())) })
-        .await;
+    plane.leave_behind("web").await;
     let pods = plane.list("pods").await;
     let goes_on = |pod: &Value| {
         pod.pointer("/metadata/ownerReferences").is_none() && pod.pointer("/metadata/deletionTimestamp").is_none()

@@ -237,6 +237,12 @@ impl Plane {
         self.objects().delete(request).await.map(drop)
     }
 
+    /// Deletes a set without what it owns, and returns when it is gone.
+    pub(crate) async fn leave_behind(&self, set: &str) {
+        self.delete("sts", set, "orphan").await.unwrap();
+        self.lacks("sts", set).await;
+    }
+
     pub(crate) fn sets(&self) -> StatefulSetServiceClient<Channel> {
         StatefulSetServiceClient::new(self.channel())
     }

@@ -139,7 +139,10 @@ async fn a_pod_that_was_taken_over_without_its_claims_is_told_and_in_kubernetes_
         let plane = Plane::start_as(profile).await;
         let _machine = Machine::eager(&plane).await;
         plane.apply(&[pod("web-0", &json!({ "app": "web" }))]).await;
-        plane.apply(&[set("web", 2, with_claims())]).await;
+        // Else the update replaces it, which is of no revision, before anybody deletes it.
+        let mut more = with_claims();
+        more["updateStrategy"] = json!({ "type": "OnDelete" });
+        plane.apply(&[set("web", 2, more)]).await;
         if profile == Profile::Kubernetes {
             let failed = "FailedUpdate: Update Pod web-0 in StatefulSet web failed error: Pod \"web-0\" is invalid";
             has_said_often(&plane, "web", failed, 3).await;

@@ -50,7 +50,7 @@ async fn s_120_a_revision_that_was_left_behind_is_adopted_and_used() {
     plane.apply(std::slice::from_ref(&web)).await;
     plane.complete("web", 2).await;
     let before = plane.list("controllerrevisions").await.remove(0);
-    plane.delete("sts", "web", "orphan").await.unwrap();
+    plane.leave_behind("web").await;
     for name in ["web-0", "web-1"] {
         plane.delete("pod", name, "").await.unwrap();
         plane.lacks("pod", name).await;
@@ -77,7 +77,7 @@ async fn s_120_in_kubernetes_a_set_adopts_what_it_selects_whatever_its_name() {
         let _machine = Machine::eager(&plane).await;
         plane.apply(&[set("old", 1, json!({}))]).await;
         plane.complete("old", 1).await;
-        plane.delete("sts", "old", "orphan").await.unwrap();
+        plane.leave_behind("old").await;
         let left = plane.list("controllerrevisions").await.remove(0);
         let mut web = set("web", 1, json!({}));
         web["spec"]["selector"] = json!({ "matchLabels": { "app": "old" } });

@@ -40,7 +40,7 @@ fn owners_are_wholly_named_and_one_of_them_controls() {
         &["metadata.ownerReferences[1]: Invalid value: "],
     );
     check(owners, json!([owner("apps/v1", "StatefulSet", "db", "u")]), &[]);
-    for version in ["", "apps/"] {
+    for version in ["", "apps/", "apps/v1/beta"] {
         let refused =
             format!("metadata.ownerReferences[0].apiVersion: Invalid value: {version:?}: version must not be empty");
         check(owners, json!([owner(version, "StatefulSet", "db", "u")]), &[&refused]);
