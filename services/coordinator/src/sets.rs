@@ -165,6 +165,10 @@ impl Sets {
         let Some(scene) = taken.map_err(|error| error.to_string())? else {
             return Ok(Outcome::Settled);
         };
+        if deletion::lets_go(&scene.set) {
+            // Somebody has just asked for that.
+            return Ok(Outcome::Stale);
+        }
         Span::current().record("generation", scene.snapshot.generation.0);
         if let Some(outcome) = self.adopt(&scene, now).await? {
             return Ok(outcome);

@@ -205,15 +205,17 @@ fn is_held_by(set: &Object, finalizer: &str) -> bool {
 
 /// Whether a set goes after all that it owns, and has no pods any more. Then the rest of that is to go.
 pub(crate) fn has_stopped(view: &View<'_>, set: &Object) -> bool {
-    goes_last(set) && !view.owned(&set.uid().0, Kind::Pod).any(|pod| owners(&pod.value).any(|owner| names(owner, set)))
+    goes_last(set)
+        && !view.owned(&set.uid().0, Kind::Pod).any(|pod| owners(&pod.value).any(|owner| names(pod, owner, set)))
 }
 
-/// Whether a reference names this set, wholly: what only has its uid does not go with it, and cannot keep it.
-fn names(owner: &Value, set: &Object) -> bool {
+/// Whether an owner of an object is this set, wholly named: what only has its uid does not go with it, and cannot keep it.
+fn names(object: &Object, owner: &Value, set: &Object) -> bool {
     let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
     let (version, uid) = (text("apiVersion"), text("uid"));
     let known = set.kind().api_versions().iter().any(|known| api_group(known) == api_group(version));
-    known && text("kind") == set.kind().name() && text("name") == set.key.name && uid == set.uid().0
+    let here = object.key.namespace == set.key.namespace && text("name") == set.key.name;
+    known && here && text("kind") == set.kind().name() && uid == set.uid().0
 }
 
 /// Whether an object is to go because a set that owns it goes after it: pods first, the rest after the last of them.
@@ -226,9 +228,11 @@ pub(crate) fn takes_along(view: &View<'_>, set: &Object, owned: &Object) -> bool
 
 /// What a set that goes last waits for: all that it owns and that says so, as all does that it has made.
 fn blocking<'a>(view: &'a View<'_>, set: &Object) -> impl Iterator<Item = &'a Arc<Object>> {
-    let blocks = |owner: &Value| owner.get("blockOwnerDeletion") == Some(&true.into()) && names(owner, set);
+    let blocks = |object: &Object, owner: &Value| {
+        owner.get("blockOwnerDeletion") == Some(&true.into()) && names(object, owner, set)
+    };
     let owned = DEPENDENTS.into_iter().flat_map(|kind| view.owned(&set.uid().0, kind));
-    owned.filter(move |object| owners(&object.value).any(blocks))
+    owned.filter(move |object| owners(&object.value).any(|owner| blocks(object, owner)))
 }
 
 /// What is to go because this change asked a set to go after it, or took the last pod from such a set.

@@ -458,3 +458,27 @@ async fn volume_claim_is_asked_again_of_what_has_changed() {
     world.commit(transaction).await.unwrap();
     assert_eq!(left(&request, true), [1, 5]);
 }
+
+#[tokio::test]
+async fn only_what_names_a_set_wholly_keeps_it() {
+    for (version, kind, name, keeps) in [
+        ("apps/v1", "StatefulSet", "web", true),
+        ("setkeeper.dev/v1", "StatefulSet", "web", true),
+        ("apps/v1", "ReplicaSet", "web", false),
+        ("apps/v1", "StatefulSet", "db", false),
+        ("other/v1", "StatefulSet", "web", false),
+    ] {
+        let world = world().await;
+        let mut other = pod("other");
+        other["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": version, "kind": kind, "name": name, "uid": "first", "blockOwnerDeletion": true,
+        }]);
+        create(&world, Kind::Pod, "other", other).await;
+        let set = world.get(&key(Kind::StatefulSet, "web")).unwrap();
+        let request = deletion::request(&world, &set, deletion::Cascade::Foreground, NOW);
+        assert!(held(&world, request).await);
+        let set = world.get(&key(Kind::StatefulSet, "web")).unwrap();
+        assert_eq!(world.view(|view| deletion::has_stopped(view, &set)), !keeps, "{version} {kind} {name}");
+        assert_eq!(deletion::finish(&scene(&world), &world).is_none(), keeps, "{version} {kind} {name}");
+    }
+}
