@@ -109,7 +109,7 @@ impl WaitRun {
         runs
     }
 
-    /// Each by itself, of a run no more than [`RUN_MAX`].
+    /// Each by itself, of a run at most 100,000, whatever is stored.
     pub fn waits(&self) -> impl Iterator<Item = Wait> + '_ {
         let one = |ordinal| Wait { ordinal, reason: self.reason.clone() };
         let others = self.ordinal.zip(self.through).map(|(first, last)| (first.0..=last.0).skip(1).take(RUN_MAX));
