@@ -89,8 +89,8 @@ impl Sets {
         if claim_templates(&scene.set.value).next().is_none() {
             return Ok(ClaimPlan::default());
         }
-        let Question { about, request, stored, settled, at } = self.world.view(|view| {
-            let question = Question::new(view, scene, &self.settled);
+        let ClaimsQuestion { about, request, stored, settled, at } = self.world.view(|view| {
+            let question = ClaimsQuestion::new(view, scene, &self.settled);
             question.asking(view, scene, order, last)
         });
         let (set, scaling_down) = (request.set.uid.clone(), request.scaling_down);
@@ -116,7 +116,7 @@ impl Sets {
 type Stored = BTreeMap<String, Arc<Object>>;
 
 /// What volume-claim is asked, and about which ordinals it need not be.
-struct Question {
+struct ClaimsQuestion {
     about: About,
     request: SetClaimsRequest,
     /// The claims that it is told of, by name.
@@ -127,7 +127,7 @@ struct Question {
     at: StoreRevision,
 }
 
-impl Question {
+impl ClaimsQuestion {
     /// About a set, naming no ordinal yet.
     fn new(view: &View<'_>, scene: &Scene, settled: &Settled) -> Self {
         let (set, snapshot) = (&scene.set.value, &scene.snapshot);
@@ -152,10 +152,11 @@ impl Question {
         let snapshot = &scene.snapshot;
         let stop = walk_stop(snapshot);
         let without: BTreeSet<Ordinal> = identity::without_their_claims(scene).collect();
-        let mut known = std::mem::take(&mut self.settled).into_iter().peekable();
+        // Both ascend by ordinal.
+        let mut candidates = std::mem::take(&mut self.settled).into_iter().peekable();
         let mut is_settled = |pod: &Pod| {
-            while known.next_if(|(ordinal, _)| *ordinal < pod.ordinal).is_some() {}
-            known.next_if_eq(&(pod.ordinal, pod.version)).is_some()
+            while candidates.next_if(|(ordinal, _)| *ordinal < pod.ordinal).is_some() {}
+            candidates.next_if_eq(&(pod.ordinal, pod.version)).is_some()
         };
         let (settled, others): (Vec<&PodRun>, Vec<_>) = snapshot.pods.iter().partition(|pod| is_settled(pod));
         self.settled = settled.into_iter().map(|pod| (pod.ordinal, pod.version)).collect();
