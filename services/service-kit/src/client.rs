@@ -72,6 +72,8 @@ pub struct Channel {
 #[derive(Debug, Clone)]
 enum Inner {
     One(tonic::transport::Channel),
+    /// That server, or the one of this process that listens there.
+    Near(InProcess, SocketAddr, tonic::transport::Channel),
     Several(Arc<Replicas>),
 }
 
@@ -105,13 +107,7 @@ pub(crate) fn connect_from(process: &InProcess, target: &Target, token: Option<&
         Target::Unix(_) => return connect(target, token),
     };
     let Ok(address) = address else { return connect(target, token) };
-    let process = process.clone();
-    let connector = tower::service_fn(move |_: Uri| {
-        let connecting = process.clone().connect(address);
-        async move { connecting.await.map(TokioIo::new) }
-    });
-    let endpoint = by_name(unreachable_endpoint(), "http", &address.to_string());
-    Channel::new(Inner::One(endpoint.connect_with_connector_lazy(connector)), target, token, None)
+    Channel::new(Inner::Near(process.clone(), address, channel_to(None, address)), target, token, None)
 }
 
 /// The same, where a server over TCP has to prove that it is `role`, and is shown who calls. A Unix socket needs no TLS:

@@ -1,132 +1,75 @@
 //! Servers of this process, reached without the network.
 //!
-//! `setkeeper up` runs every service in one process. A call from one to another is gRPC as between processes, but its bytes
-//! go through memory instead of a socket. Which calls that concerns is found out when a connection is made: those to an
-//! address on which a server listens that was bound with the same [`InProcess`]. Nobody else can get at such a stream, so a
-//! server asks no token of it, as of its Unix socket.
+//! `setkeeper up` runs every service in one process. A call from one to another passes through all that a call between
+//! processes does, messages and limits and deadlines, but for the connection: the task that calls runs the handler. Which
+//! calls that concerns is found out at each of them: those to an address on which a server listens that was bound with the
+//! same [`InProcess`]. Nobody else can make such a call, so a server asks no token of it, as of its Unix socket.
 
 use std::collections::HashMap;
-use std::io;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::io::DuplexStream;
-use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 
-use crate::network::Connection;
-
-/// Bytes on their way in one direction; whoever writes more waits. About what a socket holds.
-const STREAM_BYTES_MAX: usize = 256 * 1024;
-
-/// Connections that wait for a server to accept them, as in the backlog of a port. A channel makes one at a time.
-const BACKLOG_MAX: usize = 128;
+use crate::server::Inside;
 
 /// The servers of a process, by the addresses they listen on. Clones share everything.
-#[derive(Debug, Clone, Default)]
-pub struct InProcess(Arc<Mutex<HashMap<SocketAddr, mpsc::Sender<DuplexStream>>>>);
+#[derive(Clone, Default)]
+pub struct InProcess(Arc<Mutex<HashMap<SocketAddr, watch::Receiver<Option<Inside>>>>>);
 
-/// Where connections from within the process come in. Its server can no longer be reached this way once it is dropped,
-/// which must be before another can listen on its address.
+/// The way to a server from within the process. The server can no longer be reached by it once it is dropped, which must be
+/// before another can listen on its address.
 #[derive(Debug)]
 pub(crate) struct Entrance {
     servers: InProcess,
     address: SocketAddr,
-    connections: mpsc::Receiver<DuplexStream>,
+    inside: watch::Sender<Option<Inside>>,
 }
+
+/// A server of the process, which may not serve yet.
+pub(crate) struct Neighbour(watch::Receiver<Option<Inside>>);
 
 impl InProcess {
     /// From now on a server that listens on this address, which is its alone, is reached here.
     pub(crate) fn listen(&self, address: SocketAddr) -> Entrance {
-        let (sender, connections) = mpsc::channel(BACKLOG_MAX);
-        self.servers().insert(address, sender);
-        Entrance { servers: self.clone(), address, connections }
+        let (inside, seen) = watch::channel(None);
+        self.servers().insert(address, seen);
+        Entrance { servers: self.clone(), address, inside }
     }
 
-    /// Connects to an address: in memory where a server of this process listens, else by TCP.
-    ///
-    /// # Errors
-    /// Nobody listens there.
-    pub(crate) async fn connect(self, address: SocketAddr) -> io::Result<Connection> {
-        let server = self.servers().get(&address).cloned();
-        if let Some(server) = server {
-            let (ours, theirs) = tokio::io::duplex(STREAM_BYTES_MAX);
-            return match server.send(theirs).await {
-                Ok(()) => Ok(Box::new(ours)),
-                Err(_) => Err(io::ErrorKind::ConnectionRefused.into()),
-            };
-        }
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        Ok(Box::new(stream))
+    /// The server of this process that listens on an address; none where it is of another process, or nobody's.
+    pub(crate) fn at(&self, address: SocketAddr) -> Option<Neighbour> {
+        self.servers().get(&address).cloned().map(Neighbour)
     }
 
-    fn servers(&self) -> MutexGuard<'_, HashMap<SocketAddr, mpsc::Sender<DuplexStream>>> {
+    fn servers(&self) -> MutexGuard<'_, HashMap<SocketAddr, watch::Receiver<Option<Inside>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl fmt::Debug for InProcess {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries(self.servers().keys()).finish()
+    }
+}
+
 impl Entrance {
-    /// The next connection.
-    ///
-    /// # Cancel safety
-    /// No connection is lost.
-    pub(crate) async fn accept(&mut self) -> io::Result<Connection> {
-        // Its own entry keeps a sender, so this ends only with the entrance.
-        match self.connections.recv().await {
-            Some(stream) => Ok(Box::new(stream)),
-            None => std::future::pending().await,
-        }
+    /// Lets in those who wait, and from now on everyone.
+    pub(crate) fn open(&self, inside: Inside) {
+        self.inside.send_replace(Some(inside));
+    }
+}
+
+impl Neighbour {
+    /// The server once it serves; none where it ends before.
+    pub(crate) async fn serving(mut self) -> Option<Inside> {
+        self.0.wait_for(Option::is_some).await.ok()?.clone()
     }
 }
 
 impl Drop for Entrance {
     fn drop(&mut self) {
         self.servers.servers().remove(&self.address);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    async fn answer_with(mut connection: Connection, what: &[u8]) {
-        connection.write_all(what).await.expect("it is open");
-    }
-
-    async fn said_by(mut connection: Connection) -> String {
-        let mut text = String::new();
-        connection.read_to_string(&mut text).await.expect("it ends");
-        text
-    }
-
-    #[tokio::test]
-    async fn a_server_of_this_process_is_reached_in_memory_and_any_other_by_tcp() {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
-        let address = listener.local_addr().expect("bound");
-        let by_tcp = async {
-            let (stream, _) = listener.accept().await.expect("a connection");
-            answer_with(Box::new(stream), b"by TCP").await;
-        };
-        let (servers, others) = (InProcess::default(), InProcess::default());
-        let mut entrance = servers.listen(address);
-        let in_memory = async { answer_with(entrance.accept().await.expect("a connection"), b"in memory").await };
-        let (said, ()) =
-            tokio::join!(async { said_by(servers.clone().connect(address).await.unwrap()).await }, in_memory);
-        assert_eq!(said, "in memory");
-        let (said, ()) = tokio::join!(async { said_by(others.connect(address).await.unwrap()).await }, by_tcp);
-        assert_eq!(said, "by TCP");
-        drop(entrance);
-        let by_tcp = async {
-            let (stream, _) = listener.accept().await.expect("a connection");
-            answer_with(Box::new(stream), b"by TCP again").await;
-        };
-        let (said, ()) = tokio::join!(async { said_by(servers.clone().connect(address).await.unwrap()).await }, by_tcp);
-        assert_eq!(said, "by TCP again");
     }
 }

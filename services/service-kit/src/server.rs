@@ -15,6 +15,7 @@
 
 mod connection;
 mod health;
+mod inside;
 mod listen;
 mod lobby;
 mod shell;
@@ -38,6 +39,7 @@ pub use health::HealthHandle;
 
 use self::connection::{Door, Ends, serve_connection, serve_tcp};
 use self::health::{HEALTH_SERVICE, HealthService};
+pub(crate) use self::inside::{Ended, Inside};
 use self::listen::{Accepted, Listeners};
 use self::lobby::Lobby;
 use self::shell::Shell;
@@ -211,7 +213,7 @@ impl BoundServer {
     pub async fn serve(self, context: Context) -> Result<(), Error> {
         let Self {
             name,
-            mut listeners,
+            listeners,
             routes,
             services,
             told,
@@ -242,6 +244,9 @@ impl BoundServer {
             limits,
             network: context.network.clone(),
         };
+        let inside = Inside::new(shell.clone());
+        listeners.open(&inside);
+        let _cut = inside.cut_on_drop();
         let draining = CancellationToken::new();
         let mut connections = JoinSet::new();
         let lobby = Lobby::default();
@@ -275,13 +280,16 @@ impl BoundServer {
         health.set_serving(false);
         drop(listeners);
         draining.cancel();
-        drain(name, &mut connections).await;
+        drain(name, &mut connections, &inside).await;
         Ok(())
     }
 }
 
-async fn drain(service: &'static str, connections: &mut JoinSet<()>) {
-    let ended = async { while connections.join_next().await.is_some() {} };
+async fn drain(service: &'static str, connections: &mut JoinSet<()>, inside: &Inside) {
+    let ended = async {
+        while connections.join_next().await.is_some() {}
+        inside.ended().await;
+    };
     if tokio::time::timeout(DRAIN_GRACE, ended).await.is_err() {
         tracing::warn!(service, connections = connections.len(), "calls did not end in time and are dropped");
     }

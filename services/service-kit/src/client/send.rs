@@ -15,7 +15,9 @@ use tower::ServiceExt as _;
 use super::answer::{complete, whole};
 use super::{Channel, Inner, Retry, code};
 use crate::deadline;
+use crate::in_process::Neighbour;
 use crate::methods::Shape;
+use crate::server::Ended;
 use crate::status::{RETRY_DELAY, StatusBuilder, chain};
 
 /// Connections that may end one after the other before a call is sent. Each ends because it is old or its server ends, so
@@ -26,6 +28,10 @@ impl Channel {
     async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Refused> {
         let (mut inner, replica) = match &self.inner {
             Inner::One(channel) => (channel.clone(), None),
+            Inner::Near(process, address, channel) => match process.at(*address) {
+                Some(neighbour) => return self.send_inside(neighbour, request).await,
+                None => (channel.clone(), None),
+            },
             Inner::Several(replicas) => {
                 let picked = replicas.next().await;
                 let picked =
@@ -46,6 +52,17 @@ impl Channel {
             }
             Refused { unsent, status: failed(&self.target, error) }
         })
+    }
+
+    /// Makes a call of a server of this process.
+    async fn send_inside(&self, neighbour: Neighbour, request: Request<Body>) -> Result<Response<Body>, Refused> {
+        let answered = match neighbour.serving().await {
+            Some(server) => server.call(request).await,
+            None => Err(Ended { unsent: true }),
+        };
+        answered
+            .map(|response| complete(&self.target, response))
+            .map_err(|Ended { unsent }| Refused { unsent, status: unreachable(&self.target, "it ends") })
     }
 
     /// Sends a call once; a unary one is answered when all of the answer is there.
@@ -95,7 +112,7 @@ impl Channel {
 
     fn replicas(&self) -> u32 {
         match &self.inner {
-            Inner::One(_) => 1,
+            Inner::One(_) | Inner::Near(..) => 1,
             Inner::Several(replicas) => u32::try_from(replicas.count()).unwrap_or(u32::MAX),
         }
     }

@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic::body::Body;
 use tonic::transport::server::TcpConnectInfo;
 
 use super::lobby::Place;
@@ -85,7 +86,7 @@ async fn serve_by_proof(
 /// How a connection came in.
 #[derive(Debug, Clone)]
 pub(super) enum Door {
-    /// By the Unix socket, which only the owner of the process can open, or from within the process.
+    /// By the Unix socket, which only the owner of the process can open, or by none from within the process.
     Private,
     /// Over TCP: who calls is said by each call, if at all.
     Plain(SocketAddr, Arc<Place>),
@@ -132,7 +133,7 @@ where
             request.extensions_mut().insert(TcpConnectInfo { local_addr: None, remote_addr: Some(peer) });
         }
         let (shell, door) = (shell.clone(), door.clone());
-        async move { Ok::<_, Infallible>(shell.answer(request, &door).await) }
+        async move { Ok::<_, Infallible>(shell.answer(request.map(Body::new), &door).await) }
     });
     let mut connection = pin!(
         http2::Builder::new(Calls(calls.clone()))

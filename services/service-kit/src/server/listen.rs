@@ -1,4 +1,4 @@
-//! Listening on an address, from other processes and from within this one, on a socket, or on all of them.
+//! Listening on an address, for other processes and for this one, on a socket, or on all of them.
 
 use std::fs;
 use std::io;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
-use super::ServerConfig;
+use super::{Inside, ServerConfig};
 use crate::in_process::Entrance;
 use crate::network::{Connection, Listener, Network};
 use crate::{Context, Error};
@@ -17,7 +17,7 @@ use crate::{Context, Error};
 const SOCKET_MODE: u32 = 0o600;
 
 pub(super) struct Listeners {
-    /// The address, from within the process. First: it must be gone before the address is free.
+    /// The address, for this process. First: it must be gone before the address is free.
     entrance: Option<Entrance>,
     tcp: Option<Box<dyn Listener>>,
     unix: Option<Socket>,
@@ -26,7 +26,7 @@ pub(super) struct Listeners {
 pub(super) enum Accepted {
     Tcp(Connection, SocketAddr),
     /// From where only the owner of the process can be.
-    Private(Connection),
+    Private(UnixStream),
 }
 
 /// A socket in the file tree. Its file goes with it.
@@ -69,16 +69,19 @@ impl Listeners {
         self.tcp.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
+    /// From now on the server is called from within the process.
+    pub(super) fn open(&self, inside: &Inside) {
+        self.entrance.iter().for_each(|entrance| entrance.open(inside.clone()));
+    }
+
     /// # Cancel safety
     /// No connection is lost.
-    pub(super) async fn accept(&mut self) -> io::Result<Accepted> {
+    pub(super) async fn accept(&self) -> io::Result<Accepted> {
         let tcp = self.tcp.as_ref().map(|tcp| tcp.accept());
-        let entrance = self.entrance.as_mut().map(Entrance::accept);
         let unix = self.unix.as_ref().map(|unix| unix.listener.accept());
         tokio::select! {
             accepted = if_any(tcp) => accepted.map(|(stream, peer)| Accepted::Tcp(stream, peer)),
-            accepted = if_any(entrance) => accepted.map(Accepted::Private),
-            accepted = if_any(unix) => accepted.map(|(stream, _)| Accepted::Private(Box::new(stream))),
+            accepted = if_any(unix) => accepted.map(|(stream, _)| Accepted::Private(stream)),
         }
     }
 }

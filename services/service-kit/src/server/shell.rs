@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use http::{HeaderMap, Request, Response, header};
-use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tonic::body::Body;
@@ -49,7 +48,7 @@ pub(super) struct Shell {
 
 impl Shell {
     /// Answers a call. Whatever happens inside, there is an answer.
-    pub(super) async fn answer(mut self, mut request: Request<Incoming>, door: &Door) -> Response<Body> {
+    pub(super) async fn answer(mut self, mut request: Request<Body>, door: &Door) -> Response<Body> {
         let call = self.counts.begin(request.uri().path());
         let open = OPEN_PREFIXES.iter().any(|prefix| request.uri().path().starts_with(prefix));
         if !open {
@@ -90,13 +89,13 @@ impl Shell {
     }
 
     /// The handler that routing finds, with what the network puts around it.
-    fn handler(&mut self, request: Request<Incoming>) -> Handler {
-        let Some(network) = self.network.clone() else { return self.routes.call(request.map(Body::new)).boxed() };
+    fn handler(&mut self, request: Request<Body>) -> Handler {
+        let Some(network) = self.network.clone() else { return self.routes.call(request).boxed() };
         let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
-        network.handle(&path, &headers, self.routes.call(request.map(Body::new)).boxed())
+        network.handle(&path, &headers, self.routes.call(request).boxed())
     }
 
-    fn admit(&self, request: &Request<Incoming>, door: &Door) -> Result<Caller, Status> {
+    fn admit(&self, request: &Request<Body>, door: &Door) -> Result<Caller, Status> {
         let principal = match door {
             Door::Private => Principal::Owner,
             Door::Tls(_, holder) => Principal::Holder(holder.clone()),
@@ -122,10 +121,12 @@ impl Shell {
     }
 }
 
-fn server_span(service: &'static str, request: &Request<Incoming>) -> Span {
+fn server_span(service: &'static str, request: &Request<Body>) -> Span {
     let method = request.uri().path().trim_start_matches('/');
     let (rpc_service, rpc_method) = method.split_once('/').unwrap_or((method, ""));
     let span = tracing::info_span!(
+        // The headers say whose child it is, also where the caller is of this process.
+        parent: None,
         "call",
         otel.name = method,
         otel.kind = "server",
