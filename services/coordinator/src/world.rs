@@ -11,6 +11,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod written;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -23,6 +24,7 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::state::State;
+use self::written::Written;
 use crate::store::{Change as StoreChange, CommitError, StateStore, StoreError, StoreRevision};
 
 pub use key::{Key, PREFIX};
@@ -88,6 +90,7 @@ pub struct World {
     state: RwLock<State>,
     revision: watch::Sender<StoreRevision>,
     commits: broadcast::Sender<Arc<Commit>>,
+    written: Written,
     /// Cancelled when the world does not go on: what is committed from then on is never seen.
     ended: CancellationToken,
     /// The first error after which the store takes no more writes.
@@ -107,6 +110,7 @@ impl World {
             state: RwLock::new(state),
             revision: watch::Sender::new(revision),
             commits: broadcast::Sender::new(CHANGES_BUFFERED_MAX),
+            written: Written::default(),
             ended: CancellationToken::new(),
             fatal: watch::Sender::new(None),
         };
@@ -201,7 +205,8 @@ impl World {
     /// # Cancel safety
     /// A dropped call may or may not have committed.
     pub async fn commit(&self, transaction: Transaction) -> Result<StoreRevision, CommitError> {
-        let Some(batch) = transaction.into_batch() else { return Ok(self.revision()) };
+        let Some((batch, encoded)) = transaction.into_batch() else { return Ok(self.revision()) };
+        let _kept = self.written.keep(encoded);
         let revision = match self.store.commit(batch).await {
             Ok(revision) => revision,
             Err(CommitError::Store(error)) if error.is_fatal() => {
@@ -260,7 +265,7 @@ impl World {
     }
 
     fn apply(&self, revision: StoreRevision, changes: Vec<StoreChange>) -> Result<(), WorldError> {
-        let decoded = changes.into_iter().filter_map(|change| decode_change(change).transpose());
+        let decoded = changes.into_iter().filter_map(|change| self.decode(change).transpose());
         let decoded = decoded.collect::<Result<Vec<_>, _>>()?;
         let mut state = self.state.write().expect("no holder of this lock panics");
         state.revision = revision;
@@ -268,6 +273,22 @@ impl World {
         drop(state);
         self.announce(Commit { revision, changes, merged: false });
         Ok(())
+    }
+
+    /// None for keys of kinds that this version does not know.
+    fn decode(&self, change: StoreChange) -> Result<Option<Decoded>, WorldError> {
+        let entry = match change {
+            StoreChange::Put(entry) => entry,
+            StoreChange::Delete { key, .. } => return Ok(Key::from_store(&key).map(|key| (key, None))),
+        };
+        let object = match self.written.take(&entry.value) {
+            Some(value) => {
+                debug_assert_eq!(serde_json::from_slice(&entry.value).ok().as_ref(), Some(&value), "{}", entry.key);
+                Key::from_store(&entry.key).map(|key| Arc::new(Object::new(key, value, entry.modified)))
+            }
+            None => decode(&entry.key, &entry.value, entry.modified)?,
+        };
+        Ok(object.map(|object| (object.key.clone(), Some(object))))
     }
 
     async fn reload(&self) -> Result<(), WorldError> {
@@ -365,15 +386,6 @@ async fn read_all(store: &dyn StateStore) -> Result<State, WorldError> {
 }
 
 type Decoded = (Key, Option<Arc<Object>>);
-
-fn decode_change(change: StoreChange) -> Result<Option<Decoded>, WorldError> {
-    Ok(match change {
-        StoreChange::Put(entry) => {
-            decode(&entry.key, &entry.value, entry.modified)?.map(|object| (object.key.clone(), Some(object)))
-        }
-        StoreChange::Delete { key, .. } => Key::from_store(&key).map(|key| (key, None)),
-    })
-}
 
 /// None for keys of kinds that this version does not know: they are kept, not interpreted.
 fn decode(key: &str, value: &Bytes, modified: StoreRevision) -> Result<Option<Arc<Object>>, WorldError> {

@@ -38,7 +38,7 @@ impl Context {
         Self { draining: self.draining.child_token(), shutdown: self.shutdown.child_token(), ..self.clone() }
     }
 
-    /// A channel to the service `role` at `target`, over the network of this context, or in memory where a server of this
+    /// A channel to the service `role` at `target`, over the network of this context, or without any where a server of this
     /// process listens at that very address. Over TLS the server has to prove that it is that service. See
     /// [`connect`](crate::connect).
     ///

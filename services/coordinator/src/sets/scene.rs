@@ -111,7 +111,7 @@ impl Scene {
     pub(crate) fn update_question(&self, snapshot: &EncodedSnapshot) -> UpdateQuestion {
         let template = self.set.value.pointer("/spec/template").unwrap_or(&Value::Null);
         let data = manifest::template_revision_data(template);
-        let revisions: Vec<_> = self.revisions.iter().filter_map(|object| revision(object)).collect();
+        let revisions: Vec<_> = self.revisions.iter().filter_map(|object| object.revision(revision).cloned()).collect();
         let newest = revisions.iter().max_by_key(|revision| revision.number);
         let equal_after_defaulting = newest
             .filter(|newest| newest.data != data)

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use api::manifest::Kind;
 use api::question::{EncodedPart, EncodedPod};
 use domain::zone::PodFacts;
-use domain::{Pod, Uid};
+use domain::{Pod, Revision, Uid};
 use serde_json::{Map, Value, json};
 
 use super::Key;
@@ -30,6 +30,8 @@ pub struct Object {
     parts: OnceLock<Box<[EncodedPart]>>,
     /// What identity-dns is told of a pod, once somebody asked.
     pod_facts: OnceLock<Option<Box<PodFacts>>>,
+    /// What the update planner is told of a revision record, once it was.
+    revision: OnceLock<Option<Box<Revision>>>,
 }
 
 /// What is asked of every object again and again, read off its JSON once.
@@ -63,8 +65,17 @@ impl Object {
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.insert("resourceVersion".to_owned(), Value::String(version.to_string()));
         }
-        let (claims, encoded, parts, pod_facts) = (OnceLock::new(), OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Self { head: Head::of(&value), claims, encoded, parts, pod_facts, key, value, version }
+        Self {
+            head: Head::of(&value),
+            key,
+            value,
+            version,
+            encoded: OnceLock::new(),
+            claims: OnceLock::new(),
+            parts: OnceLock::new(),
+            pod_facts: OnceLock::new(),
+            revision: OnceLock::new(),
+        }
     }
 
     /// Kind.
@@ -156,6 +167,12 @@ impl Object {
     /// What identity-dns is told of this pod, if anything. The same version always says the same, so it is `read` once.
     pub(crate) fn pod_facts(&self, read: impl FnOnce(&Self) -> Option<PodFacts>) -> Option<&PodFacts> {
         self.pod_facts.get_or_init(|| read(self).map(Box::new)).as_deref()
+    }
+
+    /// What the update planner is told of this revision record, if it is one. The same version always says the same, so it
+    /// is `read` once.
+    pub(crate) fn revision(&self, read: impl FnOnce(&Self) -> Option<Revision>) -> Option<&Revision> {
+        self.revision.get_or_init(|| read(self).map(Box::new)).as_deref()
     }
 }
 

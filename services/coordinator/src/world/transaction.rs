@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use api::manifest::Kind;
+use bytes::Bytes;
 use domain::Ordinal;
 use serde_json::Value;
 
@@ -127,8 +128,8 @@ impl Transaction {
         self.writes.get(key)?.as_ref()
     }
 
-    /// What the store is asked; none if there is nothing to write.
-    pub(super) fn into_batch(self) -> Option<Batch> {
+    /// What the store is asked, and each object that it is to write; none if there is nothing to write.
+    pub(super) fn into_batch(self) -> Option<(Batch, Vec<(Bytes, Value)>)> {
         if self.writes.is_empty() {
             return None;
         }
@@ -136,14 +137,20 @@ impl Transaction {
             Some(revision) => Precondition::ModifiedAt { key: key.to_store(), revision },
             None => Precondition::Absent { key: key.to_store() },
         });
+        let mut encoded = Vec::with_capacity(self.writes.len());
         let writes = self.writes.into_iter().map(|(key, value)| match value {
-            Some(value) => Write::Put { key: key.to_store(), value: encode(value) },
+            Some(mut value) => {
+                let bytes = encode(&mut value);
+                encoded.push((bytes.clone(), value));
+                Write::Put { key: key.to_store(), value: bytes }
+            }
             None => Write::Delete { key: key.to_store() },
         });
+        let writes = writes.collect();
         let untouched = self.untouched.into_iter();
         let preconditions =
             preconditions.chain(untouched.map(|Untouched { series, since }| Precondition::Untouched { series, since }));
-        Some(Batch { preconditions: preconditions.collect(), writes: writes.collect() })
+        Some((Batch { preconditions: preconditions.collect(), writes }, encoded))
     }
 }
 
@@ -159,7 +166,7 @@ fn size(value: &Value) -> usize {
 }
 
 /// The stored form: without `metadata.resourceVersion`, which the store's own revision provides.
-fn encode(mut value: Value) -> bytes::Bytes {
+fn encode(value: &mut Value) -> Bytes {
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("resourceVersion");
     }
