@@ -73,7 +73,7 @@ enum Figure {
     Store,
     /// One call of a planner, and its rules alone.
     Planner,
-    /// A set of 100 in order: create, update, scale to 0; and one ordered step beside a single durable commit.
+    /// A set of 100 in order: create, update, scale to 0; and one ordered step beside its durable commits.
     Ordered,
     /// A set of 500 at once.
     Parallel,
@@ -162,7 +162,7 @@ async fn rollouts(arguments: &Arguments, scratch: &Path) -> anyhow::Result<()> {
             rollouts.extend(life);
             steps.push(step);
         }
-        steps.push(store::one_commit(scratch).await?);
+        steps.push(store::step(scratch).await?);
     }
     if arguments.wants(Figure::Parallel) {
         rollouts.push(rollout::parallel(scratch, runs).await?);

@@ -13,6 +13,10 @@ const KEYS: usize = 10_000;
 /// Keys per batch while the store is filled.
 const FILL: usize = 500;
 const SINGLE_COMMITS: usize = 2000;
+/// As many as a set of one hundred takes.
+const STEPS: u64 = 100;
+/// Decision records that a set keeps.
+const DECISIONS: u64 = 50;
 const WRITERS: usize = 64;
 const COMMITS_PER_WRITER: usize = 300;
 const LISTS: usize = 50;
@@ -37,12 +41,32 @@ pub(crate) async fn measure(directory: &Path) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// What a single commit costs that nobody shares: the least a durable step can take.
-pub(crate) async fn one_commit(directory: &Path) -> anyhow::Result<Row> {
+/// What an ordered step writes, and nothing else: the report of a pod, then its successor with all that is told of it, one
+/// durable commit each. The keys and sizes are those of the set whose steps are measured.
+pub(crate) async fn step(directory: &Path) -> anyhow::Result<Row> {
     let store = EmbeddedStore::open(&directory.join("steps"))?;
-    store.commit(Batch { preconditions: vec![], writes: (0..FILL).map(put).collect() }).await?;
-    let row = single(&store).await?;
-    Ok(Row { name: "a single durable commit of 1 KiB on this disk".to_owned(), value: String::new(), ..row })
+    let value = |bytes: usize| vec![b'x'; bytes].into();
+    let object = |kind: &str, name: String, bytes| Write::Put {
+        key: format!("/objects/{kind}/default/{name}"),
+        value: value(bytes),
+    };
+    let mut samples = Samples::default();
+    for step in 0..STEPS {
+        let decision = |number: u64| format!("web.{number:010}");
+        let report = object("pods", format!("web-{step}"), 1663);
+        let successor = vec![
+            object("statefulsets", "web".to_owned(), 1533),
+            object("pods", format!("web-{}", step + 1), 1152),
+            object("events", format!("web.{:010x}", (step + 1).wrapping_mul(0x9e37_79b9)), 565),
+            object("decisions", decision(step + DECISIONS), 695),
+            Write::Delete { key: format!("/objects/decisions/default/{}", decision(step)) },
+        ];
+        let before = now();
+        store.commit(Batch { preconditions: vec![], writes: vec![report] }).await?;
+        store.commit(Batch { preconditions: vec![], writes: successor }).await?;
+        samples.0.push(now() - before);
+    }
+    Ok(Row::latency("its two durable commits, and nothing else", samples))
 }
 
 fn put(key: usize) -> Write {
