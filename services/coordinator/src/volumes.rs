@@ -1,5 +1,5 @@
-//! Claims and volumes: one pass over all of them asks volume-claim what to do, has directories made and removed, and
-//! commits the bonds.
+//! Claims and volumes: one pass over all about which something may be to be done asks volume-claim what that is, has
+//! directories made and removed, and commits the bonds.
 
 pub(crate) mod read;
 mod write;
@@ -10,8 +10,8 @@ use api::manifest::Kind;
 use api::proto::volume_claim::v1::volume_claim_service_client::VolumeClaimServiceClient;
 use api::proto::volume_claim::v1::{DeprovisionRequest, ProvisionRequest};
 use api::question::ask;
-use domain::volume::{DIRECTORY_PROVISIONER, ObjectVersion, VolumeAction, VolumesPlan};
-use domain::{Switches, Uid};
+use domain::volume::{DIRECTORY_PROVISIONER, ObjectVersion, PendingReason, VolumeAction, VolumesPlan};
+use domain::{Switches, Timestamp, Uid};
 use serde_json::{Value, json};
 use service_kit::limits::RESPONSE_BYTES_MAX;
 use service_kit::telemetry::SpanAddress;
@@ -19,10 +19,11 @@ use service_kit::{Channel, Context};
 use tonic::Status;
 use tracing::Instrument as _;
 
+use self::read::Told;
 use crate::driver::{Controller, Outcome};
 use crate::rollouts;
 use crate::store::CommitError;
-use crate::world::{Change, Key, Object, World};
+use crate::world::{Change, Key, Object, View, World};
 
 /// Actions carried out in one pass. More wait for the next, which follows at once.
 const ACTIONS_AT_ONCE_MAX: usize = 256;
@@ -92,13 +93,11 @@ impl Volumes {
 
     async fn try_pass(&self) -> Result<Outcome, PassError> {
         let now = self.context.clock.now();
-        let (question, objects) = self.world.view(|view| read::everything(view, self.switches, now));
-        if question.is_empty() {
-            return Ok(Outcome::Settled);
-        }
-        let answer = ask(self.channel.clone(), question, RESPONSE_BYTES_MAX).await?;
-        let plan = VolumesPlan::try_from(answer).map_err(|error| PassError::Answer(error.to_string()))?;
-        let mut writer = write::Writer::new(&self.world, &objects, now);
+        let (told, plan) = self.plan(Told::loose, now).await?;
+        // Why a claim cannot be served is said with every volume that does not fit it.
+        let explained = plan.pending.iter().all(|report| report.reason == PendingReason::WaitForFirstConsumer);
+        let (told, plan) = if explained { (told, plan) } else { self.plan(Told::everything, now).await? };
+        let mut writer = write::Writer::new(&self.world, &told, now);
         let mut failed = None;
         let mut more = plan.actions.len() > ACTIONS_AT_ONCE_MAX;
         for action in plan.actions.iter().take(ACTIONS_AT_ONCE_MAX) {
@@ -124,6 +123,21 @@ impl Volumes {
             None if more => Ok(Outcome::Stale),
             None => Ok(Outcome::Settled),
         }
+    }
+
+    /// Asks volume-claim what to do about some claims and volumes.
+    async fn plan(&self, choose: impl Fn(&View<'_>) -> Told, now: Timestamp) -> Result<(Told, VolumesPlan), PassError> {
+        let (told, question) = self.world.view(|view| {
+            let told = choose(view);
+            let question = told.question(view, self.switches, now);
+            (told, question)
+        });
+        if question.is_empty() {
+            return Ok((told, VolumesPlan::default()));
+        }
+        let answer = ask(self.channel.clone(), question, RESPONSE_BYTES_MAX).await?;
+        let plan = VolumesPlan::try_from(answer).map_err(|error| PassError::Answer(error.to_string()))?;
+        Ok((told, plan))
     }
 
     async fn carry_out(&self, writer: &mut write::Writer<'_>, action: &VolumeAction) -> Result<Progress, PassError> {

@@ -4,6 +4,7 @@
 //! through it returns only when the world has seen it: whoever commits reads its own writes. All controllers and the
 //! API read here; nothing else decodes what is stored.
 
+mod bonds;
 mod key;
 mod object;
 mod recent;
@@ -357,6 +358,16 @@ impl View<'_> {
     /// Objects of a kind that `uid` controls, by key.
     pub fn controlled_by(&self, uid: &str, kind: api::manifest::Kind) -> impl Iterator<Item = &Arc<Object>> {
         self.0.controlled_by(uid, kind)
+    }
+
+    /// Claims and volumes that are not at rest with each other ([`domain::volume::at_rest`]), by key.
+    pub fn loose(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.0.loose()
+    }
+
+    /// Pods that use a claim, whether it exists or not, by key.
+    pub fn users(&self, claim: &Key) -> impl Iterator<Item = &Arc<Object>> {
+        self.0.users(claim)
     }
 
     /// Pods that name `uid` as an owner, or did, and came, changed or went after that revision; none where that is not known

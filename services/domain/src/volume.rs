@@ -7,6 +7,7 @@
 mod binding;
 mod model;
 mod reason;
+mod rest;
 mod selection;
 mod set_claims;
 
@@ -18,6 +19,7 @@ pub use model::{
     StorageClass, Volume, VolumeMode, VolumePhase, VolumeSource,
 };
 pub use reason::{FailedTest, PendingReason, PodWaitReason, Rejection};
+pub use rest::at_rest;
 pub use selection::{LabelSelector, NodeTerm, Operator, Requirement};
 pub use set_claims::{
     ClaimCreation, ClaimOrdinal, ClaimTemplate, OrdinalPod, OwnerChange, SetClaim, SetClaimsPlan, SetClaimsRequest,

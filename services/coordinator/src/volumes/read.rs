@@ -1,5 +1,6 @@
 //! From stored objects to what the volume planner decides by.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::manifest::Kind;
@@ -7,7 +8,7 @@ use api::question::VolumesQuestion;
 use domain::volume::{
     AccessMode, BindingMode, CLAIM_PROTECTION, Claim, ClaimPhase, ClaimRef, ClaimUser, DIRECTORY_FINALIZER,
     LabelSelector, MachineNode, NodeTerm, Operator, OwnerReference, ReclaimPolicy, Requirement, StorageClass,
-    VOLUME_PROTECTION, Volume, VolumeMode, VolumePhase, VolumeSource, VolumeSwitches,
+    VOLUME_PROTECTION, Volume, VolumeMode, VolumePhase, VolumeSource, VolumeSwitches, provisioned_name,
 };
 use domain::{Quantity, Switches, Timestamp, Uid};
 use serde_json::{Value, json};
@@ -19,36 +20,80 @@ use crate::world::{Key, Object, View};
 /// Where a claim that names no class may have one still (volume rules, section 1.3).
 const OLD_CLASS_ANNOTATION: &str = "/metadata/annotations/volume.beta.kubernetes.io~1storage-class";
 
-/// The claims and volumes that a question was made from.
-#[derive(Debug)]
-pub(super) struct Objects {
-    /// By key.
-    claims: Vec<Arc<Object>>,
-    /// By key.
-    volumes: Vec<Arc<Object>>,
+/// What a question tells of: claims, volumes, and pods that use claims, by key.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    objects: BTreeMap<Key, Arc<Object>>,
+    pods: BTreeMap<Key, Arc<Object>>,
 }
 
-impl Objects {
-    pub(super) fn get(&self, key: &Key) -> Option<&Arc<Object>> {
-        let objects = if key.kind == Kind::PersistentVolume { &self.volumes } else { &self.claims };
-        let place = objects.binary_search_by(|object| object.key.cmp(key)).ok()?;
-        objects.get(place)
+impl Told {
+    /// Every claim and volume there is.
+    pub(super) fn everything(view: &View<'_>) -> Self {
+        let all = |kind| view.list(kind, None).into_iter().map(|object| (object.key.clone(), object));
+        let objects = all(Kind::PersistentVolume).chain(all(Kind::PersistentVolumeClaim)).collect();
+        Self { objects, pods: all(Kind::Pod).collect() }
     }
-}
 
-/// The question about every claim and volume, with the objects it was made from.
-pub(super) fn everything(view: &View<'_>, switches: Switches, now: Timestamp) -> (VolumesQuestion, Objects) {
-    let claims = view.list(Kind::PersistentVolumeClaim, None);
-    let volumes = view.list(Kind::PersistentVolume, None);
-    let node = view.list(Kind::Node, None).first().map(|node| machine(node)).unwrap_or_default();
-    let classes = view.list(Kind::StorageClass, None).iter().map(|object| class(object)).collect();
-    let switches = VolumeSwitches { classless_before_default: switches.classless_before_default };
-    let mut question = VolumesQuestion::new(classes, node, switches, now);
-    question.claims(claims.iter().flat_map(|object| object.parts(|object| [claim(object).into()].into())));
-    question.volumes(volumes.iter().flat_map(|object| object.parts(|object| [volume(object).into()].into())));
-    let pods = view.list(Kind::Pod, None);
-    question.users(pods.iter().flat_map(|pod| pod.parts(|pod| users(pod).into_iter().map(Into::into).collect())));
-    (question, Objects { claims, volumes })
+    /// Claims and volumes that are not at rest, and all that these refer to: whoever is left out counts as gone. Those at
+    /// rest refer to each other alone, so nothing that is told of here refers to one that is not.
+    pub(super) fn loose(view: &View<'_>) -> Self {
+        let mut told = Self::default();
+        for object in view.loose() {
+            told.bring(view, object);
+            let claim = if object.kind() == Kind::PersistentVolume {
+                object.bound_to()
+            } else {
+                // One of another claim may have the name of the volume that would be made for this one.
+                told.bring_named(view, &Key::new(Kind::PersistentVolume, "", &provisioned_name(&object.uid())));
+                Some(object.key.clone())
+            };
+            // Who uses the claim, or the one whose volume it was: and what those pods wait for beside it.
+            for pod in claim.iter().flat_map(|claim| view.users(claim)) {
+                if told.pods.insert(pod.key.clone(), pod.clone()).is_none() {
+                    pod.claims_used().for_each(|used| told.bring_named(view, &used));
+                }
+            }
+        }
+        told
+    }
+
+    /// Adds a claim or a volume with what it is bound to, with what that is bound to, and so on.
+    fn bring(&mut self, view: &View<'_>, object: &Arc<Object>) {
+        let mut next = Some(object.clone());
+        while let Some(object) = next {
+            next = object.bound_to().and_then(|other| view.get(&other));
+            if self.objects.insert(object.key.clone(), object).is_some() {
+                return;
+            }
+        }
+    }
+
+    fn bring_named(&mut self, view: &View<'_>, key: &Key) {
+        view.get(key).iter().for_each(|object| self.bring(view, object));
+    }
+
+    /// A claim or a volume that was told of.
+    pub(super) fn get(&self, key: &Key) -> Option<&Arc<Object>> {
+        self.objects.get(key)
+    }
+
+    /// The question about them.
+    pub(super) fn question(&self, view: &View<'_>, switches: Switches, now: Timestamp) -> VolumesQuestion {
+        let node = view.list(Kind::Node, None).first().map(|node| machine(node)).unwrap_or_default();
+        let classes = view.list(Kind::StorageClass, None).iter().map(|object| class(object)).collect();
+        let switches = VolumeSwitches { classless_before_default: switches.classless_before_default };
+        let mut question = VolumesQuestion::new(classes, node, switches, now);
+        let of = |kind| self.objects.values().filter(move |object| object.kind() == kind);
+        question.claims(
+            of(Kind::PersistentVolumeClaim).flat_map(|one| one.parts(|one| [one.claim().clone().into()].into())),
+        );
+        question
+            .volumes(of(Kind::PersistentVolume).flat_map(|one| one.parts(|one| [one.volume().clone().into()].into())));
+        let uses = |pod: &Object| users(pod).into_iter().map(Into::into).collect();
+        question.users(self.pods.values().flat_map(|pod| pod.parts(uses)));
+        question
+    }
 }
 
 /// `metadata.ownerReferences`.
@@ -83,7 +128,7 @@ pub(crate) fn owner_json(owner: &OwnerReference) -> Value {
 
 /// Whether a machine reaches a volume, by the volume's node affinity.
 pub(crate) fn reachable(object: &Object, node: &Object) -> bool {
-    volume(object).reachable_from(&machine(node))
+    object.volume().reachable_from(&machine(node))
 }
 
 /// Whether only one pod may use a claim.
@@ -91,7 +136,8 @@ pub(crate) fn single_user(object: &Object) -> bool {
     modes(object.value.pointer("/spec/accessModes")).contains(&AccessMode::ReadWriteOncePod)
 }
 
-fn claim(object: &Object) -> Claim {
+/// What a stored claim says.
+pub(crate) fn claim(object: &Object) -> Claim {
     let value = &object.value;
     let class = value.pointer(OLD_CLASS_ANNOTATION).or_else(|| value.pointer("/spec/storageClassName"));
     Claim {
@@ -126,7 +172,8 @@ fn data_source(value: &Value) -> String {
     source.map(|source| format!("{} {}", text(source, "/kind"), text(source, "/name"))).unwrap_or_default()
 }
 
-fn volume(object: &Object) -> Volume {
+/// What a stored volume says.
+pub(crate) fn volume(object: &Object) -> Volume {
     let value = &object.value;
     let has = |finalizer: &str| object.finalizers().any(|one| one == finalizer);
     let claim_ref = value.pointer("/spec/claimRef").map(|claim| ClaimRef {
@@ -283,3 +330,6 @@ fn annotation<'a>(object: &'a Object, name: &str) -> &'a str {
     let annotations = object.value.pointer("/metadata/annotations");
     annotations.and_then(|annotations| annotations.get(name)?.as_str()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

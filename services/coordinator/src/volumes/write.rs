@@ -10,7 +10,7 @@ use domain::volume::{
 use domain::{ObjectRef, Quantity, Timestamp};
 use serde_json::{Map, Value, json};
 
-use super::read::Objects;
+use super::read::Told;
 use crate::collect;
 use crate::events::{self, Event};
 use crate::objects::{condition, object_mut, set_condition, time_text};
@@ -25,14 +25,14 @@ const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 /// Builds one transaction. Every object it changes is at the version the plan was made from.
 pub(super) struct Writer<'a> {
     world: &'a World,
-    objects: &'a Objects,
+    told: &'a Told,
     now: Timestamp,
     transaction: Transaction,
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(world: &'a World, objects: &'a Objects, now: Timestamp) -> Self {
-        Self { world, objects, now, transaction: Transaction::default() }
+    pub(super) fn new(world: &'a World, told: &'a Told, now: Timestamp) -> Self {
+        Self { world, told, now, transaction: Transaction::default() }
     }
 
     pub(super) fn finish(self) -> Transaction {
@@ -257,7 +257,7 @@ impl<'a> Writer<'a> {
     fn find(&self, object: &ObjectVersion) -> Result<Arc<Object>, String> {
         let kind = Kind::from_text(&object.object.kind);
         let key = kind.map(|kind| Key::new(kind, &object.object.namespace, &object.object.name));
-        let stored = key.and_then(|key| self.objects.get(&key)).filter(|stored| stored.version.0 == object.version);
+        let stored = key.and_then(|key| self.told.get(&key)).filter(|stored| stored.version.0 == object.version);
         stored.cloned().ok_or_else(|| format!("it was not shown {} {:?}", object.object.kind, object.object.name))
     }
 }

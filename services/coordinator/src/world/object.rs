@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use api::manifest::Kind;
 use api::question::{EncodedPart, EncodedPod};
+use domain::volume::{Claim, Volume};
 use domain::zone::PodFacts;
 use domain::{Pod, Revision, Uid};
 use serde_json::{Map, Value, json};
@@ -11,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::Key;
 use crate::pods::read::claim_names;
 use crate::store::StoreRevision;
+use crate::volumes::read as volumes;
 
 /// One version of an object. It never changes.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +28,10 @@ pub struct Object {
     encoded: OnceLock<EncodedPod>,
     /// Names of the claims that a pod's volumes use, once somebody asked.
     claims: OnceLock<Box<[String]>>,
+    /// What a claim says, once somebody asked.
+    claim: OnceLock<Box<Claim>>,
+    /// What a volume says, once somebody asked.
+    volume: OnceLock<Box<Volume>>,
     /// What volume-claim is told of a claim or a volume, or of each use of a claim by a pod, once it was.
     parts: OnceLock<Box<[EncodedPart]>>,
     /// What identity-dns is told of a pod, once somebody asked.
@@ -72,6 +78,8 @@ impl Object {
             version,
             encoded: OnceLock::new(),
             claims: OnceLock::new(),
+            claim: OnceLock::new(),
+            volume: OnceLock::new(),
             parts: OnceLock::new(),
             pod_facts: OnceLock::new(),
             revision: OnceLock::new(),
@@ -149,8 +157,36 @@ impl Object {
 
     /// Whether this pod's volumes use a claim of this name.
     pub(crate) fn uses_claim(&self, name: &str) -> bool {
-        let claims = self.claims.get_or_init(|| claim_names(&self.value).map(str::to_owned).collect());
-        claims.iter().any(|claim| claim == name)
+        self.claim_names().iter().any(|claim| claim == name)
+    }
+
+    /// The claims that this pod's volumes use, whether they exist or not.
+    pub(crate) fn claims_used(&self) -> impl Iterator<Item = Key> {
+        self.claim_names().iter().map(|claim| Key::new(Kind::PersistentVolumeClaim, &self.key.namespace, claim))
+    }
+
+    fn claim_names(&self) -> &[String] {
+        self.claims.get_or_init(|| claim_names(&self.value).map(str::to_owned).collect())
+    }
+
+    /// This claim, as the volume planner sees it.
+    pub(crate) fn claim(&self) -> &Claim {
+        self.claim.get_or_init(|| Box::new(volumes::claim(self)))
+    }
+
+    /// This volume, as the volume planner sees it.
+    pub(crate) fn volume(&self) -> &Volume {
+        self.volume.get_or_init(|| Box::new(volumes::volume(self)))
+    }
+
+    /// The volume that this claim names, or the claim that this volume names, whether that exists or not.
+    pub(crate) fn bound_to(&self) -> Option<Key> {
+        if self.kind() == Kind::PersistentVolume {
+            let claim = self.volume().claim_ref.as_ref()?;
+            return Some(Key::new(Kind::PersistentVolumeClaim, &claim.namespace, &claim.name));
+        }
+        let volume = Some(&self.claim().volume_name).filter(|volume| !volume.is_empty())?;
+        Some(Key::new(Kind::PersistentVolume, "", volume))
     }
 
     /// What planners are told of this pod. The same version always says the same, so it is encoded once.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use api::manifest::Kind;
 
+use super::bonds::Bonds;
 use super::recent::Recent;
 use super::{Change, Key, Object};
 use crate::store::StoreRevision;
@@ -23,6 +24,7 @@ pub(super) struct State {
     free: BTreeSet<Key>,
     /// Claims, whoever owns them.
     claims: Recent,
+    bonds: Bonds,
 }
 
 /// What names one owner.
@@ -61,6 +63,7 @@ impl State {
             by_owner: HashMap::new(),
             free: BTreeSet::new(),
             claims: Recent::new(revision),
+            bonds: Bonds::default(),
         }
     }
 
@@ -114,6 +117,14 @@ impl State {
         self.claims.after(after)
     }
 
+    pub(super) fn loose(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.bonds.loose().filter_map(|key| self.objects.get(key))
+    }
+
+    pub(super) fn users(&self, claim: &Key) -> impl Iterator<Item = &Arc<Object>> {
+        self.bonds.users(claim).filter_map(|pod| self.objects.get(pod))
+    }
+
     /// Puts or removes one object and says what changed.
     pub(super) fn put(&mut self, key: Key, new: Option<Arc<Object>>) -> Change {
         let old = match &new {
@@ -137,6 +148,7 @@ impl State {
                 estate.note(&key, self.revision);
             }
         }
+        self.bonds.note(&self.objects, &key, (old.as_deref(), new.as_deref()));
         if key.kind == Kind::PersistentVolumeClaim {
             self.claims.note(self.revision, &key, self.objects.len());
         }
