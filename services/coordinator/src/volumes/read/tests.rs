@@ -43,9 +43,11 @@ prop_compose! {
         capacity in mostly(Some(SIZES[0]), vec![None]),
         modes in mostly(MODES[0], vec![MODES[1]]),
         deleting in mostly(false, vec![true]),
+        fresh in prop::bool::weighted(0.3),
         class in select(vec![None, Some(""), Some("make"), Some("wait"), Some("fixed"), Some("unknown")]),
     ) -> (Key, Value) {
         let (name, uid) = (format!("c{place}"), format!("uid-c{place}"));
+        let (volume, completed, phase) = if fresh { ("", false, "Pending") } else { (volume, completed, phase) };
         let mut value = json!({
             "metadata": metadata(&name, &uid, deleting, &[CLAIM_PROTECTION]),
             "spec": { "accessModes": [MODES[0]], "resources": { "requests": { "storage": request } }, "volumeName": volume },
