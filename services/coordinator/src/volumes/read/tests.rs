@@ -173,7 +173,7 @@ fn pending(plan: &VolumesPlan) -> Vec<(String, PendingReason)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(ProptestConfig::with_cases(1500))]
 
     #[test]
     fn what_rests_makes_no_difference(before in any_objects(), now in any_objects(), with_default in any::<bool>()) {
