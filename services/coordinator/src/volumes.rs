@@ -93,10 +93,11 @@ impl Volumes {
 
     async fn try_pass(&self) -> Result<Outcome, PassError> {
         let now = self.context.clock.now();
-        let (told, plan) = self.plan(Told::loose, now).await?;
+        let (mut told, mut plan) = self.plan(Told::loose, now).await?;
         // Why a claim cannot be served is said with every volume that does not fit it.
-        let explained = plan.pending.iter().all(|report| report.reason == PendingReason::WaitForFirstConsumer);
-        let (told, plan) = if explained { (told, plan) } else { self.plan(Told::everything, now).await? };
+        if plan.pending.iter().any(|report| report.reason != PendingReason::WaitForFirstConsumer) {
+            (told, plan) = self.plan(Told::everything, now).await?;
+        }
         let mut writer = write::Writer::new(&self.world, &told, now);
         let mut failed = None;
         let mut more = plan.actions.len() > ACTIONS_AT_ONCE_MAX;

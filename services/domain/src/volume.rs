@@ -1,7 +1,7 @@
 //! Claims, volumes and storage classes as the volume planner sees them, and what it answers.
 //!
-//! Two questions: [`SetClaimsRequest`] is about the claims of one set, [`VolumesRequest`] about every claim and volume
-//! there is. Both are answered by pure functions; the answers name exact versions, so that nothing is done to an object
+//! Two questions: [`SetClaimsRequest`] is about the claims of one set, [`VolumesRequest`] about all claims and volumes
+//! of which something may be to be done. Both are answered by pure functions; the answers name exact versions, so that nothing is done to an object
 //! that has changed meanwhile.
 
 mod binding;

@@ -291,7 +291,8 @@ async fn drain(service: &'static str, connections: &mut JoinSet<()>, inside: &In
         inside.ended().await;
     };
     if tokio::time::timeout(DRAIN_GRACE, ended).await.is_err() {
-        tracing::warn!(service, connections = connections.len(), "calls did not end in time and are dropped");
+        let (connections, inside) = (connections.len(), inside.under_way());
+        tracing::warn!(service, connections, inside, "calls did not end in time and are dropped");
     }
     connections.shutdown().await;
 }

@@ -1,4 +1,4 @@
-//! The question about every claim and volume, put together from parts that are encoded once.
+//! The question about claims and volumes, put together from parts that are encoded once.
 
 use bytes::Bytes;
 use domain::Timestamp;
@@ -45,7 +45,8 @@ pub struct VolumesQuestion {
 }
 
 impl VolumesQuestion {
-    /// What to do where there are these classes and this machine. Claims, volumes and uses are to be added, all of them.
+    /// What to do where there are these classes and this machine. Claims, volumes and uses are to be added, with all
+    /// that they refer to ([`domain::volume::VolumesRequest`]).
     #[must_use]
     pub fn new(classes: Vec<StorageClass>, node: MachineNode, switches: VolumeSwitches, now: Timestamp) -> Self {
         let VolumeSwitches { classless_before_default } = switches;

@@ -1,7 +1,8 @@
 //! Carries a caller's connection to the machine of a pod.
 //!
 //! Chosen: a gRPC connection to the machine for each one. Rejected: the one that all other calls share, because bytes
-//! that nobody reads fill its window, and logs and stops would wait behind them.
+//! that nobody reads fill its window, and logs and stops would wait behind them. To a machine in the same process there is
+//! none: nothing is between the two that could fill.
 
 use std::time::Duration;
 

@@ -32,8 +32,9 @@ impl Default for VolumeSwitches {
 }
 
 /// Question about every claim and volume, at one store revision. Those at rest ([`at_rest`](super::at_rest)) may be left out
-/// where nothing here refers to them: no claim or volume names one, and no pod that uses a claim of these uses one. What is
-/// said of a claim that cannot be served names volumes that do not fit; it names all only where it is told of all.
+/// where nothing here refers to them: no claim or volume names one, no pod that uses a claim of these uses one, and none has
+/// the name of what would be made for a claim here ([`provisioned_name`](super::provisioned_name)). What is said of a claim
+/// that cannot be served names volumes that do not fit; it names all only where it is told of all.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VolumesRequest {
     /// Every claim. A claim that is left out counts as gone.

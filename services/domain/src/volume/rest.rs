@@ -5,7 +5,7 @@ use super::{Claim, ClaimPhase, Volume, VolumePhase};
 /// Whether a claim and a volume are bound to each other and nothing is to be done about either (volume rules 3.5, 3.6 and
 /// 6.4): both say all of the bond, both stay, and the claim does not ask for more than it has. Of what two such say nothing
 /// changes for anyone else, so [`VolumesRequest`](super::VolumesRequest) may be made without them where nothing in it
-/// refers to one.
+/// refers to one, as it says there.
 #[must_use]
 pub fn at_rest(claim: &Claim, volume: &Volume) -> bool {
     let names_back = volume.claim_ref.as_ref().is_some_and(|one| !one.uid.0.is_empty() && one.means(claim));

@@ -1,6 +1,7 @@
 //! A small service, and servers of it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::proto::pod_runtime::v1 as proto;
@@ -11,6 +12,7 @@ use futures::stream::{self, BoxStream};
 use service_kit::{
     CancellationToken, Channel, Context, HealthHandle, Running, Server, ServerConfig, Target, Token, connect,
 };
+use tokio::sync::Notify;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Longer than anything here takes; a test that waits this long has failed.
@@ -18,10 +20,15 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) const SERVICE: &str = "setkeeper.pod_runtime.v1.PodRuntimeService";
 
-/// Behaves as the metadata `behave` of a call says: `panic`, `hang`, or well.
+/// Behaves as the metadata `behave` of a call says: `panic`, `hang`, `keep` what is asked for when the call is over, or well.
 pub(crate) struct Fake {
     shutdown: CancellationToken,
     ends_streams: bool,
+    left: Arc<Notify>,
+}
+
+fn behaves<T>(request: &Request<T>) -> Option<&str> {
+    request.metadata().get("behave")?.to_str().ok()
 }
 
 #[tonic::async_trait]
@@ -33,7 +40,7 @@ impl PodRuntimeService for Fake {
         &self,
         request: Request<proto::ListPodsRequest>,
     ) -> Result<Response<proto::ListPodsResponse>, Status> {
-        match request.metadata().get("behave").and_then(|value| value.to_str().ok()) {
+        match behaves(&request) {
             Some("panic") => panic!("a defect with a secret in it"),
             Some("hang") => std::future::pending().await,
             _ => {}
@@ -42,8 +49,16 @@ impl PodRuntimeService for Fake {
         Ok(Response::new(proto::ListPodsResponse { tier: "process".to_owned(), tier_reason: peer, pods: Vec::new() }))
     }
 
-    async fn logs(&self, _: Request<proto::LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
+    async fn logs(&self, request: Request<proto::LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
         let first = stream::iter([Ok(proto::LogsResponse { data: "first line\n".into() })]);
+        if behaves(&request) == Some("panic") {
+            let defect = stream::once(async {
+                // What came before is sent first.
+                tokio::task::yield_now().await;
+                panic!("a defect with a secret in it")
+            });
+            return Ok(Response::new(first.chain(defect).boxed()));
+        }
         let endless = first.chain(stream::pending());
         let shutdown = self.shutdown.clone();
         Ok(Response::new(if self.ends_streams {
@@ -58,6 +73,14 @@ impl PodRuntimeService for Fake {
         &self,
         request: Request<Streaming<proto::PortForwardRequest>>,
     ) -> Result<Response<Self::PortForwardStream>, Status> {
+        if behaves(&request) == Some("keep") {
+            let (mut requests, left) = (request.into_inner(), self.left.clone());
+            tokio::spawn(async move {
+                while let Ok(Some(_)) = requests.message().await {}
+                left.notify_one();
+            });
+            return Ok(Response::new(stream::pending().boxed()));
+        }
         let echo = request
             .into_inner()
             .map(|request| request.map(|request| proto::PortForwardResponse { data: request.data, end: request.end }));
@@ -78,6 +101,8 @@ pub(crate) struct Served {
     pub(crate) running: Running,
     pub(crate) health: HealthHandle,
     pub(crate) context: Context,
+    /// Told when a call that keeps its requests has no more of them.
+    pub(crate) left: Arc<Notify>,
 }
 
 impl Served {
@@ -87,11 +112,12 @@ impl Served {
 
     pub(crate) async fn start_with(config: &ServerConfig, ends_streams: bool) -> Self {
         let context = Context::default();
-        let fake = Fake { shutdown: context.shutdown.clone(), ends_streams };
+        let left = Arc::new(Notify::new());
+        let fake = Fake { shutdown: context.shutdown.clone(), ends_streams, left: left.clone() };
         let server = Server::new("pod-runtime").add(service_kit::sized_server!(PodRuntimeServiceServer::new(fake)));
         let bound = server.bind_in(&context, config).await.expect("binds");
         let health = bound.health();
-        Self { health, running: bound.spawn(context.clone()), context }
+        Self { health, running: bound.spawn(context.clone()), context, left }
     }
 
     pub(crate) fn target(&self) -> Target {
@@ -123,7 +149,11 @@ pub(crate) fn client(channel: Channel) -> PodRuntimeServiceClient<Channel> {
 }
 
 pub(crate) fn behaving(how: &'static str) -> Request<proto::ListPodsRequest> {
-    let mut request = Request::new(proto::ListPodsRequest {});
+    asking(how, proto::ListPodsRequest {})
+}
+
+pub(crate) fn asking<T>(how: &'static str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
     request.metadata_mut().insert("behave", tonic::metadata::MetadataValue::from_static(how));
     request
 }

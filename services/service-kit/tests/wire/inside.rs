@@ -10,7 +10,7 @@ use service_kit::{Channel, Context, Role, Server, ServerConfig, Token, status};
 use tokio::time::Instant;
 use tonic::{Code, Request};
 
-use crate::fixture::{PATIENCE, Served, behaving, client, lists, over_tcp};
+use crate::fixture::{PATIENCE, Served, asking, behaving, client, lists, over_tcp};
 
 fn inside(served: &Served) -> Channel {
     served.context.connect(Role::PodRuntime, &served.target(), None)
@@ -101,6 +101,44 @@ async fn who_finds_no_place_waits_until_a_stream_ends() {
     assert!(waits.as_mut().now_or_never().is_none(), "the stream has the only place");
     drop(logs);
     waits.await.expect("there is room");
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_was_read_to_its_end_takes_no_place() {
+    let one = Limits { streams_per_connection: 1, ..Limits::default() };
+    let served = Served::start(&ServerConfig { limits: one, ..over_tcp(None) }).await;
+    let nothing = Request::new(tokio_stream::empty());
+    let mut responses = client(inside(&served)).port_forward(nothing).await.expect("begins").into_inner();
+    assert_eq!(responses.message().await.expect("ends well"), None);
+    lists(inside(&served)).await.expect("there is room");
+    drop(responses);
+    served.stop().await;
+}
+
+/// As where a connection resets the call.
+#[tokio::test]
+async fn who_still_reads_the_requests_of_a_call_learns_that_it_is_over() {
+    let served = Served::start(&over_tcp(None)).await;
+    let (sender, requests) = tokio::sync::mpsc::channel(1);
+    let call = asking("keep", tokio_stream::wrappers::ReceiverStream::new(requests));
+    let responses = client(inside(&served)).port_forward(call).await.expect("begins");
+    drop(responses);
+    tokio::time::timeout(PATIENCE, served.left.notified()).await.expect("it is told");
+    sender.closed().await;
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_whose_handler_panics_ends_alone() {
+    let served = Served::start(&over_tcp(None)).await;
+    let request = asking("panic", proto::LogsRequest::default());
+    let mut logs = client(inside(&served)).logs(request).await.expect("begins").into_inner();
+    assert!(logs.message().await.expect("a line").is_some());
+    let broken = logs.message().await.expect_err("it panics");
+    assert!(!broken.message().contains("secret"), "{broken}");
+    assert_eq!(broken.code(), Code::Unavailable, "nobody knows what it would have said");
+    lists(inside(&served)).await.expect("the server goes on");
     served.stop().await;
 }
 

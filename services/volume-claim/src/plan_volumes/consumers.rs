@@ -85,7 +85,8 @@ impl<'a> Planner<'a> {
         if node.name.is_empty() {
             return Err(waits(key(first), "no machine has registered yet".to_owned()));
         }
-        for user in self.request.users.iter().filter(|user| user.pod_uid.0 == pod.2 && user.pod == pod.3) {
+        let same = |user: &&ClaimUser| (&*user.namespace, &*user.pod_uid.0, &*user.pod) == (pod.1, pod.2, pod.3);
+        for user in self.request.users.iter().filter(same) {
             if let Some(message) = self.in_the_way(user, claims) {
                 return Err(waits(key(first), format!("waiting for pod {} to be scheduled: {message}", pod.3)));
             }
