@@ -281,6 +281,37 @@ async fn a_set_of_any_size_can_be_deleted_without_its_pods() {
     assert!(pods.len() >= 5000);
 }
 
+/// A set that went in the commit which let go of what it owned took with it what a pass under way had just taken over.
+#[tokio::test]
+async fn what_a_pass_under_way_takes_over_outlives_a_set_that_goes_without_it() {
+    let world = world().await;
+    for claim in ["data-web-0", "data-web-1"] {
+        create(&world, Kind::PersistentVolumeClaim, claim, json!({ "metadata": { "name": claim, "uid": claim } }))
+            .await;
+    }
+    let stale = scene(&world);
+    let take_over = |claim: &str| {
+        let claim = world.get(&key(Kind::PersistentVolumeClaim, claim)).unwrap();
+        let mut owned = claim.value.clone();
+        owned["metadata"]["ownerReferences"] = json!([controller_reference(&stale.set)]);
+        let mut transaction = Transaction::default();
+        transaction.unchanged(&stale.set);
+        transaction.update(&claim, owned);
+        transaction
+    };
+    let request = deletion::request(&world, &stale.set, deletion::Cascade::Orphan, NOW);
+    assert!(held(&world, take_over("data-web-0")).await);
+    assert!(held(&world, request).await, "the set is as it was");
+    assert!(!held(&world, take_over("data-web-1")).await, "the set is asked to go");
+    let marked = world.get(&key(Kind::StatefulSet, "web")).expect("it has not let go of all");
+    assert!(deletion::lets_go(&marked));
+    assert!(held(&world, deletion::let_go(&world, &marked, NOW)).await);
+    assert_eq!(world.get(&key(Kind::StatefulSet, "web")), None);
+    let claims = world.list(Kind::PersistentVolumeClaim, None);
+    assert_eq!(claims.len(), 2);
+    assert!(claims.iter().all(|claim| claim.metadata("ownerReferences").is_none()), "{claims:?}");
+}
+
 #[tokio::test]
 async fn a_creation_in_its_turn_rests_on_every_pod_before_it_and_on_no_other() {
     for (touched, removed, holds) in [
