@@ -9,7 +9,7 @@ use service_kit::{Channel, Context, InProcess, Role, Running, ServerConfig, Targ
 /// How the services, and the machine, reach each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Between {
-    /// In memory, as those of `setkeeper up`.
+    /// Each runs the handlers of what it calls, as those of `setkeeper up`.
     OneProcess,
     /// Over TCP, as processes of their own.
     Processes,
