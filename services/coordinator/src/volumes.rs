@@ -1,5 +1,5 @@
-//! Claims and volumes: one pass over all about which something may be to be done asks volume-claim what that is, has
-//! directories made and removed, and commits the bonds.
+//! Claims and volumes: a pass asks volume-claim what to do about those that are not at rest, has directories made and
+//! removed, and commits the bonds.
 
 pub(crate) mod read;
 mod write;

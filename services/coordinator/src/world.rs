@@ -19,14 +19,13 @@ use std::fmt;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::state::State;
 use self::written::Written;
-use crate::store::{Change as StoreChange, CommitError, StateStore, StoreError, StoreRevision};
+use crate::store::{Change as StoreChange, CommitError, Entry, StateStore, StoreError, StoreRevision};
 
 pub use key::{Key, PREFIX};
 pub use object::Object;
@@ -282,13 +281,7 @@ impl World {
             StoreChange::Put(entry) => entry,
             StoreChange::Delete { key, .. } => return Ok(Key::from_store(&key).map(|key| (key, None))),
         };
-        let object = match self.written.take(&entry.value) {
-            Some(value) => {
-                debug_assert_eq!(serde_json::from_slice(&entry.value).ok().as_ref(), Some(&value), "{}", entry.key);
-                Key::from_store(&entry.key).map(|key| Arc::new(Object::new(key, value, entry.modified)))
-            }
-            None => decode(&entry.key, &entry.value, entry.modified)?,
-        };
+        let object = object(&entry, self.written.take(&entry.value))?;
         Ok(object.map(|object| (object.key.clone(), Some(object))))
     }
 
@@ -388,9 +381,8 @@ async fn read_all(store: &dyn StateStore) -> Result<State, WorldError> {
     let listing = store.list(PREFIX).await?;
     let mut state = State::at(listing.revision);
     for entry in listing.entries {
-        if let Some(object) = decode(&entry.key, &entry.value, entry.modified)? {
-            let key = object.key.clone();
-            state.put(key, Some(object));
+        if let Some(object) = object(&entry, None)? {
+            state.put(object.key.clone(), Some(object));
         }
     }
     Ok(state)
@@ -398,10 +390,18 @@ async fn read_all(store: &dyn StateStore) -> Result<State, WorldError> {
 
 type Decoded = (Key, Option<Arc<Object>>);
 
-/// None for keys of kinds that this version does not know: they are kept, not interpreted.
-fn decode(key: &str, value: &Bytes, modified: StoreRevision) -> Result<Option<Arc<Object>>, WorldError> {
-    let Some(parsed) = Key::from_store(key) else { return Ok(None) };
-    let value: Value =
-        serde_json::from_slice(value).map_err(|source| WorldError::Corrupt { key: key.to_owned(), source })?;
-    Ok(Some(Arc::new(Object::new(parsed, value, modified))))
+/// What is stored, and says `own` where that is known. None for keys of kinds that this version does not know: they are kept,
+/// not interpreted.
+fn object(entry: &Entry, own: Option<Value>) -> Result<Option<Arc<Object>>, WorldError> {
+    let Some(key) = Key::from_store(&entry.key) else { return Ok(None) };
+    let decode = || {
+        serde_json::from_slice(&entry.value).map_err(|source| WorldError::Corrupt { key: entry.key.clone(), source })
+    };
+    debug_assert!(
+        own.as_ref().is_none_or(|own| decode().is_ok_and(|stored: Value| stored == *own)),
+        "{} says something else",
+        entry.key
+    );
+    let value = own.map_or_else(decode, Ok)?;
+    Ok(Some(Arc::new(Object::new(key, value, entry.modified))))
 }

@@ -1,8 +1,8 @@
 //! Claims, volumes and storage classes as the volume planner sees them, and what it answers.
 //!
-//! Two questions: [`SetClaimsRequest`] is about the claims of one set, [`VolumesRequest`] about all claims and volumes
-//! of which something may be to be done. Both are answered by pure functions; the answers name exact versions, so that nothing is done to an object
-//! that has changed meanwhile.
+//! Two questions: [`SetClaimsRequest`] is about the claims of one set, [`VolumesRequest`] about all claims and volumes that
+//! are not at rest ([`at_rest`]). Both are answered by pure functions; the answers name exact versions, so that nothing is
+//! done to an object that has changed meanwhile.
 
 mod binding;
 mod model;

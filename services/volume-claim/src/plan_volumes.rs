@@ -1,4 +1,4 @@
-//! The binder: every claim and volume there is. Pure.
+//! The binder: all claims and volumes that may need something. Pure.
 //!
 //! Rules: volume rules 2 to 5 and 7.1, for one machine. Order of work: claims that are bound, claims that are promised a
 //! volume by either side, claims to be bound at once, claims that wait for a pod; then the phases of volumes, their
