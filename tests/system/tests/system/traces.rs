@@ -270,9 +270,13 @@ async fn a_trace_goes_on_in_the_next_coordinator() {
     product.ready(&["sleepers-0", "sleepers-1"]).await;
     completed(&product).await;
     product.ok(&["rollout", "restart", "sts/sleepers"]).await;
-    until("the rollout has begun", || async {
-        let stopping = |one: &Exported| one.span.name == "drain";
-        if Spans::of(&collector).all.iter().any(stopping) { Ok(()) } else { Err("no pod was asked to go".to_owned()) }
+    // What was recorded and not sent goes with the process, so all of the pod that soaks is to have arrived.
+    until("the first pod soaks", || async {
+        let spans = Spans::of(&collector).all;
+        let drained = spans.iter().find(|one| one.span.name == "drain").ok_or("no pod was asked to go")?;
+        let arrived = |phase: &&str| spans.iter().any(|one| one.span.name == *phase && one.trace() == drained.trace());
+        let missing: Vec<_> = ["start", "ready", "DNS"].into_iter().filter(|phase| !arrived(phase)).collect();
+        if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?} of the first pod have not arrived")) }
     })
     .await;
     product.kill("coordinator");
