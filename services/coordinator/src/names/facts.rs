@@ -15,7 +15,7 @@ use crate::pods::read::phase;
 use crate::world::Object;
 
 /// Old way to say `publishNotReadyAddresses`.
-const TOLERATE_UNREADY: &str = "/metadata/annotations/service.alpha.kubernetes.io~1tolerate-unready-endpoints";
+const TOLERATE_UNREADY: &str = "service.alpha.kubernetes.io/tolerate-unready-endpoints";
 
 /// A pod; none for one without a name that could be served.
 pub(super) fn pod(object: &Object) -> Option<&PodFacts> {
@@ -65,13 +65,15 @@ pub(super) fn service(object: &Object) -> Option<ServiceFacts> {
         (_, true) => ServiceAddress::Headless,
         (_, false) => ServiceAddress::ClusterIps(virtual_ips),
     };
+    let tolerated = object.metadata("annotations").and_then(|all| all.get(TOLERATE_UNREADY));
+    let tolerated = tolerated.is_some_and(|tolerated| tolerated == "true");
     let flag = value.pointer("/spec/publishNotReadyAddresses").and_then(Value::as_bool).unwrap_or(false);
     sendable::<proto::Service, _>(ServiceFacts {
         name: name(object),
         address,
         selector: texts(value.pointer("/spec/selector")),
         ports: items(value.pointer("/spec/ports")).filter_map(service_port).collect(),
-        publish_not_ready_addresses: flag || object.text(TOLERATE_UNREADY) == "true",
+        publish_not_ready_addresses: flag || tolerated,
         ip_families: items(value.pointer("/spec/ipFamilies")).filter_map(family).collect(),
     })
 }
@@ -127,4 +129,26 @@ fn number(value: &Value) -> Option<u16> {
 
 fn items(value: Option<&Value>) -> impl Iterator<Item = &Value> {
     value.and_then(Value::as_array).into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::store::StoreRevision;
+    use crate::world::Key;
+
+    #[test]
+    fn a_service_serves_pods_that_are_not_ready_if_it_says_so_in_either_way() {
+        let publishes = |annotations: Value, spec: Value| {
+            let value = json!({ "metadata": { "name": "web", "annotations": annotations }, "spec": spec });
+            let object = Object::new(Key::new(Kind::Service, "default", "web"), value, StoreRevision(1));
+            service(&object).expect("it has names").publish_not_ready_addresses
+        };
+        let tolerates = |text: &str| json!({ "service.alpha.kubernetes.io/tolerate-unready-endpoints": text });
+        assert!(publishes(tolerates("true"), json!({})));
+        assert!(publishes(json!({}), json!({ "publishNotReadyAddresses": true })));
+        assert!(!publishes(tolerates("false"), json!({ "publishNotReadyAddresses": false })));
+    }
 }

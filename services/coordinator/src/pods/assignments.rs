@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use api::manifest::Kind;
 use api::proto::coordinator::v1::{Assignment, ClaimVolume};
+use bytes::Bytes;
 use serde_json::Value;
 
 use crate::world::{Change, Key, Object, View};
@@ -17,7 +18,7 @@ pub(crate) fn assignment(view: &View<'_>, pod: &Object) -> Assignment {
         let mut found = HashMap::new();
         for (name, optional) in names {
             match view.get(&Key::new(kind, namespace, &name)) {
-                Some(object) => _ = found.insert(name, object.value.to_string().into_bytes().into()),
+                Some(object) => _ = found.insert(name, bytes(&object.value)),
                 None if optional => {}
                 None => missing.push(format!("{} {name:?} not found", kind.name())),
             }
@@ -27,14 +28,12 @@ pub(crate) fn assignment(view: &View<'_>, pod: &Object) -> Assignment {
     let config_maps = objects(Kind::ConfigMap, references(&pod.value, "configMap"));
     let secrets = objects(Kind::Secret, references(&pod.value, "secret"));
     let claims = claims(view, pod, &mut missing);
-    Assignment {
-        pod: pod.value.to_string().into_bytes().into(),
-        claims,
-        config_maps,
-        secrets,
-        missing,
-        revision: view.revision().0,
-    }
+    Assignment { pod: bytes(&pod.value), claims, config_maps, secrets, missing, revision: view.revision().0 }
+}
+
+/// An object as a machine gets it.
+fn bytes(value: &Value) -> Bytes {
+    serde_json::to_vec(value).expect("a value is valid JSON").into()
 }
 
 fn claims(view: &View<'_>, pod: &Object, missing: &mut Vec<String>) -> HashMap<String, ClaimVolume> {

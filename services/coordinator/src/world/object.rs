@@ -53,11 +53,11 @@ struct Head {
 
 impl Head {
     fn of(value: &Value) -> Self {
-        let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let metadata = |field| value.get("metadata")?.get(field)?.as_str();
         let named = || owners(value).filter_map(|owner| Some((owner, owner.get("uid")?.as_str()?)));
         Self {
-            uid: Uid(text("/metadata/uid").to_owned()),
-            deleting: !text("/metadata/deletionTimestamp").is_empty(),
+            uid: Uid(metadata("uid").unwrap_or_default().to_owned()),
+            deleting: metadata("deletionTimestamp").is_some_and(|time| !time.is_empty()),
             owners: named().map(|(_, uid)| uid.to_owned()).collect(),
             controller: named().position(|(owner, _)| owner.get("controller") == Some(&Value::Bool(true))),
         }
@@ -92,10 +92,12 @@ impl Object {
         self.key.kind
     }
 
-    /// Text at a JSON pointer; empty where there is none.
+    /// Text at a path of fields, such as `/spec/nodeName`; empty where there is none.
     #[must_use]
-    pub fn text(&self, pointer: &str) -> &str {
-        self.value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    pub fn text(&self, path: &str) -> &str {
+        debug_assert!(!path.contains('~'), "{path}: a path of plain fields");
+        let mut fields = path.split('/').skip(1);
+        fields.try_fold(&self.value, |value, field| value.get(field)).and_then(Value::as_str).unwrap_or_default()
     }
 
     /// `metadata.uid`.
@@ -214,7 +216,12 @@ impl Object {
 
 /// `metadata.ownerReferences`.
 pub(crate) fn owners(value: &Value) -> impl Iterator<Item = &Value> {
-    value.pointer("/metadata/ownerReferences").and_then(Value::as_array).into_iter().flatten()
+    value
+        .get("metadata")
+        .and_then(|metadata| metadata.get("ownerReferences"))
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
 }
 
 /// An owner reference with `controller` and `blockOwnerDeletion` set.
