@@ -41,6 +41,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// looking: then the delays of failures apply.
 const STALE_AT_ONCE_MAX: u32 = 3;
 
+/// Revisions that are told apart where they make a key dirty: those that one pass may know of, its own and another's.
+const DIRTY_AT_MAX: usize = 2;
+
 /// Every key is looked at this often even if nothing seems to have changed.
 const RESYNC: Duration = Duration::from_secs(60);
 
@@ -51,9 +54,9 @@ pub(crate) enum Outcome {
     Settled,
     /// Look again at that time, or when something changes.
     At(Timestamp),
-    /// Look again at that time, if any, or when something changes; what this pass committed itself, at this revision, is
-    /// no such change.
-    After(StoreRevision, Option<Timestamp>),
+    /// Look again at that time, if any, or when something changes; what this pass committed itself, or knew of, at these
+    /// revisions, is no such change.
+    After(Vec<StoreRevision>, Option<Timestamp>),
     /// What was decided rests on what has changed meanwhile: look again at once.
     Stale,
     /// It could not be done, in words; try again with growing delay.
@@ -61,6 +64,19 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
+    /// The same after a pass that knew what would be committed at that revision.
+    pub(crate) fn knowing(self, revision: StoreRevision) -> Self {
+        match self {
+            Self::Settled => Self::After(vec![revision], None),
+            Self::At(moment) => Self::After(vec![revision], Some(moment)),
+            Self::After(mut own, moment) => {
+                own.push(revision);
+                Self::After(own, moment)
+            }
+            Self::Stale | Self::Failed(_) => self,
+        }
+    }
+
     /// Tells it in the span of the pass.
     fn record(&self, span: &Span) {
         let outcome = match self {
@@ -91,6 +107,12 @@ pub(crate) trait Controller: Send + Sync + 'static {
     /// Keys that a change may concern.
     fn affected(&self, world: &World, change: &Change) -> Vec<Self::Key>;
 
+    /// Returns when some keys must be looked at for a reason that is not in the world, with those. Never, for most. It may be
+    /// dropped before that at any time, and loses none.
+    fn called(&self) -> impl Future<Output = Vec<Self::Key>> + Send {
+        std::future::pending()
+    }
+
     /// Returns when every key must be looked at for a reason that is not in the world. Never, for most.
     fn shaken(&self) -> impl Future<Output = ()> + Send {
         std::future::pending()
@@ -109,10 +131,10 @@ pub(crate) trait Controller: Send + Sync + 'static {
 struct KeyState {
     running: bool,
     dirty: bool,
-    /// The revision that made it dirty, if it was one alone.
-    dirty_at: Option<StoreRevision>,
-    /// What its last pass committed and need not be looked at.
-    own: Option<StoreRevision>,
+    /// The revisions that made it dirty; none where it was something else, or more than [`DIRTY_AT_MAX`].
+    dirty_at: Vec<StoreRevision>,
+    /// What its last pass committed, or knew of, and need not be looked at.
+    own: Vec<StoreRevision>,
     failures: u32,
     /// Passes in a row that found their view out of date.
     stale: u32,
@@ -146,6 +168,7 @@ pub(crate) async fn run<C: Controller>(controller: Arc<C>, world: Arc<World>, co
             biased;
             () = context.shutdown.cancelled() => break,
             Some(done) = passes.join_next() => finish::<C>(&context, &measured, &mut keys, done),
+            called = controller.called() => wake(&mut keys, called, None),
             () = controller.shaken() => wake(&mut keys, controller.keys(&world), None),
             commit = commits.recv() => match commit {
                 Ok(commit) => {
@@ -168,10 +191,13 @@ pub(crate) async fn run<C: Controller>(controller: Arc<C>, world: Arc<World>, co
 fn wake<K: Ord>(keys: &mut BTreeMap<K, KeyState>, woken: Vec<K>, revision: Option<StoreRevision>) {
     for key in woken {
         let state = keys.entry(key).or_default();
-        if revision.is_some() && state.own == revision {
-            continue;
+        match revision {
+            Some(revision) if state.own.contains(&revision) => continue,
+            Some(revision) if !state.dirty => state.dirty_at = vec![revision],
+            Some(revision) if state.dirty_at.contains(&revision) => {}
+            Some(revision) if (1..DIRTY_AT_MAX).contains(&state.dirty_at.len()) => state.dirty_at.push(revision),
+            _ => state.dirty_at.clear(),
         }
-        state.dirty_at = revision.filter(|_| !state.dirty || state.dirty_at == revision);
         state.dirty = true;
     }
 }
@@ -207,7 +233,7 @@ fn start_due<C: Controller>(
         let Some(state) = keys.get_mut(&key) else { continue };
         measured.wait.observe(state.queued.take().map_or(Duration::ZERO, |since| now.saturating_sub(since)));
         (state.running, state.dirty, state.due) = (true, false, None);
-        (state.dirty_at, state.own) = (None, None);
+        (state.dirty_at, state.own) = (Vec::new(), Vec::new());
         *last_started = Some(key.clone());
         let controller = controller.clone();
         let span = controller.span(&key);
@@ -242,17 +268,18 @@ fn finish<C: Controller>(
             (state.failures, state.stale) = (0, 0);
             state.due = Some(now + moment.since(context.clock.now()));
         }
-        Outcome::After(revision, moment) => {
+        Outcome::After(own, moment) => {
             (state.failures, state.stale) = (0, 0);
             state.due = moment.map(|moment| now + moment.since(context.clock.now()));
-            state.own = Some(revision);
-            state.dirty &= state.dirty_at != state.own;
+            let news = |revision| !own.contains(revision);
+            state.dirty &= state.dirty_at.is_empty() || state.dirty_at.iter().any(news);
+            state.own = own;
         }
         Outcome::Stale => {
             // Not a failure, but not free either: a key that is always stale must not spin.
             state.failures = 0;
             state.stale = state.stale.saturating_add(1);
-            (state.dirty, state.dirty_at) = (true, None);
+            (state.dirty, state.dirty_at) = (true, Vec::new());
             if let Some(delayed) = state.stale.checked_sub(STALE_AT_ONCE_MAX).filter(|delayed| *delayed > 0) {
                 let delay = backoff(&key, delayed);
                 measured.backed_off(delay);
@@ -298,22 +325,32 @@ mod tests {
     #[test]
     fn a_pass_is_not_repeated_for_its_own_commit_but_for_every_other() {
         let (own, other) = (StoreRevision(7), StoreRevision(6));
-        let told = |revisions: &[StoreRevision]| {
+        let told = |own: &[StoreRevision], revisions: &[StoreRevision]| {
             let context = Context::default();
             let mut keys = BTreeMap::from([("web", KeyState { running: true, ..KeyState::default() })]);
             let (before, after) = revisions.split_at(revisions.len() / 2);
             before.iter().for_each(|revision| wake(&mut keys, vec!["web"], Some(*revision)));
-            let outcome = Outcome::After(own, Some(context.clock.now().plus(Duration::from_secs(60))));
+            let outcome = Outcome::After(own.to_vec(), Some(context.clock.now().plus(Duration::from_secs(60))));
             finish::<Nobody>(&context, &Passes::of("nobody", &context.metrics), &mut keys, Ok(("web", outcome)));
             after.iter().for_each(|revision| wake(&mut keys, vec!["web"], Some(*revision)));
             assert!(keys["web"].due.is_some(), "it is looked at in any case");
             keys["web"].dirty
         };
-        assert!(!told(&[own, own]) && !told(&[own]));
+        assert!(!told(&[own], &[own, own]) && !told(&[own], &[own]));
         for revisions in [[other, own], [own, other], [other, other]] {
-            assert!(told(&revisions), "{revisions:?}");
+            assert!(told(&[own], &revisions), "{revisions:?}");
+            assert!(!told(&[own, other], &revisions), "{revisions:?}");
         }
-        assert!(told(&[other, own, own, own]) && told(&[own, other, own, own]));
+        assert!(told(&[own], &[other, own, own, own]) && told(&[own], &[own, other, own, own]));
+        // A report that the pass went along with, and what it committed behind; the third is somebody else's.
+        let third = StoreRevision(8);
+        let both = [other, own];
+        assert!(!told(&both, &[other, own, other, own]) && !told(&both, &[other, other, own, own]));
+        for place in 0..4 {
+            let mut revisions = vec![other, own, own];
+            revisions.insert(place, third);
+            assert!(told(&both, &revisions), "{revisions:?}");
+        }
     }
 
     /// A controller of nothing.
@@ -333,6 +370,18 @@ mod tests {
 
         async fn pass(self: Arc<Self>, _: &'static str) -> Outcome {
             Outcome::Settled
+        }
+    }
+
+    #[test]
+    fn what_a_pass_knew_of_counts_as_its_own_however_it_ends() {
+        let (known, own, moment) = (StoreRevision(6), StoreRevision(7), Timestamp(9));
+        assert_eq!(Outcome::Settled.knowing(known), Outcome::After(vec![known], None));
+        assert_eq!(Outcome::At(moment).knowing(known), Outcome::After(vec![known], Some(moment)));
+        let after = Outcome::After(vec![own], Some(moment));
+        assert_eq!(after.knowing(known), Outcome::After(vec![own, known], Some(moment)));
+        for nothing_done in [Outcome::Stale, Outcome::Failed("why".to_owned())] {
+            assert_eq!(nothing_done.clone().knowing(known), nothing_done);
         }
     }
 

@@ -3,10 +3,12 @@
 //! A pass takes a scene from the world, asks the planners (updates, order, claims, identities: each answer is part of the
 //! next question, which [`foresight`] may ask early), and commits what they say in one transaction that rests on the very
 //! versions they saw: revisions first, then claims and pods, deletions, status last, together with the record of what was
-//! decided and why.
+//! decided and why. Where the next step follows from one report, a pass goes along with that ([`coming`]) instead of waiting
+//! until it is stored.
 
 mod adopt;
 mod claims;
+mod coming;
 pub(crate) mod deletion;
 mod execute;
 mod foresight;
@@ -43,18 +45,19 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
 use self::claims::ClaimPlan;
+use self::coming::Arrivals;
 use self::foresight::Foresight;
 use self::pace::Pace;
 pub(crate) use self::planners::{PlannerError, Planners};
 use self::record::Recorder;
 use self::refusals::{Failure, Refusal};
 use self::roster::Rosters;
-use self::scene::Scene;
+use self::scene::{Glance, InvalidSet, Scene};
 use self::settled::Settled;
 use crate::driver::{Controller, Outcome};
 use crate::rollouts::{self, Rollout};
 use crate::store::{CommitError, StoreRevision};
-use crate::world::{Change, Key, Untouched, World, owners};
+use crate::world::{Change, Key, Transaction, Untouched, World, owners};
 
 /// Times are whole milliseconds: what is cut off must not make a pass come too early.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -71,6 +74,7 @@ pub(crate) struct Sets {
     foresight: Foresight,
     settled: Settled,
     pace: Pace,
+    arrivals: Arc<Arrivals>,
     /// Whether every pod is to stop because the machine goes down.
     draining: AtomicBool,
     shaken: Notify,
@@ -100,6 +104,13 @@ struct Committed {
     goes_on: bool,
 }
 
+/// One commit of a pass: what it rested on, and its revision.
+#[derive(Debug, Clone)]
+struct Done {
+    untouched: Vec<Untouched>,
+    at: StoreRevision,
+}
+
 impl Decision {
     /// Every reason to wait, each once, the one that matters most first: what holds up creation and deletion, then why
     /// outdated pods stay, which follows from it or is wanted. Both by ordinal, then what concerns no single one.
@@ -123,6 +134,7 @@ impl Decision {
 
 impl Sets {
     pub(crate) fn new(world: Arc<World>, planners: Planners, switches: Switches, context: Context) -> Self {
+        let arrivals = Arrivals::new(&context.metrics);
         Self {
             world,
             planners,
@@ -133,6 +145,7 @@ impl Sets {
             foresight: Foresight::default(),
             settled: Settled::default(),
             pace: Pace::default(),
+            arrivals,
             draining: AtomicBool::new(false),
             shaken: Notify::new(),
         }
@@ -154,14 +167,12 @@ impl Sets {
 
     async fn try_pass(&self, key: &Key) -> Result<Outcome, String> {
         let now = self.context.clock.now();
-        let draining = self.draining.load(Ordering::SeqCst);
         if let Some(set) = self.world.get(key).filter(|set| deletion::lets_go(set)) {
             let letting_go = self.world.commit(deletion::let_go(&self.world, &set, now)).instrument(execute_span());
             let outcome = self.committed(letting_go.await)?;
             return Ok(outcome.unwrap_or(Outcome::At(now)));
         }
-        let take = || Scene::take(&self.world, &self.rosters, key, draining, self.switches, now);
-        let taken = tracing::debug_span!("snapshot").in_scope(take);
+        let taken = tracing::debug_span!("snapshot").in_scope(|| self.look(key, now));
         let Some(scene) = taken.map_err(|error| error.to_string())? else {
             return Ok(Outcome::Settled);
         };
@@ -169,24 +180,43 @@ impl Sets {
             // Somebody has just asked for that.
             return Ok(Outcome::Stale);
         }
+        let outcome = self.act(&scene, now).await;
+        let Some(coming) = &scene.coming else { return outcome };
+        // Whatever follows from a report that was not stored, an error too, says nothing of the set.
+        let stored = match outcome {
+            Ok(Outcome::Stale) => None,
+            _ => coming.stored().await,
+        };
+        self.arrivals.ended(key, stored.is_none());
+        stored.map_or(Ok(Outcome::Stale), |revision| outcome.map(|outcome| outcome.knowing(revision)))
+    }
+
+    /// A set as it is, or as it will be once a report that is on its way is stored; none if it does not exist.
+    fn look(&self, key: &Key, now: Timestamp) -> Result<Option<Scene>, InvalidSet> {
+        let draining = self.draining.load(Ordering::SeqCst);
+        let glance = Glance { draining, switches: self.switches, now, coming: self.arrivals.take(key) };
+        Scene::take(&self.world, &self.rosters, key, glance)
+    }
+
+    async fn act(&self, scene: &Scene, now: Timestamp) -> Result<Outcome, String> {
         Span::current().record("generation", scene.snapshot.generation.0);
-        if let Some(outcome) = self.adopt(&scene, now).await? {
+        if let Some(outcome) = self.adopt(scene, now).await? {
             return Ok(outcome);
         }
         if scene.snapshot.intent == Intent::Delete
             && scene.members.is_empty()
-            && let Some(finish) = deletion::finish(&scene, &self.world)
+            && let Some(finish) = deletion::finish(scene, &self.world)
         {
-            let finish = self.world.commit(finish).instrument(execute_span());
+            let finish = self.commit(scene, finish, None).instrument(execute_span());
             let outcome = self.committed(finish.await)?;
             self.forget(&scene.snapshot.set.uid);
             return Ok(outcome.unwrap_or(Outcome::Settled));
         }
-        match self.decide(&scene).instrument(tracing::debug_span!("plan")).await {
-            Ok(decision) => self.execute(&scene, &decision, now).instrument(execute_span()).await,
+        match self.decide(scene).instrument(tracing::debug_span!("plan")).await {
+            Ok(decision) => self.execute(scene, &decision, now).instrument(execute_span()).await,
             Err(error) => {
                 let wait = Wait { ordinal: None, reason: error.wait() };
-                self.note_wait(&scene, wait, now).instrument(execute_span()).await;
+                self.note_wait(scene, wait, now).instrument(execute_span()).await;
                 Err(error.to_string())
             }
         }
@@ -247,15 +277,12 @@ impl Sets {
             }
         }
         let mut committed = Committed { own: None, steps: !record.steps.is_empty(), goes_on: plan.goes_on };
-        let mut before: Option<(Vec<Untouched>, StoreRevision)> = None;
-        for mut transaction in transactions {
-            let untouched = transaction.untouched().to_vec();
-            if let Some((checked, at)) = &before {
-                transaction.follow(checked, *at);
-            }
-            let (writes, result) = (!transaction.is_empty(), self.world.commit(transaction).await);
-            before = result.as_ref().ok().map(|at| (untouched, *at));
-            committed.own = result.as_ref().ok().copied().filter(|_| writes);
+        let mut before = None;
+        for transaction in transactions {
+            let writes = !transaction.is_empty();
+            let result = self.commit(scene, transaction, before.as_ref()).await;
+            before = result.as_ref().ok().cloned();
+            committed.own = before.as_ref().map(|done| done.at).filter(|_| writes);
             if let Some(outcome) = self.committed(result)? {
                 return Ok(outcome);
             }
@@ -287,11 +314,30 @@ impl Sets {
             return next.map_or(Outcome::Settled, Outcome::At);
         };
         if !committed.steps {
-            return Outcome::After(own, next);
+            return Outcome::After(vec![own], next);
         }
         let wait = self.pace.wait(&scene.snapshot.set.uid, self.context.clock.monotonic());
         let later = self.context.clock.now().plus(wait + MOMENT);
-        Outcome::After(own, Some(next.map_or(later, |next| next.min(later))))
+        Outcome::After(vec![own], Some(next.map_or(later, |next| next.min(later))))
+    }
+
+    /// Commits what follows from a scene, after what was done `before` for the same one. Where it shows a report that is on
+    /// its way, this comes behind the report.
+    async fn commit(
+        &self,
+        scene: &Scene,
+        mut transaction: Transaction,
+        before: Option<&Done>,
+    ) -> Result<Done, CommitError> {
+        if let Some(coming) = scene.coming.as_ref().filter(|_| !transaction.is_empty()) {
+            coming.precede(scene, &mut transaction);
+        }
+        let untouched = transaction.untouched().to_vec();
+        if let Some(Done { untouched, at }) = before {
+            transaction.follow(untouched, *at);
+        }
+        let at = self.world.commit(transaction).await?;
+        Ok(Done { untouched, at })
     }
 
     /// What a commit means for the pass: nothing, if it succeeded.
@@ -313,13 +359,13 @@ impl Sets {
             steps: Vec::new(),
             waits: vec![wait.clone()],
         };
-        let mut transaction = crate::world::Transaction::default();
+        let mut transaction = Transaction::default();
         let number = self.recorder.add(&mut transaction, &self.world, &scene.set, &record);
         // Also where the reason is an old one: the set may have been complete when it was first noted, and no longer be.
         if let Some(value) = status::undecided(scene, &record.waits, now) {
             transaction.update(&scene.set, value);
         }
-        let committed = self.world.commit(transaction).await.is_ok();
+        let committed = self.commit(scene, transaction, None).await.is_ok();
         if let Some(number) = number.filter(|_| committed) {
             self.recorder.committed(&scene.set, number, vec![wait]);
         }
@@ -378,6 +424,10 @@ impl Controller for Sets {
         };
         sets.extend(deletion::freed(world, change));
         sets
+    }
+
+    async fn called(&self) -> Vec<Key> {
+        self.arrivals.called().await
     }
 
     async fn shaken(&self) {

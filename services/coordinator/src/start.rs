@@ -95,7 +95,7 @@ pub async fn start_on(store: Arc<dyn StateStore>, config: Config, context: Conte
     let supervised = world.clone();
     let nodes = Nodes {
         world: world.clone(),
-        reports: Reports { world, names: names.clone(), context: context.clone() },
+        reports: Reports { world, names: names.clone(), sets: sets.clone(), context: context.clone() },
         context: context.clone(),
         cluster_domain: config.cluster_domain.clone(),
         dns_address: config.dns_address.clone(),

@@ -58,6 +58,13 @@ pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 #[serde(transparent)]
 pub struct StoreRevision(pub u64);
 
+impl StoreRevision {
+    /// The one of the next commit.
+    pub(crate) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
 impl fmt::Display for StoreRevision {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(formatter)
@@ -92,6 +99,14 @@ pub enum Precondition {
         /// What [`Entry::modified`] must be.
         revision: StoreRevision,
     },
+    /// The key exists and has this very value, whoever wrote it. A batch that is queued behind another can rest on what that
+    /// one writes, before anybody knows its revision.
+    StoredAs {
+        /// The key.
+        key: String,
+        /// Its value.
+        value: Bytes,
+    },
     /// No key of a series was created, written or deleted by a commit after this revision. However long the series, this
     /// costs a look at what was committed since. Where the history no longer reaches back, it does not hold.
     Untouched {
@@ -109,6 +124,8 @@ pub struct Series {
     pub stem: String,
     /// Numbers below this one are meant, in decimal digits without leading zeros.
     pub below: u32,
+    /// One of them that is not meant.
+    pub but: Option<u32>,
 }
 
 impl Series {
@@ -117,7 +134,7 @@ impl Series {
     pub fn contains(&self, key: &str) -> bool {
         let Some(digits) = key.strip_prefix(self.stem.as_str()) else { return false };
         let canonical = digits == "0" || !digits.starts_with(['0', '+']);
-        canonical && digits.parse().is_ok_and(|number: u32| number < self.below)
+        canonical && digits.parse().is_ok_and(|number: u32| number < self.below && self.but != Some(number))
     }
 }
 

@@ -239,7 +239,10 @@ impl World {
         let caught_up = |seen: &StoreRevision| match (actual, &key) {
             (Some(actual), _) => *seen >= actual,
             // Removed at a revision that is not known; a version never comes back.
-            (None, Some(key)) => self.get(key).map(|object| object.version) != expected,
+            (None, Some(key)) => {
+                let reached = expected.is_none_or(|expected| seen.next() >= expected);
+                reached && self.get(key).map(|object| object.version) != expected
+            }
             (None, None) => true,
         };
         let mut seen = self.revision.subscribe();

@@ -12,8 +12,19 @@ pub enum Expectation {
     Absent(String),
     /// The key was last written by this commit.
     ModifiedAt(String, u64),
-    /// No key that is this stem and a number below this was written after this commit.
-    Untouched(String, u32, u64),
+    /// The key has this value.
+    StoredAs(String, Vec<u8>),
+    /// No key of a series was written after a commit.
+    Untouched {
+        /// What comes before the number.
+        stem: String,
+        /// Numbers below this one are meant.
+        below: u32,
+        /// One of them that is not meant.
+        but: Option<u32>,
+        /// The commit.
+        since: u64,
+    },
 }
 
 /// S12: revisions rise by one, no uid is used twice, a generation rises by one exactly when the spec changes, and what is
@@ -55,8 +66,15 @@ pub fn s13_compare_and_set(commit: &Commit<'_>, expected: &[Expectation]) -> Res
         let (key, wanted) = match one {
             Expectation::Absent(key) => (key, None),
             Expectation::ModifiedAt(key, revision) => (key, Some(*revision)),
-            Expectation::Untouched(stem, below, since) => {
-                s13_untouched(commit, stem, *below, *since)?;
+            Expectation::StoredAs(key, value) => {
+                let as_wanted = commit.before.get(key).is_some_and(|stored| stored.bytes == *value);
+                hold("S13", as_wanted, || {
+                    format!("revision {} was committed although {key} was stored otherwise", commit.revision)
+                })?;
+                continue;
+            }
+            Expectation::Untouched { stem, below, but, since } => {
+                s13_untouched(commit, stem, (*below, *but), *since)?;
                 continue;
             }
         };
@@ -69,10 +87,16 @@ pub fn s13_compare_and_set(commit: &Commit<'_>, expected: &[Expectation]) -> Res
 }
 
 /// What is there of a series is no newer than what was seen of it. What was removed meanwhile, the state before does not tell.
-fn s13_untouched(commit: &Commit<'_>, stem: &str, below: u32, since: u64) -> Result<(), Violation> {
+fn s13_untouched(
+    commit: &Commit<'_>,
+    stem: &str,
+    (below, but): (u32, Option<u32>),
+    since: u64,
+) -> Result<(), Violation> {
     for (key, _) in commit.before.iter().filter(|(_, stored)| stored.revision > since) {
         let number = key.strip_prefix(stem).and_then(|digits| digits.parse::<u32>().ok());
-        let meant = number.is_some_and(|number| number < below && *key == format!("{stem}{number}"));
+        let meant =
+            number.is_some_and(|number| number < below && Some(number) != but && *key == format!("{stem}{number}"));
         hold("S13", !meant, || {
             format!("revision {} was committed although {key} was written after {since}", commit.revision)
         })?;

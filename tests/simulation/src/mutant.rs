@@ -33,6 +33,8 @@ mutants! {
     UnguardedWrite,
     /// The store does not look at what a batch rests on.
     NoCompareAndSet,
+    /// What follows from a report is committed whether or not the report is stored.
+    AheadOfItsReport,
     /// A large batch is committed in part.
     TornBatch,
     /// The disk says that it has synced, and has not.

@@ -15,7 +15,8 @@ use crate::events::{self, Event};
 use crate::names::Names;
 use crate::objects::{condition, object_mut, set_condition};
 use crate::rollouts;
-use crate::store::CommitError;
+use crate::sets::Sets;
+use crate::store::{CommitError, StoreRevision};
 use crate::world::{Key, Object, Transaction, World};
 
 /// Tries of one report against others who write the same pod at the same time. Each loss means someone else won.
@@ -67,6 +68,7 @@ pub(crate) enum ReportError {
 pub(crate) struct Reports {
     pub(crate) world: Arc<World>,
     pub(crate) names: Arc<Names>,
+    pub(crate) sets: Arc<Sets>,
     pub(crate) context: Context,
 }
 
@@ -103,9 +105,18 @@ impl Report {
     }
 }
 
+/// What came of serving the names of a pod.
+#[derive(Debug, Default)]
+struct Announced {
+    /// From when to when that was done, if it was to be done.
+    times: Option<(Timestamp, Timestamp)>,
+    /// The pod as it will be, if it becomes ready.
+    will_be: Option<Arc<Object>>,
+}
+
 impl Reports {
     /// Stores a report and returns the revision that holds it.
-    pub(crate) async fn take(&self, report: &Report) -> Result<crate::store::StoreRevision, ReportError> {
+    pub(crate) async fn take(&self, report: &Report) -> Result<StoreRevision, ReportError> {
         let mut served = None;
         for _ in 0..TRIES_MAX {
             let gone = || ReportError::Gone { key: report.key.clone(), uid: report.uid.clone() };
@@ -115,14 +126,15 @@ impl Reports {
                 return Err(ReportError::OtherMachine { key: report.key.clone(), node: node.to_owned() });
             }
             let mut transaction = Transaction::default();
-            let mut refused = None;
+            let (mut refused, mut will_be) = (None, None);
             if report.stopped && pod.deleting() && pod.finalizers().next().is_none() {
                 transaction.delete(&pod);
             } else if let Some(value) = merged(&pod, &self.reported(report, &pod)) {
                 match self.announce(&pod, &value).await {
-                    Ok(times) => {
+                    Ok(announced) => {
                         // What took its time is told once, with the try that took it.
-                        served = served.or(times);
+                        served = served.or(announced.times);
+                        will_be = announced.will_be;
                         transaction.update(&pod, value);
                     }
                     Err(error) => {
@@ -133,7 +145,11 @@ impl Reports {
             } else {
                 self.names.withdraw(&pod.key);
             }
-            match self.world.commit(transaction).await {
+            let committed = match will_be {
+                Some(will_be) => self.sets.commit_report(&pod, will_be, transaction).await,
+                None => self.world.commit(transaction).await,
+            };
+            match committed {
                 Ok(revision) => {
                     if let Some((began, ended)) = served.filter(|_| refused.is_none()) {
                         rollouts::named(&self.world, &pod, began, ended);
@@ -178,18 +194,20 @@ impl Reports {
         }
     }
 
-    /// Serves the names of a pod that becomes ready, before anyone can read so. Says from when to when that was done, if it
-    /// was to be done.
-    async fn announce(&self, pod: &Object, value: &Value) -> Result<Option<(Timestamp, Timestamp)>, ReportError> {
+    /// Serves the names of a pod that becomes ready, before anyone can read so.
+    async fn announce(&self, pod: &Arc<Object>, value: &Value) -> Result<Announced, ReportError> {
         if pod.deleting() || !names_appear(&pod.value, value) {
             self.names.withdraw(&pod.key);
-            return Ok(None);
+            return Ok(Announced::default());
         }
-        let after = Object::new(pod.key.clone(), value.clone(), pod.version);
+        // At no revision yet.
+        let after = Arc::new(Object::new(pod.key.clone(), value.clone(), StoreRevision::default()));
         let began = self.context.clock.now();
         let announced = tokio::time::timeout(ANNOUNCE_WAIT_MAX, self.names.announce(&after)).await;
         let why = match announced {
-            Ok(Ok(())) => return Ok(Some((began, self.context.clock.now()))),
+            Ok(Ok(())) => {
+                return Ok(Announced { times: Some((began, self.context.clock.now())), will_be: Some(after) });
+            }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "identity-dns did not answer in time".to_owned(),
         };
@@ -226,7 +244,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::store::StoreRevision;
 
     #[test]
     fn a_report_keeps_the_conditions_of_others_and_writes_nothing_twice() {

@@ -41,7 +41,7 @@ impl Sets {
             events::record(&mut transaction, &self.world, about, COMPONENT, &event, now);
         }
         let number = self.recorder.add(&mut transaction, &self.world, &scene.set, &record);
-        let committed = self.world.commit(transaction).instrument(execute_span()).await;
+        let committed = self.commit(scene, transaction, None).instrument(execute_span()).await;
         if let Some(outcome) = self.committed(committed)? {
             return Ok(Some(outcome));
         }

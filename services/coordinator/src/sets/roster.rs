@@ -7,6 +7,7 @@ use api::manifest::Kind;
 use api::manifest::selector::Selector;
 use domain::{Candidate, Kinship, Ordinal, Pod, Pods, RevisionName, SetRef, Uid, kinship, pod_ordinal};
 
+use super::coming::Coming;
 use super::identity;
 use super::scene::REVISION_LABEL;
 use crate::objects::{condition, time};
@@ -39,7 +40,7 @@ pub(crate) struct Member {
     pub(crate) served_early: bool,
 }
 
-/// The pods of a set at one store revision.
+/// The pods of a set at one store revision, but for one that may be ahead of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Roster {
     revision: StoreRevision,
@@ -49,6 +50,8 @@ pub(crate) struct Roster {
     pub(crate) pods: Pods,
     /// Pods that the set controls although its selector, or their name, says that they are not its own; by key.
     pub(crate) strays: Vec<Arc<Object>>,
+    /// A pod that is here as it will be once a report of it is stored.
+    pub(crate) ahead: Option<Key>,
 }
 
 /// The rosters of all sets.
@@ -58,11 +61,21 @@ pub(crate) struct Rosters {
 }
 
 impl Rosters {
-    /// The pods of a set as the view has them.
-    pub(crate) fn of(&self, view: &View<'_>, set: &SetRef, selector: Option<&Selector>) -> Roster {
+    /// The pods of a set as the view has them, but for one as a report says, if that is of the pod as the view has it.
+    pub(crate) fn of(
+        &self,
+        view: &View<'_>,
+        set: &SetRef,
+        selector: Option<&Selector>,
+        coming: Option<&Coming>,
+    ) -> Roster {
         // Nobody else needs it meanwhile: a set has one pass at a time. If it were so, its pods would be looked at twice.
         let known = self.all().remove(&set.uid);
-        let roster = Owner { set, selector }.roster(view, known);
+        let owner = Owner { set, selector };
+        let mut roster = owner.roster(view, known);
+        if let Some(coming) = coming {
+            owner.look_ahead(view, coming, &mut roster);
+        }
         let mut all = self.all();
         if all.len() >= SETS_MAX {
             all.clear();
@@ -112,7 +125,7 @@ impl Owner<'_> {
             let pod = seen(member.ordinal, &member.object, &pods);
             pods.push(pod.into());
         }
-        Roster { revision: view.revision(), members: Arc::new(members), pods, strays }
+        Roster { revision: view.revision(), members: Arc::new(members), pods, strays, ahead: None }
     }
 
     /// The roster with what has changed since; none where that is not known, or so much that all of it costs less.
@@ -121,17 +134,28 @@ impl Owner<'_> {
         if changed.len() > CHANGED_MIN.max(roster.members.len() / CHANGED_PART) {
             return None;
         }
-        changed.into_iter().for_each(|key| self.look_at(view, key, &mut roster));
+        let ahead = roster.ahead.take();
+        changed.into_iter().chain(&ahead).for_each(|key| self.put(key, view.get(key), &mut roster));
         roster.revision = view.revision();
         Some(roster)
     }
 
-    fn look_at(&self, view: &View<'_>, key: &Key, roster: &mut Roster) {
+    /// Has a pod of the set be here as it will be. It is looked at again when the roster is brought up to date.
+    fn look_ahead(&self, view: &View<'_>, coming: &Coming, roster: &mut Roster) {
+        let key = &coming.stored.key;
+        let is_member = matches!(self.kinship(&coming.will_be), Kinship::Member(_));
+        if is_member && view.get(key).is_some_and(|pod| Arc::ptr_eq(&pod, &coming.stored)) {
+            self.put(key, Some(coming.will_be.clone()), roster);
+            roster.ahead = Some(key.clone());
+        }
+    }
+
+    fn put(&self, key: &Key, pod: Option<Arc<Object>>, roster: &mut Roster) {
         if key.namespace != self.set.namespace {
             return;
         }
         let mine = |pod: &Arc<Object>| pod.controller_uid() == Some(&self.set.uid.0);
-        let pod = view.get(key).filter(mine);
+        let pod = pod.filter(mine);
         let kinship = pod.as_ref().map(|pod| self.kinship(pod));
         roster.strays.retain(|stray| stray.key != *key);
         if let (Some(pod), Some(Kinship::Stray)) = (&pod, kinship) {

@@ -1,4 +1,5 @@
-//! One set and everything a pass over it must know, taken from the world at one revision.
+//! One set and everything a pass over it must know, taken from the world at one revision; a pod may be seen as a report says
+//! that it will be.
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use domain::{
 };
 use serde_json::Value;
 
+use super::coming::Coming;
 use super::roster::{Member, Roster, Rosters, candidate, is_selected};
 use super::stored;
 use crate::objects::time;
@@ -23,10 +25,10 @@ pub(crate) const REVISION_LABEL: &str = "controller-revision-hash";
 /// Finalizer of a set whose pods stop in order before it goes.
 pub(crate) const ORDERED_DELETION: &str = "setkeeper.dev/ordered-deletion";
 
-/// A set at one store revision.
+/// A set at one store revision, but for a report that is on its way.
 #[derive(Debug)]
 pub(crate) struct Scene {
-    /// The revision of all that it shows.
+    /// The revision of all that it shows as it is stored.
     pub(crate) revision: StoreRevision,
     /// The set.
     pub(crate) set: Arc<Object>,
@@ -44,6 +46,19 @@ pub(crate) struct Scene {
     pub(crate) snapshot: Snapshot,
     /// The same as planners are told it, with steady pods in runs: what is reckoned from it does not grow with them.
     pub(crate) told: Snapshot,
+    /// A report that it shows as if it were stored.
+    pub(super) coming: Option<Coming>,
+}
+
+/// What a pass looks at a set with.
+#[derive(Debug)]
+pub(crate) struct Glance {
+    /// Whether every pod is to stop.
+    pub(crate) draining: bool,
+    pub(crate) switches: Switches,
+    pub(crate) now: Timestamp,
+    /// A report that is to be shown as if it were stored, if it still says something new.
+    pub(super) coming: Option<Coming>,
 }
 
 /// Why a set cannot be looked at.
@@ -60,9 +75,7 @@ impl Scene {
         world: &World,
         rosters: &Rosters,
         key: &Key,
-        draining: bool,
-        switches: Switches,
-        now: Timestamp,
+        glance: Glance,
     ) -> Result<Option<Self>, InvalidSet> {
         world.view(|view| {
             let Some(set) = view.get(key) else { return Ok(None) };
@@ -70,22 +83,16 @@ impl Scene {
                 key: key.clone(),
                 why: why.first().map(ToString::to_string).unwrap_or_default(),
             })?;
-            Ok(Some(Self::of(view, rosters, set, spec, draining, switches, now)))
+            Ok(Some(Self::of(view, rosters, set, spec, glance)))
         })
     }
 
-    fn of(
-        view: &View<'_>,
-        rosters: &Rosters,
-        set: Arc<Object>,
-        spec: SetSpec,
-        draining: bool,
-        switches: Switches,
-        now: Timestamp,
-    ) -> Self {
+    fn of(view: &View<'_>, rosters: &Rosters, set: Arc<Object>, spec: SetSpec, glance: Glance) -> Self {
+        let Glance { draining, switches, now, coming } = glance;
         let incarnation = set_ref(&set);
         let selector = set.value.pointer("/spec/selector").and_then(|value| Selector::from_label_selector(value).ok());
-        let Roster { members, pods, strays, .. } = rosters.of(view, &incarnation, selector.as_ref());
+        let roster = rosters.of(view, &incarnation, selector.as_ref(), coming.as_ref());
+        let Roster { members, pods, strays, ahead, .. } = roster;
         let revisions = view.controlled_by(&incarnation.uid.0, Kind::ControllerRevision).cloned().collect();
         let (orphans, orphan_revisions) = orphans(view, &set, selector.as_ref(), switches);
         let snapshot = Snapshot {
@@ -104,7 +111,8 @@ impl Scene {
         };
         let revision = view.revision();
         let told = snapshot.in_runs();
-        Self { revision, set, members, revisions, strays, orphans, orphan_revisions, snapshot, told }
+        let coming = coming.filter(|_| ahead.is_some());
+        Self { revision, set, members, revisions, strays, orphans, orphan_revisions, snapshot, told, coming }
     }
 
     /// What the update planner is asked.

@@ -84,9 +84,8 @@ fn scene(world: &World) -> Scene {
 
 fn scene_as(profile: Profile, world: &World) -> Scene {
     let switches = profile.switches();
-    Scene::take(world, &Rosters::default(), &key(Kind::StatefulSet, "web"), false, switches, NOW)
-        .unwrap()
-        .expect("the set is there")
+    let glance = Glance { draining: false, switches, now: NOW, coming: None };
+    Scene::take(world, &Rosters::default(), &key(Kind::StatefulSet, "web"), glance).unwrap().expect("the set is there")
 }
 
 /// A new revision, and its status.
@@ -512,4 +511,186 @@ async fn only_what_names_a_set_wholly_keeps_it() {
         assert_eq!(world.view(|view| deletion::has_stopped(view, &set)), !keeps, "{version} {kind} {name}");
         assert_eq!(deletion::finish(&scene(&world), &world).is_none(), keeps, "{version} {kind} {name}");
     }
+}
+
+/// Keeps the sets of a world; nobody answers it.
+fn sets_of(world: &Arc<World>) -> Sets {
+    let channel = service_kit::connect(&"127.0.0.1:1".parse().unwrap(), None);
+    let planners = Planners {
+        ordinal_scheduler: channel.clone(),
+        update_planner: channel.clone(),
+        volume_claim: channel.clone(),
+        identity_dns: channel,
+    };
+    Sets::new(world.clone(), planners, Profile::Setkeeper.switches(), Context::default())
+}
+
+/// A report of a stored pod, which changes it so: the pod as it will be, and the commit.
+fn report(stored: &Object, change: impl Fn(&mut Value)) -> (Arc<Object>, Transaction) {
+    let mut value = stored.value.clone();
+    change(&mut value);
+    let will_be = Object::new(stored.key.clone(), value.clone(), StoreRevision::default());
+    let mut report = Transaction::default();
+    report.update(stored, value);
+    (Arc::new(will_be), report)
+}
+
+fn becomes_ready(pod: &mut Value) {
+    pod["status"]["conditions"] = json!([{ "type": "Ready", "status": "True" }]);
+}
+
+/// What happens to the set while a pass goes along with the report that web-0 is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meanwhile {
+    Nothing,
+    NotStored,
+    StoredOtherwise,
+    Removed,
+    AnotherPodChanges,
+    AnotherPodComes,
+    SetChanges,
+}
+
+#[tokio::test]
+async fn what_follows_from_a_report_is_stored_right_behind_it_and_never_without_it() {
+    use Meanwhile::*;
+    for meanwhile in [Nothing, NotStored, StoredOtherwise, Removed, AnotherPodChanges, AnotherPodComes, SetChanges] {
+        let world = world().await;
+        member(&world, "web-0").await;
+        member(&world, "web-5").await;
+        let sets = sets_of(&world);
+        let stored = world.get(&key(Kind::Pod, "web-0")).unwrap();
+        let (will_be, ready) = report(&stored, becomes_ready);
+        let queued = sets.go_along(&stored, will_be.clone()).expect("it is a pod of a set in order");
+        let scene = sets.look(&key(Kind::StatefulSet, "web"), NOW).unwrap().unwrap();
+        drop(queued);
+        assert!(scene.snapshot.pods[0].ready, "as it will be");
+        let mut decision = creation(&scene);
+        let create = &mut decision.order.create[0];
+        (create.ordinal, create.guard) = (Ordinal(1), Guard::Predecessors);
+        decision.identities[0].name = "web-1".into();
+        let execution = execute::transactions(&world, &scene, &decision, NOW).unwrap();
+        let [follows] = <[_; 1]>::try_from(execution.transactions).unwrap();
+        let stored = match meanwhile {
+            Nothing => ready,
+            NotStored => Transaction::default(),
+            StoredOtherwise => report(&stored, |pod| pod["status"]["phase"] = "Failed".into()).1,
+            Removed => {
+                let mut removal = Transaction::default();
+                removal.delete(&stored);
+                removal
+            }
+            AnotherPodChanges => {
+                change(&world, Kind::Pod, "web-5", |pod| pod["status"]["phase"] = "Failed".into()).await;
+                ready
+            }
+            AnotherPodComes => {
+                member(&world, "web-7").await;
+                ready
+            }
+            SetChanges => {
+                change(&world, Kind::StatefulSet, "web", |set| set["spec"]["replicas"] = 1.into()).await;
+                ready
+            }
+        };
+        // Both are queued before either is seen.
+        let (reported, followed) = futures::join!(world.commit(stored), sets.commit(&scene, follows, None));
+        let reported = reported.unwrap();
+        let created = world.get(&key(Kind::Pod, "web-1")).map(|pod| pod.version);
+        match (meanwhile, followed) {
+            (Nothing, Ok(done)) => assert_eq!((done.at, created), (reported.next(), Some(done.at))),
+            (_, Err(CommitError::Conflict { .. })) => assert_eq!(created, None, "{meanwhile:?}"),
+            (_, followed) => panic!("{meanwhile:?}: {followed:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_plan_may_write_the_pod_of_the_report_behind_it() {
+    let world = world().await;
+    member(&world, "web-0").await;
+    let sets = sets_of(&world);
+    let stored = world.get(&key(Kind::Pod, "web-0")).unwrap();
+    let (will_be, report) = report(&stored, |pod| pod["status"]["phase"] = "Succeeded".into());
+    let _queued = sets.go_along(&stored, will_be).unwrap();
+    let scene = sets.look(&key(Kind::StatefulSet, "web"), NOW).unwrap().unwrap();
+    let pod = scene.pod(Ordinal(0)).unwrap();
+    let mut labelled = pod.value.clone();
+    labelled["metadata"]["labels"]["put"] = "back".into();
+    let mut follows = Transaction::default();
+    follows.update(pod, labelled);
+    let (reported, followed) = futures::join!(world.commit(report), sets.commit(&scene, follows, None));
+    assert_eq!(followed.unwrap().at, reported.unwrap().next());
+    let pod = world.get(&key(Kind::Pod, "web-0")).unwrap();
+    assert_eq!((pod.text("/status/phase"), pod.label("put")), ("Succeeded", Some("back")));
+}
+
+#[tokio::test]
+async fn a_pass_in_vain_says_nothing_and_the_next_one_goes_alone() {
+    let world = world().await;
+    member(&world, "web-0").await;
+    let sets = sets_of(&world);
+    let set = key(Kind::StatefulSet, "web");
+    let stored = world.get(&key(Kind::Pod, "web-0")).unwrap();
+    let goes_along = || sets.look(&set, NOW).unwrap().unwrap().coming.is_some();
+    let go_along = || sets.go_along(&stored, report(&stored, becomes_ready).0).unwrap();
+    // No planner answers. Of a set that never was like that, this says nothing.
+    let queued = go_along();
+    let (outcome, ()) = futures::join!(sets.try_pass(&set), async { drop(queued) });
+    assert_eq!(outcome, Ok(Outcome::Stale));
+    // The one after it goes alone, whatever comes meanwhile.
+    let queued = go_along();
+    assert!(!goes_along());
+    drop(queued);
+    let _queued = go_along();
+    assert!(goes_along());
+    // One that has ended is not gone along with.
+    drop(go_along());
+    assert!(!goes_along());
+    // With one that is stored, a failure is one.
+    let (will_be, report) = report(&stored, becomes_ready);
+    let pass = async {
+        assert_eq!(sets.called().await, std::slice::from_ref(&set));
+        sets.try_pass(&set).await
+    };
+    let (reported, outcome) = futures::join!(sets.commit_report(&stored, will_be, report), pass);
+    reported.unwrap();
+    let error = outcome.expect_err("no planner answers");
+    assert!(error.contains("does not answer"), "{error}");
+}
+
+#[tokio::test]
+async fn a_set_is_called_once_for_each_report() {
+    let world = world().await;
+    member(&world, "web-0").await;
+    let sets = sets_of(&world);
+    let stored = world.get(&key(Kind::Pod, "web-0")).unwrap();
+    for _ in 0..2 {
+        let _queued = sets.go_along(&stored, stored.clone()).unwrap();
+        assert_eq!(sets.called().await, [key(Kind::StatefulSet, "web")]);
+    }
+    // Another set comes along before the first has its pass.
+    create(&world, Kind::StatefulSet, "db", set("db")).await;
+    let of_db = world.get(&key(Kind::StatefulSet, "db")).unwrap();
+    let mut db = pod("db-0");
+    db["metadata"]["ownerReferences"] = json!([controller_reference(&of_db)]);
+    create(&world, Kind::Pod, "db-0", db).await;
+    let stored = world.get(&key(Kind::Pod, "db-0")).unwrap();
+    let _queued = sets.go_along(&stored, stored.clone()).unwrap();
+    assert_eq!(sets.called().await, [key(Kind::StatefulSet, "db")]);
+}
+
+#[tokio::test]
+async fn no_pass_goes_along_with_a_report_that_says_little_of_the_next_step() {
+    let world = world().await;
+    member(&world, "web-0").await;
+    create(&world, Kind::Pod, "other-0", pod("other-0")).await;
+    let expects = |name: &str| {
+        let stored = world.get(&key(Kind::Pod, name)).unwrap();
+        sets_of(&world).go_along(&stored, stored.clone()).is_some()
+    };
+    assert!(expects("web-0"));
+    assert!(!expects("other-0"), "it is of no set");
+    change(&world, Kind::StatefulSet, "web", |set| set["spec"]["podManagementPolicy"] = "Parallel".into()).await;
+    assert!(!expects("web-0"));
 }

@@ -129,8 +129,8 @@ pub enum CommitError {
     Conflict {
         /// The key whose precondition failed first.
         key: String,
-        /// The revision that the key was expected to have been modified at, or of a series at the latest; `None`: expected to
-        /// be absent.
+        /// The revision that the key was expected to have been modified at, of a series at the latest; the next one where
+        /// another value was expected; `None`: expected to be absent.
         expected: Option<StoreRevision>,
         /// The revision that the key was modified at; `None`: it is absent.
         actual: Option<StoreRevision>,

@@ -159,7 +159,7 @@ impl<'a> Staging<'a> {
         for precondition in &batch.preconditions {
             self.check(precondition)?;
         }
-        let revision = StoreRevision(self.revision.0 + 1);
+        let revision = self.revision.next();
         let changes: Vec<Change> = batch.writes.into_iter().filter_map(|write| self.change(write, revision)).collect();
         if changes.is_empty() {
             return Ok(self.revision);
@@ -193,6 +193,13 @@ impl<'a> Staging<'a> {
         let (key, expected) = match precondition {
             Precondition::Absent { key } => (key, None),
             Precondition::ModifiedAt { key, revision } => (key, Some(*revision)),
+            Precondition::StoredAs { key, value } if self.get(key).is_some_and(|entry| entry.value == *value) => {
+                return Ok(());
+            }
+            Precondition::StoredAs { key, .. } => {
+                let (later, actual) = (self.revision.next(), self.get(key).map(|entry| entry.modified));
+                return Err(CommitError::Conflict { key: key.clone(), expected: Some(later), actual });
+            }
             Precondition::Untouched { series, since } => return self.check_untouched(series, *since),
         };
         let actual = self.get(key).map(|entry| entry.modified);
@@ -248,8 +255,12 @@ pub(super) fn validate(batch: &Batch) -> Result<usize, StoreError> {
     for precondition in &batch.preconditions {
         bytes += check_key(match precondition {
             Precondition::Absent { key } | Precondition::ModifiedAt { key, .. } => key,
+            Precondition::StoredAs { key, .. } => key,
             Precondition::Untouched { series, .. } => &series.stem,
         })?;
+        if let Precondition::StoredAs { value, .. } = precondition {
+            bytes += value.len();
+        }
     }
     let mut written = std::collections::BTreeSet::new();
     for write in &batch.writes {

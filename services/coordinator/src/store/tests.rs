@@ -47,7 +47,7 @@ fn modified_at(key: &str, revision: StoreRevision) -> Precondition {
 
 /// That nothing called `stem` and a number below `below` was touched.
 fn untouched(stem: &str, below: u32, since: StoreRevision) -> Precondition {
-    Precondition::Untouched { series: Series { stem: stem.to_owned(), below }, since }
+    Precondition::Untouched { series: Series { stem: stem.to_owned(), below, but: None }, since }
 }
 
 fn writes(writes: impl Into<Vec<Write>>) -> Batch {

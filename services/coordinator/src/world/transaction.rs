@@ -22,6 +22,8 @@ pub struct Untouched {
 pub struct Transaction {
     expected: BTreeMap<Key, Option<StoreRevision>>,
     untouched: Vec<Untouched>,
+    /// What another commit, which comes first, will have stored.
+    stored_as: Vec<(Key, Bytes)>,
     writes: BTreeMap<Key, Option<Value>>,
     bytes: usize,
 }
@@ -91,7 +93,7 @@ impl Transaction {
     /// at that revision shows, and those that it shows to be missing.
     pub fn pods_untouched(&mut self, set: &Key, below: Ordinal, since: StoreRevision) {
         let stem = Key::new(Kind::Pod, &set.namespace, &format!("{}-", set.name)).to_store();
-        let untouched = Untouched { series: Series { stem, below: below.0 }, since };
+        let untouched = Untouched { series: Series { stem, below: below.0, but: None }, since };
         // Every action of a plan may ask for the same.
         if self.untouched.last() != Some(&untouched) {
             self.untouched.push(untouched);
@@ -109,6 +111,16 @@ impl Transaction {
                 *since = at;
             }
         }
+    }
+
+    /// Lets this transaction, with all that it rests on by now, come behind one that stores a pod so: it rests on that instead
+    /// of on what was stored of the pod before.
+    pub fn come_behind(&mut self, pod: &Object, ordinal: Ordinal) {
+        self.expected.remove(&pod.key);
+        for untouched in &mut self.untouched {
+            untouched.series.but = Some(ordinal.0);
+        }
+        self.stored_as.push((pod.key.clone(), encode(&mut pod.value.clone())));
     }
 
     /// The pods that it rests on as a whole.
@@ -148,8 +160,10 @@ impl Transaction {
         });
         let writes = writes.collect();
         let untouched = self.untouched.into_iter();
-        let preconditions =
-            preconditions.chain(untouched.map(|Untouched { series, since }| Precondition::Untouched { series, since }));
+        let untouched = untouched.map(|Untouched { series, since }| Precondition::Untouched { series, since });
+        let stored_as = self.stored_as.into_iter();
+        let stored_as = stored_as.map(|(key, value)| Precondition::StoredAs { key: key.to_store(), value });
+        let preconditions = preconditions.chain(untouched).chain(stored_as);
         Some((Batch { preconditions: preconditions.collect(), writes }, encoded))
     }
 }
@@ -170,5 +184,5 @@ fn encode(value: &mut Value) -> Bytes {
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("resourceVersion");
     }
-    value.to_string().into_bytes().into()
+    serde_json::to_vec(value).expect("a value is valid JSON").into()
 }

@@ -34,6 +34,24 @@ async fn a_successor_is_created_only_when_its_predecessor_is_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_step_is_planned_while_the_report_that_it_follows_from_is_on_its_way() {
+    let plane = Plane::start().await;
+    let _machine = Machine::eager(&plane).await;
+    plane.apply(&[set("web", 1, json!({}))]).await;
+    plane.complete("web", 1).await;
+    let along = || plane.measured("coordinator", "setkeeper_coordinator_passes_ahead_total", &["outcome=\"along\""]);
+    // Where the machine is busy, some come too late for it.
+    for replicas in 2..50_i32 {
+        plane.scale("web", replicas).await;
+        plane.complete("web", replicas.unsigned_abs().into()).await;
+        if along() >= 3.0 {
+            return;
+        }
+    }
+    panic!("{} of some dozen passes", along());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn scale_down_goes_highest_first_and_on_only_when_the_machine_said_stopped() {
     let plane = Plane::start().await;
     let machine = Machine::eager(&plane).await;

@@ -18,8 +18,9 @@ use domain::Profile;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use service_kit::clock::{Clock, SystemClock};
+use service_kit::metrics::Registry;
 use service_kit::{CancellationToken, Channel, Context, Error, ServerConfig, Target, connect};
-use support::until;
+use support::{Scrape, until};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tonic::Status;
@@ -59,6 +60,7 @@ impl Clock for Shifted {
 
 struct Service {
     end: CancellationToken,
+    metrics: Registry,
     task: JoinHandle<Result<(), Error>>,
 }
 
@@ -105,7 +107,7 @@ impl Plane {
     async fn try_begin(&self, name: &'static str) -> Result<(Service, Option<SocketAddr>), Error> {
         let context = Context { clock: self.clock.clone(), ..Context::default() };
         let server = ServerConfig { unix_socket: Some(self.socket(name)), ..ServerConfig::default() };
-        let end = context.shutdown.clone();
+        let (end, metrics) = (context.shutdown.clone(), context.metrics.clone());
         let mut dns = None;
         let running = match name {
             "ordinal-scheduler" => ordinal_scheduler::start(ordinal_scheduler::Config { server }, context).await?,
@@ -128,7 +130,7 @@ impl Plane {
             "coordinator" => coordinator::start(self.coordinator(server), context).await?,
             other => panic!("there is no service {other}"),
         };
-        Ok((Service { end, task: running.task }, dns))
+        Ok((Service { end, metrics, task: running.task }, dns))
     }
 
     fn coordinator(&self, server: ServerConfig) -> coordinator::Config {
@@ -145,6 +147,12 @@ impl Plane {
             dns_address: "127.0.0.1:7753".to_owned(),
             profile: self.profile,
         }
+    }
+
+    /// What a service that runs measures: the sum of the samples of this name with these labels.
+    pub(crate) fn measured(&self, service: &str, name: &str, labels: &[&str]) -> f64 {
+        let page = self.services[service].metrics.render();
+        Scrape::parse(&page).expect("a page").sum(name, labels)
     }
 
     /// Ends a service and returns when it has ended.

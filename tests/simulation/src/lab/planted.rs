@@ -36,6 +36,9 @@ impl Lab {
                 let writes = |key: &str| batch.writes.iter().any(|write| write.key() == key);
                 changed.preconditions.retain(|one| writes(subject(one)));
             }
+            Some(Mutant::AheadOfItsReport) => {
+                changed.preconditions.retain(|one| !matches!(one, Precondition::StoredAs { .. }));
+            }
             Some(Mutant::NoCompareAndSet) => {
                 changed.preconditions.clear();
                 planted.as_asked = false;
@@ -137,7 +140,7 @@ impl Inner {
 /// The key that a precondition is about; of a series what its keys have in common.
 fn subject(precondition: &Precondition) -> &str {
     match precondition {
-        Precondition::Absent { key } | Precondition::ModifiedAt { key, .. } => key,
+        Precondition::Absent { key } | Precondition::ModifiedAt { key, .. } | Precondition::StoredAs { key, .. } => key,
         Precondition::Untouched { series, .. } => &series.stem,
     }
 }

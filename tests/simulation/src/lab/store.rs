@@ -148,7 +148,10 @@ fn written(batch: &Batch) -> Written {
     let expected = batch.preconditions.iter().map(|precondition| match precondition {
         Precondition::Absent { key } => Expectation::Absent(key.clone()),
         Precondition::ModifiedAt { key, revision } => Expectation::ModifiedAt(key.clone(), revision.0),
-        Precondition::Untouched { series, since } => Expectation::Untouched(series.stem.clone(), series.below, since.0),
+        Precondition::StoredAs { key, value } => Expectation::StoredAs(key.clone(), value.to_vec()),
+        Precondition::Untouched { series, since } => {
+            Expectation::Untouched { stem: series.stem.clone(), below: series.below, but: series.but, since: since.0 }
+        }
     });
     Written { writes: writes.collect(), expected: expected.collect() }
 }

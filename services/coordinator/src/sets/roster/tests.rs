@@ -20,6 +20,8 @@ enum Event {
     Remove(u32),
     /// A pass looks.
     Look,
+    /// A pass looks at it as a report says that it will be, ready or not.
+    LookAhead { number: u32, ready: bool },
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -33,6 +35,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => number().prop_map(Event::Elsewhere),
         3 => number().prop_map(Event::Remove),
         3 => Just(Event::Look),
+        2 => (number(), any::<bool>()).prop_map(|(number, ready)| Event::LookAhead { number, ready }),
     ]
 }
 
@@ -60,7 +63,7 @@ async fn happen(world: &World, event: &Event) {
             transaction.record(key("other", number), Some(pod("other", &name(number), Some("first"), "web", true)));
         }
         Event::Remove(number) => transaction.record(key("default", number), None),
-        Event::Look => {}
+        Event::Look | Event::LookAhead { .. } => {}
     }
     world.commit(transaction).await.unwrap();
 }
@@ -77,6 +80,37 @@ fn said(roster: &Roster) -> impl PartialEq + std::fmt::Debug {
 struct Looked {
     members: usize,
     strays: usize,
+    ahead: usize,
+}
+
+/// Looks at the pods of the set with one as it will be; whether it is one of them.
+fn look_ahead(
+    world: &World,
+    rosters: &Rosters,
+    (set, selector): (&SetRef, &Selector),
+    number: u32,
+    ready: bool,
+) -> bool {
+    let name = format!("web-{number}");
+    let Some(stored) = world.get(&Key::new(Kind::Pod, "default", &name)) else { return false };
+    let controlled = stored.controller_uid() == Some("first");
+    let label = stored.label("app").unwrap_or_default();
+    let will_be = pod("default", &name, stored.controller_uid(), label, ready);
+    let will_be = Arc::new(Object::new(stored.key.clone(), will_be, stored.version));
+    let look = |stored: &Arc<Object>| {
+        let (_queued, coming) = Coming::new(stored.clone(), will_be.clone(), Ordinal(number));
+        world.view(|view| rosters.of(view, set, Some(selector), Some(&coming)))
+    };
+    let roster = look(&stored);
+    let member = roster.members.iter().find(|member| member.ordinal == Ordinal(number));
+    let shown = member.map(|member| Arc::ptr_eq(&member.object, &will_be));
+    assert_eq!(shown, (controlled && label == "web").then_some(true));
+    let seen = roster.pods.iter().find(|pods| pods.ordinal == Ordinal(number)).map(|pods| pods.ready);
+    assert_eq!(seen, shown.map(|_| ready));
+    // Of another version nothing is known ahead.
+    let another = Arc::new(Object::new(stored.key.clone(), stored.value.clone(), stored.version));
+    assert_eq!(look(&another).ahead, None);
+    shown.is_some()
 }
 
 /// Lets it all happen and compares at every look; how much there was to see.
@@ -93,11 +127,14 @@ async fn compare(events: &[Event]) -> Looked {
         if let Event::Look = event {
             let (followed, anew) = world.view(|view| {
                 let owner = Owner { set: &set, selector: Some(&selector) };
-                (rosters.of(view, &set, Some(&selector)), owner.anew(view))
+                (rosters.of(view, &set, Some(&selector), None), owner.anew(view))
             });
             assert_eq!(said(&followed), said(&anew));
             looked.members += anew.members.len();
             looked.strays += anew.strays.len();
+        }
+        if let Event::LookAhead { number, ready } = *event {
+            looked.ahead += usize::from(look_ahead(&world, &rosters, (&set, &selector), number, ready));
         }
     }
     ended.cancel();
@@ -138,7 +175,12 @@ fn pods_come_change_hands_and_go() {
         Event::Remove(0),
         Event::Remove(39),
         look(),
+        put(4, first, "web"),
+        Event::LookAhead { number: 4, ready: false },
+        Event::LookAhead { number: 5, ready: true },
+        Event::LookAhead { number: 3, ready: true },
     ]);
-    // Two; three and two that are not its own; one and the same two; none and one, seen twice.
-    assert_eq!((looked.members, looked.strays), (2 + 3 + 1, 2 + 2 + 1 + 1));
+    // Two; three and two that are not its own; one and the same two; none and one; that one and one that is looked at ahead.
+    assert_eq!((looked.members, looked.strays), (2 + 3 + 1 + 1, 2 + 2 + 1 + 1));
+    assert_eq!(looked.ahead, 1, "nobody has 5, and 3 is not its own");
 }

@@ -121,6 +121,41 @@ fn a_series_is_untouched_until_one_of_its_keys_is_made_changed_or_removed() {
 }
 
 #[test]
+fn a_batch_rests_on_what_the_one_before_it_writes() {
+    check(|store| async move {
+        let start = must_commit(&*store, writes([put("web-0", "0"), put("web-1", "0")])).await;
+        let as_stored =
+            |key: &str, value: &'static str| Precondition::StoredAs { key: key.to_owned(), value: value.into() };
+        let but = |number| Precondition::Untouched {
+            series: Series { stem: "web-".to_owned(), below: 9, but: Some(number) },
+            since: start,
+        };
+        let behind = |preconditions: &[Precondition], key: &str| Batch {
+            preconditions: preconditions.to_vec(),
+            writes: vec![put(key, "behind")],
+        };
+        for (key, value, actual) in [("web-0", "1", Some(start)), ("web-0", "", Some(start)), ("web-2", "0", None)] {
+            let refused = store.commit(behind(&[as_stored(key, value)], "out")).await;
+            let Err(CommitError::Conflict { key: on, expected, actual: found }) = refused else {
+                panic!("{refused:?}")
+            };
+            assert_eq!((on.as_str(), expected, found), (key, Some(StoreRevision(start.0 + 1)), actual));
+        }
+        // One right behind the other, in one group or in two.
+        let first = store.commit(writes([put("web-0", "1")]));
+        let second = store.commit(behind(&[as_stored("web-0", "1"), but(0)], "web-2"));
+        let (first, second) = futures::future::join(first, second).await;
+        let (first, second) = (first.unwrap(), second.unwrap());
+        assert_eq!((first.0, second.0), (start.0 + 1, start.0 + 2));
+        for number in [0, 1] {
+            let refused = store.commit(behind(&[as_stored("web-0", "1"), but(number)], "web-3")).await;
+            let Err(CommitError::Conflict { key, .. }) = refused else { panic!("{refused:?}") };
+            assert_eq!(key, if number == 0 { "web-2" } else { "web-0" });
+        }
+    });
+}
+
+#[test]
 fn of_many_who_touch_a_series_that_they_rest_on_one_wins() {
     check(|store| async move {
         let since = must_commit(&*store, writes([put("web-0", "")])).await;

@@ -56,7 +56,7 @@ fn expected(batch: &Batch, model: &Model, revision: &mut u64) -> Result<Model, S
         let (key, expected) = match precondition {
             Precondition::Absent { key } => (key, None),
             Precondition::ModifiedAt { key, revision } => (key, Some(*revision)),
-            Precondition::Untouched { .. } => unreachable!("none is drawn"),
+            Precondition::StoredAs { .. } | Precondition::Untouched { .. } => unreachable!("none is drawn"),
         };
         if model.get(key).map(|entry| entry.modified) != expected {
             return Err(key.clone());
