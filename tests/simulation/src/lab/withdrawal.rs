@@ -35,6 +35,8 @@ impl Withdrawal {
         for address in self.staying.difference(&staying) {
             self.gone_at.insert(address.clone(), now);
         }
+        // A report that is made again late may take a pod its address for a moment.
+        self.gone_at.retain(|address, _| !staying.contains(address));
         self.staying = staying;
     }
 
@@ -66,5 +68,36 @@ impl Lab {
     /// The longest for which an address was answered after its pod was asked to go.
     pub fn longest_withdrawal(&self) -> Duration {
         self.inner().withdrawal.longest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// What is stored of one pod, which goes or stays.
+    fn stored(address: &str, goes: bool) -> State {
+        let mut value = json!({ "metadata": { "name": "web-0" }, "status": { "podIP": address } });
+        if goes {
+            value["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        }
+        let stored = oracles::Stored { bytes: value.to_string().into_bytes(), value: value.into(), revision: 1 };
+        State::from([("/objects/pods/default/web-0".to_owned(), stored)])
+    }
+
+    #[test]
+    fn an_address_is_to_vanish_with_its_pod_and_not_where_the_pod_has_it_again() {
+        let late = Duration::from_secs(60);
+        let answered = |looks: &[(&str, bool)]| {
+            let mut withdrawal = Withdrawal { calm_since: Some(Duration::ZERO), ..Withdrawal::default() };
+            looks.iter().for_each(|(address, goes)| withdrawal.look(&stored(address, *goes), Duration::ZERO));
+            withdrawal.answered("10.77.0.8", late).is_ok()
+        };
+        assert!(answered(&[("10.77.0.8", false)]));
+        assert!(!answered(&[("10.77.0.8", false), ("10.77.0.8", true)]));
+        assert!(!answered(&[("10.77.0.8", false), ("10.77.0.5", false)]));
+        assert!(answered(&[("10.77.0.8", false), ("10.77.0.5", false), ("10.77.0.8", false)]));
     }
 }
