@@ -168,7 +168,6 @@ pub(crate) async fn run<C: Controller>(controller: Arc<C>, world: Arc<World>, co
             biased;
             () = context.shutdown.cancelled() => break,
             Some(done) = passes.join_next() => finish::<C>(&context, &measured, &mut keys, done),
-            called = controller.called() => wake(&mut keys, called, None),
             () = controller.shaken() => wake(&mut keys, controller.keys(&world), None),
             commit = commits.recv() => match commit {
                 Ok(commit) => {
@@ -181,6 +180,8 @@ pub(crate) async fn run<C: Controller>(controller: Arc<C>, world: Arc<World>, co
                 Err(RecvError::Lagged(_)) => wake(&mut keys, controller.keys(&world), None),
                 Err(RecvError::Closed) => break,
             },
+            // After what was committed: a pass that is called for may have taken account of that by then.
+            called = controller.called() => wake(&mut keys, called, None),
             () = context.clock.sleep(sleep) => {}
         }
     }

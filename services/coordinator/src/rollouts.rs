@@ -108,16 +108,18 @@ pub(crate) fn place(pod: &Value) -> Option<SpanAddress> {
     pod.pointer("/metadata/annotations")?.get(TRACEPARENT_ANNOTATION)?.as_str()?.parse().ok()
 }
 
-/// Tells that the names of a pod which became ready are served, while its rollout is under way.
-pub(crate) fn named(world: &World, pod: &Object, start: Timestamp, end: Timestamp) {
-    let Some(parent) = place(&pod.value) else { return };
+/// The place of a pod in its rollout while that is under way.
+pub(crate) fn place_under_way(world: &World, pod: &Object) -> Option<SpanAddress> {
+    let place = place(&pod.value)?;
     let owned = |set: &Arc<Object>| pod.controller_uid() == Some(&*set.uid().0);
     let set = pod.key.name.rsplit_once('-').map(|(set, _)| Key::new(Kind::StatefulSet, &pod.key.namespace, set));
     let set = set.and_then(|set| world.get(&set)).filter(owned);
-    let rollout = set.and_then(|set| Rollout::under_way(&set.value));
-    if rollout.is_none_or(|rollout| rollout.of_pod(&pod.key.name) != parent) {
-        return;
-    }
+    let rollout = set.and_then(|set| Rollout::under_way(&set.value))?;
+    (rollout.of_pod(&pod.key.name) == place).then_some(place)
+}
+
+/// Tells that the names of a pod which became ready are served; at its place in its rollout.
+pub(crate) fn named(parent: SpanAddress, pod: &Object, start: Timestamp, end: Timestamp) {
     let span = PastSpan {
         name: "DNS".into(),
         address: parent.below(&format!("{}/DNS/{}", pod.uid(), start.0)),

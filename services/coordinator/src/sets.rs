@@ -182,7 +182,8 @@ impl Sets {
         }
         let outcome = self.act(&scene, now).await;
         let Some(coming) = &scene.coming else { return outcome };
-        // Whatever follows from a report that was not stored, an error too, says nothing of the set.
+        // Whatever follows from a report that was not stored, an error too, says nothing of the set. Where something came
+        // between, it is looked at again at once, whatever becomes of the report.
         let stored = match outcome {
             Ok(Outcome::Stale) => None,
             _ => coming.stored().await,

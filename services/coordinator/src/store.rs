@@ -104,7 +104,7 @@ pub enum Precondition {
     StoredAs {
         /// The key.
         key: String,
-        /// Its value.
+        /// Its value; its bytes count as those of the batch.
         value: Bytes,
     },
     /// No key of a series was created, written or deleted by a commit after this revision. However long the series, this

@@ -10,6 +10,7 @@ use api::proto::coordinator::v1::ReportPodStatusRequest;
 use domain::{Timestamp, Uid};
 use serde_json::{Map, Value};
 use service_kit::Context;
+use service_kit::telemetry::SpanAddress;
 
 use crate::events::{self, Event};
 use crate::names::Names;
@@ -108,8 +109,9 @@ impl Report {
 /// What came of serving the names of a pod.
 #[derive(Debug, Default)]
 struct Announced {
-    /// From when to when that was done, if it was to be done.
-    times: Option<(Timestamp, Timestamp)>,
+    /// The place of the pod in its rollout, and from when to when that was done. By the time the report is stored the rollout
+    /// may be complete, and no longer under way.
+    served: Option<(SpanAddress, Timestamp, Timestamp)>,
     /// The pod as it will be, if it becomes ready.
     will_be: Option<Arc<Object>>,
 }
@@ -133,7 +135,7 @@ impl Reports {
                 match self.announce(&pod, &value).await {
                     Ok(announced) => {
                         // What took its time is told once, with the try that took it.
-                        served = served.or(announced.times);
+                        served = served.or(announced.served);
                         will_be = announced.will_be;
                         transaction.update(&pod, value);
                     }
@@ -151,8 +153,8 @@ impl Reports {
             };
             match committed {
                 Ok(revision) => {
-                    if let Some((began, ended)) = served.filter(|_| refused.is_none()) {
-                        rollouts::named(&self.world, &pod, began, ended);
+                    if let Some((place, began, ended)) = served.filter(|_| refused.is_none()) {
+                        rollouts::named(place, &pod, began, ended);
                     }
                     return refused.map_or(Ok(revision), Err);
                 }
@@ -202,11 +204,12 @@ impl Reports {
         }
         // At no revision yet.
         let after = Arc::new(Object::new(pod.key.clone(), value.clone(), StoreRevision::default()));
-        let began = self.context.clock.now();
+        let (began, place) = (self.context.clock.now(), rollouts::place_under_way(&self.world, pod));
         let announced = tokio::time::timeout(ANNOUNCE_WAIT_MAX, self.names.announce(&after)).await;
         let why = match announced {
             Ok(Ok(())) => {
-                return Ok(Announced { times: Some((began, self.context.clock.now())), will_be: Some(after) });
+                let served = place.map(|place| (place, began, self.context.clock.now()));
+                return Ok(Announced { served, will_be: Some(after) });
             }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "identity-dns did not answer in time".to_owned(),

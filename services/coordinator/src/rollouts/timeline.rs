@@ -110,6 +110,10 @@ impl Timeline {
     /// Ends the rollout of a set. What its pods are in the middle of goes on in `next`, if there is one.
     fn end(&mut self, uid: &str, now: Timestamp, outcome: &'static str, next: Option<Rollout>) {
         let Some(mut running) = self.sets.remove(uid) else { return };
+        // A pass that goes along with a report may decide what ends it before the report is seen here.
+        let pods = self.pods.values().filter(|pod| pod.set == uid).map(|pod| pod.since);
+        let ordinals = self.ordinals.values().filter(|course| course.set == uid).map(|course| course.last);
+        let now = pods.chain(ordinals).fold(now, Timestamp::max);
         self.end_wait(&mut running, now);
         let (mut moved, mut kept) = (Vec::new(), HashMap::new());
         for (pod, incarnation) in self.pods.drain() {

@@ -183,7 +183,9 @@ impl ClaimsQuestion {
 /// The ordinals of a question that are settled if the answer says nothing of them: those that have a pod.
 fn settled_by(request: &SetClaimsRequest, snapshot: &Snapshot) -> Vec<PodAt> {
     let with_pod = request.ordinals.iter().filter(|one| one.pod.is_some());
-    with_pod.filter_map(|one| Some((one.ordinal, snapshot.pod(one.ordinal)?.version))).collect()
+    // A pod that is seen ahead has no version yet, to be known by.
+    let known = with_pod.filter_map(|one| Some((one.ordinal, snapshot.pod(one.ordinal)?.version)));
+    known.filter(|(_, version)| *version != StoreRevision::default().0).collect()
 }
 
 /// The ordinals that a plan says anything of.

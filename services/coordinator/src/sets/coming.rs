@@ -41,7 +41,7 @@ impl Coming {
     }
 
     /// Has what follows from a scene rest on this being stored, and on all other pods of the set being as the scene shows
-    /// them: there is no moment at which it would be true otherwise.
+    /// them: else what it says of the set as a whole, such as how many pods are ready, was true at no moment.
     pub(super) fn precede(&self, scene: &Scene, transaction: &mut Transaction) {
         transaction.pods_untouched(&scene.set.key, Ordinal(Ordinal::MAX.0 + 1), scene.revision);
         transaction.come_behind(&self.will_be, self.ordinal);
@@ -65,8 +65,8 @@ impl Coming {
 pub(super) struct Arrivals {
     next: Mutex<BTreeMap<Key, Next>>,
     news: Notify,
-    along: Counter,
-    in_vain: Counter,
+    pub(super) along: Counter,
+    pub(super) in_vain: Counter,
 }
 
 /// How the next pass over a set goes about reports.

@@ -634,10 +634,12 @@ async fn a_pass_in_vain_says_nothing_and_the_next_one_goes_alone() {
     let stored = world.get(&key(Kind::Pod, "web-0")).unwrap();
     let goes_along = || sets.look(&set, NOW).unwrap().unwrap().coming.is_some();
     let go_along = || sets.go_along(&stored, report(&stored, becomes_ready).0).unwrap();
+    let before = versions(&world);
     // No planner answers. Of a set that never was like that, this says nothing.
     let queued = go_along();
     let (outcome, ()) = futures::join!(sets.try_pass(&set), async { drop(queued) });
     assert_eq!(outcome, Ok(Outcome::Stale));
+    assert_eq!(versions(&world), before);
     // The one after it goes alone, whatever comes meanwhile.
     let queued = go_along();
     assert!(!goes_along());
@@ -657,6 +659,7 @@ async fn a_pass_in_vain_says_nothing_and_the_next_one_goes_alone() {
     reported.unwrap();
     let error = outcome.expect_err("no planner answers");
     assert!(error.contains("does not answer"), "{error}");
+    assert_eq!((sets.arrivals.along.value(), sets.arrivals.in_vain.value()), (1, 1));
 }
 
 #[tokio::test]

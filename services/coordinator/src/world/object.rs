@@ -21,7 +21,7 @@ pub struct Object {
     pub key: Key,
     /// Its JSON, with `metadata.resourceVersion`.
     pub value: Value,
-    /// Store revision that wrote this version.
+    /// Store revision that wrote this version; 0 where it is not stored yet.
     pub version: StoreRevision,
     head: Head,
     /// What planners are told of a pod, once one was told of it by itself.
@@ -65,7 +65,7 @@ impl Head {
 }
 
 impl Object {
-    /// A version as read from the store; fills in `metadata.resourceVersion`, which is not stored.
+    /// A version as read from the store, or as it will be; fills in `metadata.resourceVersion`, which is not stored.
     #[must_use]
     pub fn new(key: Key, mut value: Value, version: StoreRevision) -> Self {
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {

@@ -105,7 +105,9 @@ impl Transaction {
     pub fn follow(&mut self, committed: &[Untouched], at: StoreRevision) {
         for Untouched { series, since } in &mut self.untouched {
             let covers = |other: &Untouched| {
-                other.series.stem == series.stem && other.series.below >= series.below && other.since <= *since
+                let whole = other.series.but.is_none() || other.series.but == series.but;
+                let same = other.series.stem == series.stem && other.series.below >= series.below;
+                same && whole && other.since <= *since
             };
             if committed.iter().any(covers) {
                 *since = at;

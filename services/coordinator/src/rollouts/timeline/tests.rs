@@ -130,6 +130,17 @@ fn spans_hang_together() {
 }
 
 #[test]
+fn a_rollout_ends_no_sooner_than_what_was_seen_of_its_pods() {
+    let mut timeline = begun();
+    seen(&mut timeline, "new", &[(5, "placed"), (6, "placed running ready")]);
+    timeline.passed(at(8));
+    // The pass that decided so began before that.
+    timeline.set_changed(at(8), &set(ROOT, Some("1970-01-01T00:00:07Z")), true);
+    let all = told(&mut timeline);
+    assert!(all.contains(&"rollout web 1-8".to_owned()) && all.contains(&"web-0 5-8".to_owned()), "{all:?}");
+}
+
+#[test]
 fn what_is_broken_off_says_by_what() {
     let mut timeline = begun();
     seen(&mut timeline, "a", &[(2, "placed running ready"), (3, "placed running"), (4, "placed running deleting")]);
