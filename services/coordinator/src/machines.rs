@@ -51,8 +51,7 @@ impl Machines {
     fn find(&self, name: &str) -> Result<(String, Target), Status> {
         let node = self.world.get(&Key::new(Kind::Node, "", name));
         let node = node.ok_or_else(|| unreachable(name, "it has not registered"))?;
-        let address = node.metadata("annotations").and_then(|all| all.get("setkeeper.dev/runtime-address"));
-        let address = address.and_then(serde_json::Value::as_str).unwrap_or_default();
+        let address = node.annotation("setkeeper.dev/runtime-address").unwrap_or_default();
         let target: Target = address.parse().map_err(|_| unreachable(name, "its address makes no sense"))?;
         Ok((address.to_owned(), target))
     }

@@ -65,15 +65,13 @@ pub(super) fn service(object: &Object) -> Option<ServiceFacts> {
         (_, true) => ServiceAddress::Headless,
         (_, false) => ServiceAddress::ClusterIps(virtual_ips),
     };
-    let tolerated = object.metadata("annotations").and_then(|all| all.get(TOLERATE_UNREADY));
-    let tolerated = tolerated.is_some_and(|tolerated| tolerated == "true");
     let flag = value.pointer("/spec/publishNotReadyAddresses").and_then(Value::as_bool).unwrap_or(false);
     sendable::<proto::Service, _>(ServiceFacts {
         name: name(object),
         address,
         selector: texts(value.pointer("/spec/selector")),
         ports: items(value.pointer("/spec/ports")).filter_map(service_port).collect(),
-        publish_not_ready_addresses: flag || tolerated,
+        publish_not_ready_addresses: flag || object.annotation(TOLERATE_UNREADY) == Some("true"),
         ip_families: items(value.pointer("/spec/ipFamilies")).filter_map(family).collect(),
     })
 }

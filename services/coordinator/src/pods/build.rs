@@ -55,9 +55,7 @@ const SERVED_EARLY: &str = "setkeeper.dev/served-early";
 
 /// Whether the names of the pod are served before it is ready.
 pub(crate) fn is_served_early(pod: &Object) -> bool {
-    pod.metadata("annotations")
-        .and_then(|annotations| annotations.get(SERVED_EARLY))
-        .is_some_and(|early| early == "true")
+    pod.annotation(SERVED_EARLY) == Some("true")
 }
 
 /// The pod whose names are served early, or no longer.

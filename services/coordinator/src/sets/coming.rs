@@ -29,7 +29,7 @@ pub(crate) struct Coming {
     pub(super) stored: Arc<Object>,
     /// The pod as it will be.
     pub(super) will_be: Arc<Object>,
-    pub(super) ordinal: Ordinal,
+    ordinal: Ordinal,
     at: watch::Receiver<Option<StoreRevision>>,
 }
 
@@ -72,8 +72,12 @@ pub(super) struct Arrivals {
 /// How the next pass over a set goes about reports.
 #[derive(Debug)]
 enum Next {
-    /// Along with this one. Whether the driver knows.
-    Along(Coming, bool),
+    /// Along with this one.
+    Along {
+        coming: Coming,
+        /// Whether the driver knows.
+        called: bool,
+    },
     /// Along with none: the last one was in vain, and where reports come in a row, it could be so for ever.
     Alone,
 }
@@ -90,7 +94,7 @@ impl Arrivals {
     /// What a pass over this set goes along with.
     pub(super) fn take(&self, set: &Key) -> Option<Coming> {
         match self.next().remove(set)? {
-            Next::Along(coming, _) => Some(coming).filter(|coming| !coming.is_lost()),
+            Next::Along { coming, .. } => Some(coming).filter(|coming| !coming.is_lost()),
             Next::Alone => None,
         }
     }
@@ -99,11 +103,11 @@ impl Arrivals {
     pub(super) async fn called(&self) -> Vec<Key> {
         self.news.notified().await;
         let mut next = self.next();
-        let untold = next.iter_mut().filter_map(|(set, next)| match next {
-            Next::Along(_, told) => (!std::mem::replace(told, true)).then(|| set.clone()),
+        let uncalled = next.iter_mut().filter_map(|(set, next)| match next {
+            Next::Along { called, .. } => (!std::mem::replace(called, true)).then(|| set.clone()),
             Next::Alone => None,
         });
-        untold.collect()
+        uncalled.collect()
     }
 
     /// A pass that went along with a report has ended.
@@ -120,7 +124,7 @@ impl Arrivals {
     fn put(&self, set: Key, coming: Coming) {
         let mut next = self.next();
         if !matches!(next.get(&set), Some(Next::Alone)) {
-            next.insert(set, Next::Along(coming, false));
+            next.insert(set, Next::Along { coming, called: false });
             self.news.notify_one();
         }
     }

@@ -136,6 +136,11 @@ impl Object {
         self.labels()?.get(name)?.as_str()
     }
 
+    /// One annotation.
+    pub(crate) fn annotation(&self, name: &str) -> Option<&str> {
+        self.metadata("annotations")?.get(name)?.as_str()
+    }
+
     /// `metadata.finalizers`.
     pub fn finalizers(&self) -> impl Iterator<Item = &str> {
         self.value

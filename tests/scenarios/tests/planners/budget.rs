@@ -16,6 +16,31 @@ fn s_78_value_arithmetic() {
     }
 }
 
+/// The version of Kubernetes that ignores the field is reference only (StatefulSet rules, section 0). What it has stored, a
+/// set without the field, is what people bring along.
+#[test]
+fn s_79_a_set_from_where_the_field_is_ignored_is_updated_one_pod_at_a_time() {
+    for policy in ["OrderedReady", "Parallel"] {
+        run(
+            BOTH,
+            &format!("{policy} replicas=5 settled"),
+            "
+            image=B -> delete 4@A | 5/5/5/4/0
+            gone(4) -> create 4@B | 4/4/4/4/0
+            ready(4) -> delete 3@A | 5/5/5/3/1
+            gone(3) -> create 3@B | 4/4/4/3/1
+            ready(3) -> delete 2@A | 5/5/5/2/2
+            gone(2) -> create 2@B | 4/4/4/2/2
+            ready(2) -> delete 1@A | 5/5/5/1/3
+            gone(1) -> create 1@B | 4/4/4/1/3
+            ready(1) -> delete 0@A | 5/5/5/0/4
+            gone(0) -> create 0@B | 4/4/4/0/4
+            ready(0) -> none | 5/5/5/5/5 B>B
+        ",
+        );
+    }
+}
+
 #[test]
 fn s_80_ordered_5_pods_budget_2() {
     run(
