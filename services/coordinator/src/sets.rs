@@ -46,6 +46,7 @@ use tracing::{Instrument as _, Span};
 
 use self::claims::ClaimPlan;
 use self::coming::Arrivals;
+pub(crate) use self::coming::Expected;
 use self::foresight::Foresight;
 use self::pace::Pace;
 pub(crate) use self::planners::{PlannerError, Planners};
@@ -184,12 +185,13 @@ impl Sets {
         let Some(coming) = &scene.coming else { return outcome };
         // Whatever follows from a report that was not stored, an error too, says nothing of the set. Where something came
         // between, it is looked at again at once, whatever becomes of the report.
+        coming.nothing_follows();
         let stored = match outcome {
             Ok(Outcome::Stale) => None,
             _ => coming.stored().await,
         };
         self.arrivals.ended(key, stored.is_none());
-        stored.map_or(Ok(Outcome::Stale), |revision| outcome.map(|outcome| outcome.knowing(revision)))
+        stored.map_or(Ok(Outcome::Stale), |stored| outcome.map(|outcome| outcome.knowing(stored.at)))
     }
 
     /// A set as it is, or as it will be once a report that is on its way is stored; none if it does not exist.
@@ -323,21 +325,25 @@ impl Sets {
     }
 
     /// Commits what follows from a scene, after what was done `before` for the same one. Where it shows a report that is on
-    /// its way, this comes behind the report.
+    /// its way, this comes right behind the report.
     async fn commit(
         &self,
         scene: &Scene,
         mut transaction: Transaction,
         before: Option<&Done>,
     ) -> Result<Done, CommitError> {
-        if let Some(coming) = scene.coming.as_ref().filter(|_| !transaction.is_empty()) {
+        let coming = scene.coming.as_ref().filter(|_| !transaction.is_empty());
+        if let Some(coming) = coming {
             coming.precede(scene, &mut transaction);
         }
         let untouched = transaction.untouched().to_vec();
         if let Some(Done { untouched, at }) = before {
             transaction.follow(untouched, *at);
         }
-        let at = self.world.commit(transaction).await?;
+        let at = match coming {
+            Some(coming) => coming.commit(&self.world, transaction).await?,
+            None => self.world.commit(transaction).await?,
+        };
         Ok(Done { untouched, at })
     }
 

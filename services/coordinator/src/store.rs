@@ -30,6 +30,7 @@ mod watch;
 use std::fmt;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
@@ -215,6 +216,9 @@ impl Change {
     }
 }
 
+/// What became of a batch.
+pub type CommitResult = Result<StoreRevision, CommitError>;
+
 /// Where the coordinator keeps its state.
 pub trait StateStore: Send + Sync + 'static {
     /// Identity of this store, made at its first creation. Revisions of different stores must not be compared.
@@ -249,4 +253,16 @@ pub trait StateStore: Send + Sync + 'static {
     /// # Cancel safety
     /// Dropping the future does not withdraw a batch that was already queued.
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<StoreRevision, CommitError>>;
+
+    /// Applies two batches, each as [`StateStore::commit`] does, the second right after the first and whatever becomes of
+    /// that: it may rest on what the first writes ([`Precondition::StoredAs`]). A store that can makes them durable in one go.
+    ///
+    /// # Errors
+    /// Those of each.
+    ///
+    /// # Cancel safety
+    /// As that of [`StateStore::commit`].
+    fn commit_both(&self, first: Batch, second: Batch) -> BoxFuture<'_, (CommitResult, CommitResult)> {
+        futures::future::join(self.commit(first), self.commit(second)).boxed()
+    }
 }

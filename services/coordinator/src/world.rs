@@ -25,7 +25,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::state::State;
 use self::written::Written;
-use crate::store::{Change as StoreChange, CommitError, Entry, StateStore, StoreError, StoreRevision};
+use crate::store::{
+    Batch, Change as StoreChange, CommitError, CommitResult, Entry, StateStore, StoreError, StoreRevision,
+};
 
 pub use key::{Key, PREFIX};
 pub use object::Object;
@@ -204,10 +206,38 @@ impl World {
     ///
     /// # Cancel safety
     /// A dropped call may or may not have committed.
-    pub async fn commit(&self, transaction: Transaction) -> Result<StoreRevision, CommitError> {
-        let Some((batch, encoded)) = transaction.into_batch() else { return Ok(self.revision()) };
+    pub async fn commit(&self, transaction: Transaction) -> CommitResult {
+        self.commit_encoded(transaction.into_batch()).await
+    }
+
+    /// Commits two transactions, each as [`World::commit`] does, the second right after the first and whatever becomes of that.
+    ///
+    /// # Errors
+    /// Those of each.
+    ///
+    /// # Cancel safety
+    /// As that of [`World::commit`].
+    pub async fn commit_both(&self, first: Transaction, second: Transaction) -> (CommitResult, CommitResult) {
+        match (first.into_batch(), second.into_batch()) {
+            (Some(first), Some(second)) => {
+                let _kept = (self.written.keep(first.1), self.written.keep(second.1));
+                let (first, second) = self.store.commit_both(first.0, second.0).await;
+                (self.seen(first).await, self.seen(second).await)
+            }
+            (first, second) => (self.commit_encoded(first).await, self.commit_encoded(second).await),
+        }
+    }
+
+    async fn commit_encoded(&self, transaction: Option<(Batch, Vec<written::Encoded>)>) -> CommitResult {
+        let Some((batch, encoded)) = transaction else { return Ok(self.revision()) };
         let _kept = self.written.keep(encoded);
-        let revision = match self.store.commit(batch).await {
+        let committed = self.store.commit(batch).await;
+        self.seen(committed).await
+    }
+
+    /// Returns when reads see what was committed.
+    async fn seen(&self, committed: CommitResult) -> CommitResult {
+        let revision = match committed {
             Ok(revision) => revision,
             Err(CommitError::Store(error)) if error.is_fatal() => {
                 self.fatal.send_if_modified(|first| {

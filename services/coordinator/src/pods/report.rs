@@ -16,7 +16,7 @@ use crate::events::{self, Event};
 use crate::names::Names;
 use crate::objects::{condition, object_mut, set_condition};
 use crate::rollouts;
-use crate::sets::Sets;
+use crate::sets::{Expected, Sets};
 use crate::store::{CommitError, StoreRevision};
 use crate::world::{Key, Object, Transaction, World};
 
@@ -112,8 +112,8 @@ struct Announced {
     /// The place of the pod in its rollout, and from when to when that was done. By the time the report is stored the rollout
     /// may be complete, and no longer under way.
     served: Option<(SpanAddress, Timestamp, Timestamp)>,
-    /// The pod as it will be, if it becomes ready.
-    will_be: Option<Arc<Object>>,
+    /// What a pass goes along with meanwhile, if the pod becomes ready.
+    expected: Option<Expected>,
 }
 
 impl Reports {
@@ -128,7 +128,7 @@ impl Reports {
                 return Err(ReportError::OtherMachine { key: report.key.clone(), node: node.to_owned() });
             }
             let mut transaction = Transaction::default();
-            let (mut refused, mut will_be) = (None, None);
+            let (mut refused, mut expected) = (None, None);
             if report.stopped && pod.deleting() && pod.finalizers().next().is_none() {
                 transaction.delete(&pod);
             } else if let Some(value) = merged(&pod, &self.reported(report, &pod)) {
@@ -136,7 +136,7 @@ impl Reports {
                     Ok(announced) => {
                         // What took its time is told once, with the try that took it.
                         served = served.or(announced.served);
-                        will_be = announced.will_be;
+                        expected = announced.expected;
                         transaction.update(&pod, value);
                     }
                     Err(error) => {
@@ -147,11 +147,7 @@ impl Reports {
             } else {
                 self.names.withdraw(&pod.key);
             }
-            let committed = match will_be {
-                Some(will_be) => self.sets.commit_report(&pod, will_be, transaction).await,
-                None => self.world.commit(transaction).await,
-            };
-            match committed {
+            match self.sets.commit_report(transaction, expected).await {
                 Ok(revision) => {
                     if let Some((place, began, ended)) = served.filter(|_| refused.is_none()) {
                         rollouts::named(place, &pod, began, ended);
@@ -196,7 +192,7 @@ impl Reports {
         }
     }
 
-    /// Serves the names of a pod that becomes ready, before anyone can read so.
+    /// Serves the names of a pod that becomes ready, before anyone can read so. Meanwhile a pass may plan what follows.
     async fn announce(&self, pod: &Arc<Object>, value: &Value) -> Result<Announced, ReportError> {
         if pod.deleting() || !names_appear(&pod.value, value) {
             self.names.withdraw(&pod.key);
@@ -205,11 +201,12 @@ impl Reports {
         // At no revision yet.
         let after = Arc::new(Object::new(pod.key.clone(), value.clone(), StoreRevision::default()));
         let (began, place) = (self.context.clock.now(), rollouts::place_under_way(&self.world, pod));
+        let expected = self.sets.expect(pod, after.clone());
         let announced = tokio::time::timeout(ANNOUNCE_WAIT_MAX, self.names.announce(&after)).await;
         let why = match announced {
             Ok(Ok(())) => {
                 let served = place.map(|place| (place, began, self.context.clock.now()));
-                return Ok(Announced { served, will_be: Some(after) });
+                return Ok(Announced { served, expected });
             }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "identity-dns did not answer in time".to_owned(),

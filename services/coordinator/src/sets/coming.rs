@@ -1,43 +1,99 @@
 //! Reports on their way into the store, and passes that go along with them.
 //!
 //! The next step of a set in order mostly follows from one report: a pod has become ready. No pass may act on that before it is
-//! stored, but to think it need not wait for the disk: as soon as the report is queued, a pass looks at the set as it will be,
-//! and what it decides is queued behind the report. Each of its commits rests on the pod being stored exactly as reported: if
-//! the report is refused, or another one comes first, so is what followed from it.
+//! stored, and it is not stored before the pod's names are served; but to think, a pass need wait for neither. As soon as the
+//! report is there, it looks at the set as it will be, and what it decides is committed right behind the report, in one go with it: a
+//! step of a rollout waits for the disk once. Each of its commits rests on the pod being stored exactly as reported.
+//!
+//! Neither holds up the other for long. A report whose names are served waits [`FOLLOWS_WAIT_MAX`] for what follows from it; then
+//! it is stored alone, and what follows comes behind. A pass waits [`NAMES_WAIT_MAX`] for names. After that, or where the report
+//! is not stored or something comes between, it was in vain: the set is looked at again, as it is.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::time::Duration;
 
 use domain::{Ordinal, pod_ordinal};
 use service_kit::metrics::{Counter, Page, Registry};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::timeout;
 
 use super::scene::Scene;
 use super::{Sets, owner_sets};
-use crate::store::{CommitError, StoreRevision};
-use crate::world::{Key, Object, Transaction};
+use crate::store::{CommitError, CommitResult, StoreRevision};
+use crate::world::{Key, Object, Transaction, World};
 
-/// A report that is queued. It is told at which revision that is stored; dropped without, it is not.
-pub(super) type Queued = watch::Sender<Option<StoreRevision>>;
+/// How long a report waits for what follows from it. Planners mostly answer before the names are served.
+const FOLLOWS_WAIT_MAX: Duration = Duration::from_millis(1);
 
-/// What a report says of a pod, before it is stored.
-#[derive(Debug, Clone)]
+/// How long a pass that goes along with a report waits until the names of its pod are served. It is all that a name server which
+/// does not answer holds up a set.
+const NAMES_WAIT_MAX: Duration = Duration::from_millis(10);
+
+/// How far a report has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The names of its pod are not served yet.
+    NamesComing,
+    /// It is being stored.
+    Storing,
+    Stored(Stored),
+}
+
+/// That a report is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) at: StoreRevision,
+    /// Where what was said to follow is stored, if that is.
+    follows: Option<StoreRevision>,
+}
+
+/// A report that a pass may go along with, for whoever stores it. Dropped before that, it is not stored.
+#[derive(Debug)]
+pub(crate) struct Expected {
+    stage: watch::Sender<Stage>,
+    follows: oneshot::Receiver<Transaction>,
+}
+
+impl Expected {
+    /// What follows from the report; none where no pass says so in time. From now on it is being stored.
+    pub(super) async fn what_follows(&mut self) -> Option<Transaction> {
+        let follows = match timeout(FOLLOWS_WAIT_MAX, &mut self.follows).await {
+            Ok(follows) => follows.ok(),
+            Err(_) => {
+                self.follows.close();
+                self.follows.try_recv().ok()
+            }
+        };
+        self.stage.send_replace(Stage::Storing);
+        // What a pass has said that has given up since is no longer to be done.
+        follows.filter(|_| !self.stage.is_closed())
+    }
+
+    fn stored(self, at: StoreRevision, follows: Option<StoreRevision>) {
+        self.stage.send_replace(Stage::Stored(Stored { at, follows }));
+    }
+}
+
+/// What a report says of a pod, for the pass that goes along with it.
+#[derive(Debug)]
 pub(crate) struct Coming {
     /// The pod as it is stored.
     pub(super) stored: Arc<Object>,
     /// The pod as it will be.
     pub(super) will_be: Arc<Object>,
     ordinal: Ordinal,
-    at: watch::Receiver<Option<StoreRevision>>,
+    stage: watch::Receiver<Stage>,
+    /// Where to say what follows, once. Whoever stores the report waits for that, or until it is dropped.
+    follows: Mutex<Option<oneshot::Sender<Transaction>>>,
 }
 
 impl Coming {
-    /// A report of the pod of an ordinal, and where to tell what becomes of it.
-    pub(super) fn new(stored: Arc<Object>, will_be: Arc<Object>, ordinal: Ordinal) -> (Queued, Self) {
-        let (queued, at) = watch::channel(None);
-        (queued, Self { stored, will_be, ordinal, at })
+    /// A report of the pod of an ordinal, for both sides.
+    pub(super) fn new(stored: Arc<Object>, will_be: Arc<Object>, ordinal: Ordinal) -> (Expected, Self) {
+        let ((at, stage), (say, follows)) = (watch::channel(Stage::NamesComing), oneshot::channel());
+        let coming = Self { stored, will_be, ordinal, stage, follows: Mutex::new(Some(say)) };
+        (Expected { stage: at, follows }, coming)
     }
 
     /// Has what follows from a scene rest on this being stored, and on all other pods of the set being as the scene shows
@@ -47,15 +103,45 @@ impl Coming {
         transaction.come_behind(&self.will_be, self.ordinal);
     }
 
-    /// The revision at which the report was stored; none where it was not.
-    pub(super) async fn stored(&self) -> Option<StoreRevision> {
-        let mut at = self.at.clone();
-        at.wait_for(Option::is_some).await.ok().and_then(|at| *at)
+    /// Commits what follows: together with the report, or behind it where it is too late for that.
+    pub(super) async fn commit(&self, world: &World, follows: Transaction) -> CommitResult {
+        let late = match self.follows().take() {
+            Some(say) => say.send(follows).err(),
+            None => Some(follows),
+        };
+        match (self.stored().await, late) {
+            (Some(_), Some(follows)) => world.commit(follows).await,
+            (Some(Stored { follows: Some(at), .. }), None) => Ok(at),
+            _ => {
+                let (key, expected) = (self.stored.key.to_store(), Some(self.stored.version));
+                Err(CommitError::Conflict { key, expected, actual: None })
+            }
+        }
     }
 
-    /// Whether it ended without being stored.
-    fn is_lost(&self) -> bool {
-        self.at.has_changed().is_err() && self.at.borrow().is_none()
+    /// Nothing follows, or no more.
+    pub(super) fn nothing_follows(&self) {
+        self.follows().take();
+    }
+
+    /// That the report is stored; none where it is not, or its names take too long.
+    pub(super) async fn stored(&self) -> Option<Stored> {
+        let mut stage = self.stage.clone();
+        let named = timeout(NAMES_WAIT_MAX, stage.wait_for(|stage| *stage != Stage::NamesComing)).await;
+        named.ok()?.ok()?;
+        match *stage.wait_for(|stage| matches!(stage, Stage::Stored(_))).await.ok()? {
+            Stage::Stored(stored) => Some(stored),
+            Stage::NamesComing | Stage::Storing => None,
+        }
+    }
+
+    /// Whether whoever stores the report still waits for what follows.
+    fn is_awaited(&self) -> bool {
+        self.follows().as_ref().is_some_and(|follows| !follows.is_closed())
+    }
+
+    fn follows(&self) -> MutexGuard<'_, Option<oneshot::Sender<Transaction>>> {
+        self.follows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -94,7 +180,7 @@ impl Arrivals {
     /// What a pass over this set goes along with.
     pub(super) fn take(&self, set: &Key) -> Option<Coming> {
         match self.next().remove(set)? {
-            Next::Along { coming, .. } => Some(coming).filter(|coming| !coming.is_lost()),
+            Next::Along { coming, .. } => Some(coming).filter(Coming::is_awaited),
             Next::Alone => None,
         }
     }
@@ -142,38 +228,32 @@ impl Arrivals {
 }
 
 impl Sets {
-    /// Commits a report that a pod has become ready, and that makes it `will_be`; meanwhile a pass may plan what follows.
-    ///
-    /// # Errors
-    /// Those of the commit.
-    pub(crate) async fn commit_report(
-        &self,
-        stored: &Arc<Object>,
-        will_be: Arc<Object>,
-        transaction: Transaction,
-    ) -> Result<StoreRevision, CommitError> {
-        let mut committing = pin!(self.world.commit(transaction));
-        // Mostly it is queued the first time it is looked at. Where it is not, what follows may come first, and is refused.
-        if let Poll::Ready(committed) = futures::poll!(committing.as_mut()) {
-            return committed;
-        }
-        let queued = self.go_along(stored, will_be);
-        let committed = committing.await;
-        if let (Some(queued), Ok(revision)) = (queued, &committed) {
-            queued.send_replace(Some(*revision));
-        }
-        committed
-    }
-
-    /// Lets a pass go along with a report, where the next step of the set may follow from that alone: in a set without order
-    /// it does not.
-    pub(super) fn go_along(&self, stored: &Arc<Object>, will_be: Arc<Object>) -> Option<Queued> {
+    /// Lets a pass go along with a report that a pod has become ready, where the next step of the set may follow from that
+    /// alone: in a set without order it does not.
+    pub(crate) fn expect(&self, stored: &Arc<Object>, will_be: Arc<Object>) -> Option<Expected> {
         let key = owner_sets(stored).next()?;
         let ordinal = pod_ordinal(&key.name, &stored.key.name)?;
         let in_order = |set: &Arc<Object>| set.text("/spec/podManagementPolicy") != "Parallel";
         self.world.get(&key).filter(in_order)?;
-        let (queued, coming) = Coming::new(stored.clone(), will_be, ordinal);
+        let (expected, coming) = Coming::new(stored.clone(), will_be, ordinal);
         self.arrivals.put(key, coming);
-        Some(queued)
+        Some(expected)
+    }
+
+    /// Commits a report, and what follows from it where that is known in time.
+    ///
+    /// # Errors
+    /// Those of the commit of the report. Nothing that is wrong with what follows keeps a report from being stored.
+    pub(crate) async fn commit_report(&self, report: Transaction, expected: Option<Expected>) -> CommitResult {
+        let Some(mut expected) = expected else { return self.world.commit(report).await };
+        let (at, follows) = match expected.what_follows().await {
+            Some(follows) => {
+                let (report, follows) = self.world.commit_both(report, follows).await;
+                (report?, follows.ok())
+            }
+            None => (self.world.commit(report).await?, None),
+        };
+        expected.stored(at, follows);
+        Ok(at)
     }
 }

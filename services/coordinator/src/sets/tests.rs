@@ -551,78 +551,185 @@ enum Meanwhile {
     SetChanges,
 }
 
-#[tokio::test]
-async fn what_follows_from_a_report_is_stored_right_behind_it_and_never_without_it() {
-    use Meanwhile::*;
-    for meanwhile in [Nothing, NotStored, StoredOtherwise, Removed, AnotherPodChanges, AnotherPodComes, SetChanges] {
-        let world = world().await;
-        member(&world, "web-0").await;
-        member(&world, "web-5").await;
-        let sets = sets_of(&world);
+impl Meanwhile {
+    const ALL: [Self; 7] = {
+        use Meanwhile::*;
+        [Nothing, NotStored, StoredOtherwise, Removed, AnotherPodChanges, AnotherPodComes, SetChanges]
+    };
+
+    /// Makes it happen.
+    async fn happen(self, world: &World) {
         let stored = world.get(&key(Kind::Pod, "web-0")).unwrap();
-        let (will_be, ready) = report(&stored, becomes_ready);
-        let queued = sets.go_along(&stored, will_be.clone()).expect("it is a pod of a set in order");
-        let scene = sets.look(&key(Kind::StatefulSet, "web"), NOW).unwrap().unwrap();
-        drop(queued);
-        assert!(scene.snapshot.pods[0].ready, "as it will be");
-        let mut decision = creation(&scene);
-        let create = &mut decision.order.create[0];
-        (create.ordinal, create.guard) = (Ordinal(1), Guard::Predecessors);
-        decision.identities[0].name = "web-1".into();
-        let execution = execute::transactions(&world, &scene, &decision, NOW).unwrap();
-        let [follows] = <[_; 1]>::try_from(execution.transactions).unwrap();
-        let stored = match meanwhile {
-            Nothing => ready,
-            NotStored => Transaction::default(),
-            StoredOtherwise => report(&stored, |pod| pod["status"]["phase"] = "Failed".into()).1,
-            Removed => {
+        match self {
+            Self::Nothing | Self::NotStored => {}
+            Self::StoredOtherwise => {
+                change(world, Kind::Pod, "web-0", |pod| pod["status"]["phase"] = "Failed".into()).await;
+            }
+            Self::Removed => {
                 let mut removal = Transaction::default();
                 removal.delete(&stored);
-                removal
+                world.commit(removal).await.unwrap();
             }
-            AnotherPodChanges => {
-                change(&world, Kind::Pod, "web-5", |pod| pod["status"]["phase"] = "Failed".into()).await;
-                ready
+            Self::AnotherPodChanges => {
+                change(world, Kind::Pod, "web-5", |pod| pod["status"]["phase"] = "Failed".into()).await;
             }
-            AnotherPodComes => {
-                member(&world, "web-7").await;
-                ready
+            Self::AnotherPodComes => member(world, "web-7").await,
+            Self::SetChanges => {
+                change(world, Kind::StatefulSet, "web", |set| set["spec"]["replicas"] = 1.into()).await;
             }
-            SetChanges => {
-                change(&world, Kind::StatefulSet, "web", |set| set["spec"]["replicas"] = 1.into()).await;
-                ready
+        }
+    }
+
+    /// Whether the report can still be stored.
+    fn leaves_the_report(self) -> bool {
+        !matches!(self, Self::NotStored | Self::StoredOtherwise | Self::Removed)
+    }
+}
+
+/// A pass that goes along with the report that web-0 is ready: the report, for whoever stores it, and web-1 that follows.
+struct Along {
+    world: Arc<World>,
+    sets: Sets,
+    report: Transaction,
+    expected: Expected,
+    scene: Scene,
+    follows: Transaction,
+}
+
+async fn along() -> Along {
+    let world = world().await;
+    member(&world, "web-0").await;
+    member(&world, "web-5").await;
+    let sets = sets_of(&world);
+    let stored = world.get(&key(Kind::Pod, "web-0")).unwrap();
+    let (will_be, report) = report(&stored, becomes_ready);
+    let expected = sets.expect(&stored, will_be).expect("it is a pod of a set in order");
+    let scene = sets.look(&key(Kind::StatefulSet, "web"), NOW).unwrap().unwrap();
+    assert!(scene.snapshot.pods[0].ready, "as it will be");
+    let mut decision = creation(&scene);
+    let create = &mut decision.order.create[0];
+    (create.ordinal, create.guard) = (Ordinal(1), Guard::Predecessors);
+    decision.identities[0].name = "web-1".into();
+    let execution = execute::transactions(&world, &scene, &decision, NOW).unwrap();
+    let [follows] = <[_; 1]>::try_from(execution.transactions).unwrap();
+    Along { world, sets, report, expected, scene, follows }
+}
+
+fn version(world: &World, pod: &str) -> Option<StoreRevision> {
+    world.get(&key(Kind::Pod, pod)).map(|pod| pod.version)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_follows_from_a_report_is_stored_right_behind_it_and_never_without() {
+    for meanwhile in Meanwhile::ALL {
+        let Along { world, sets, report, expected, scene, follows } = along().await;
+        meanwhile.happen(&world).await;
+        let reporting = async {
+            match meanwhile {
+                Meanwhile::NotStored => drop(expected),
+                _ => return Some(sets.commit_report(report, Some(expected)).await),
             }
+            None
         };
-        // Both are queued before either is seen.
-        let (reported, followed) = futures::join!(world.commit(stored), sets.commit(&scene, follows, None));
-        let reported = reported.unwrap();
-        let created = world.get(&key(Kind::Pod, "web-1")).map(|pod| pod.version);
+        let (reported, followed) = futures::join!(reporting, sets.commit(&scene, follows, None));
+        let reported = reported.and_then(Result::ok);
+        assert_eq!(reported.is_some(), meanwhile.leaves_the_report(), "{meanwhile:?}");
+        let created = version(&world, "web-1");
         match (meanwhile, followed) {
-            (Nothing, Ok(done)) => assert_eq!((done.at, created), (reported.next(), Some(done.at))),
+            (Meanwhile::Nothing, Ok(done)) => {
+                assert_eq!((done.at, created), (reported.unwrap().next(), Some(done.at)));
+            }
             (_, Err(CommitError::Conflict { .. })) => assert_eq!(created, None, "{meanwhile:?}"),
             (_, followed) => panic!("{meanwhile:?}: {followed:?}"),
         }
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_report_does_not_wait_for_a_slow_planner_and_what_follows_comes_behind_it() {
+    for meanwhile in Meanwhile::ALL.into_iter().filter(|meanwhile| meanwhile.leaves_the_report()) {
+        let Along { world, sets, report, expected, scene, follows } = along().await;
+        let began = tokio::time::Instant::now();
+        let reported = sets.commit_report(report, Some(expected)).await.unwrap();
+        assert!(began.elapsed() <= Duration::from_millis(2), "{:?}", began.elapsed());
+        meanwhile.happen(&world).await;
+        let followed = sets.commit(&scene, follows, None).await;
+        let created = version(&world, "web-1");
+        match (meanwhile, followed) {
+            (Meanwhile::Nothing, Ok(done)) => assert_eq!((done.at, created), (reported.next(), Some(done.at))),
+            (_, Err(CommitError::Conflict { .. })) => assert_eq!(created, None, "{meanwhile:?}"),
+            (_, followed) => panic!("{meanwhile:?}: {followed:?}"),
+        }
+    }
+    // Written once more, the pod is no longer what was reported, whoever did that.
+    let Along { world, sets, report, expected, scene, follows } = along().await;
+    sets.commit_report(report, Some(expected)).await.unwrap();
+    change(&world, Kind::Pod, "web-0", |pod| pod["status"]["conditions"] = json!([])).await;
+    assert!(sets.commit(&scene, follows, None).await.is_err());
+    assert_eq!(version(&world, "web-1"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_that_are_not_served_hold_up_a_set_for_a_moment_only() {
+    let Along { world, sets, report, expected, scene, follows } = along().await;
+    let before = versions(&world);
+    let began = tokio::time::Instant::now();
+    let followed = sets.commit(&scene, follows, None).await;
+    assert!(matches!(followed, Err(CommitError::Conflict { .. })), "{followed:?}");
+    assert!(began.elapsed() <= Duration::from_millis(20), "{:?}", began.elapsed());
+    assert_eq!(versions(&world), before);
+    drop(scene);
+    // Served at last, it is stored alone: what was to follow may no longer be right.
+    sets.commit_report(report, Some(expected)).await.unwrap();
+    assert_eq!(version(&world, "web-1"), None);
+    assert_ne!(versions(&world), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_from_which_nothing_follows_waits_for_nobody() {
+    let Along { world: _world, sets, report, expected, scene, .. } = along().await;
+    let began = tokio::time::Instant::now();
+    let mut reporting = pin!(sets.commit_report(report, Some(expected)));
+    assert!(futures::poll!(reporting.as_mut()).is_pending(), "something may follow");
+    let coming = scene.coming.as_ref().unwrap();
+    coming.nothing_follows();
+    let (reported, stored) = futures::join!(reporting, coming.stored());
+    assert_eq!(stored.map(|stored| stored.at), reported.ok());
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test]
+async fn a_plan_of_several_pieces_follows_a_report_as_a_whole() {
+    let Along { world: _world, sets, report, expected, scene, .. } = along().await;
+    let piece = |name: &str| {
+        let mut piece = Transaction::default();
+        piece.unchanged(scene.pod(Ordinal(0)).unwrap());
+        piece.create(key(Kind::Pod, name), pod(name));
+        piece
+    };
+    let pieces = async {
+        let before = sets.commit(&scene, piece("web-1"), None).await.unwrap();
+        sets.commit(&scene, piece("web-2"), Some(&before)).await.map(|done| (before.at, done.at))
+    };
+    let (reported, pieces) = futures::join!(sets.commit_report(report, Some(expected)), pieces);
+    let reported = reported.unwrap();
+    assert_eq!(pieces.unwrap(), (reported.next(), reported.next().next()));
+}
+
 #[tokio::test]
 async fn a_plan_may_write_the_pod_of_the_report_behind_it() {
-    let world = world().await;
-    member(&world, "web-0").await;
-    let sets = sets_of(&world);
-    let stored = world.get(&key(Kind::Pod, "web-0")).unwrap();
-    let (will_be, report) = report(&stored, |pod| pod["status"]["phase"] = "Succeeded".into());
-    let _queued = sets.go_along(&stored, will_be).unwrap();
-    let scene = sets.look(&key(Kind::StatefulSet, "web"), NOW).unwrap().unwrap();
-    let pod = scene.pod(Ordinal(0)).unwrap();
-    let mut labelled = pod.value.clone();
+    let Along { world, sets, report, expected, scene, .. } = along().await;
+    let reported = scene.pod(Ordinal(0)).unwrap();
+    let mut labelled = reported.value.clone();
     labelled["metadata"]["labels"]["put"] = "back".into();
     let mut follows = Transaction::default();
-    follows.update(pod, labelled);
-    let (reported, followed) = futures::join!(world.commit(report), sets.commit(&scene, follows, None));
+    follows.update(reported, labelled);
+    let reporting = sets.commit_report(report, Some(expected));
+    let (reported, followed) = futures::join!(reporting, sets.commit(&scene, follows, None));
     assert_eq!(followed.unwrap().at, reported.unwrap().next());
     let pod = world.get(&key(Kind::Pod, "web-0")).unwrap();
-    assert_eq!((pod.text("/status/phase"), pod.label("put")), ("Succeeded", Some("back")));
+    assert_eq!(pod.label("put"), Some("back"));
+    assert_eq!(pod.value["status"]["conditions"][0]["status"], "True");
 }
 
 #[tokio::test]
@@ -633,29 +740,33 @@ async fn a_pass_in_vain_says_nothing_and_the_next_one_goes_alone() {
     let set = key(Kind::StatefulSet, "web");
     let stored = world.get(&key(Kind::Pod, "web-0")).unwrap();
     let goes_along = || sets.look(&set, NOW).unwrap().unwrap().coming.is_some();
-    let go_along = || sets.go_along(&stored, report(&stored, becomes_ready).0).unwrap();
+    let expect = || sets.expect(&stored, report(&stored, becomes_ready).0).unwrap();
     let before = versions(&world);
     // No planner answers. Of a set that never was like that, this says nothing.
-    let queued = go_along();
-    let (outcome, ()) = futures::join!(sets.try_pass(&set), async { drop(queued) });
+    let expected = expect();
+    let (outcome, ()) = futures::join!(sets.try_pass(&set), async { drop(expected) });
     assert_eq!(outcome, Ok(Outcome::Stale));
     assert_eq!(versions(&world), before);
     // The one after it goes alone, whatever comes meanwhile.
-    let queued = go_along();
+    let expected = expect();
     assert!(!goes_along());
-    drop(queued);
-    let _queued = go_along();
+    drop(expected);
+    let _expected = expect();
     assert!(goes_along());
-    // One that has ended is not gone along with.
-    drop(go_along());
+    // One that has ended is not gone along with, and one that is stored by now neither.
+    drop(expect());
+    assert!(!goes_along());
+    let (will_be, report) = report(&stored, becomes_ready);
+    let mut expected = sets.expect(&stored, will_be.clone()).unwrap();
+    assert!(expected.what_follows().await.is_none());
     assert!(!goes_along());
     // With one that is stored, a failure is one.
-    let (will_be, report) = report(&stored, becomes_ready);
+    let expected = sets.expect(&stored, will_be).unwrap();
     let pass = async {
         assert_eq!(sets.called().await, std::slice::from_ref(&set));
         sets.try_pass(&set).await
     };
-    let (reported, outcome) = futures::join!(sets.commit_report(&stored, will_be, report), pass);
+    let (reported, outcome) = futures::join!(sets.commit_report(report, Some(expected)), pass);
     reported.unwrap();
     let error = outcome.expect_err("no planner answers");
     assert!(error.contains("does not answer"), "{error}");
@@ -669,7 +780,7 @@ async fn a_set_is_called_once_for_each_report() {
     let sets = sets_of(&world);
     let stored = world.get(&key(Kind::Pod, "web-0")).unwrap();
     for _ in 0..2 {
-        let _queued = sets.go_along(&stored, stored.clone()).unwrap();
+        let _expected = sets.expect(&stored, stored.clone()).unwrap();
         assert_eq!(sets.called().await, [key(Kind::StatefulSet, "web")]);
     }
     // Another set comes along before the first has its pass.
@@ -679,7 +790,7 @@ async fn a_set_is_called_once_for_each_report() {
     db["metadata"]["ownerReferences"] = json!([controller_reference(&of_db)]);
     create(&world, Kind::Pod, "db-0", db).await;
     let stored = world.get(&key(Kind::Pod, "db-0")).unwrap();
-    let _queued = sets.go_along(&stored, stored.clone()).unwrap();
+    let _expected = sets.expect(&stored, stored.clone()).unwrap();
     assert_eq!(sets.called().await, [key(Kind::StatefulSet, "db")]);
 }
 
@@ -690,7 +801,7 @@ async fn no_pass_goes_along_with_a_report_that_says_little_of_the_next_step() {
     create(&world, Kind::Pod, "other-0", pod("other-0")).await;
     let expects = |name: &str| {
         let stored = world.get(&key(Kind::Pod, name)).unwrap();
-        sets_of(&world).go_along(&stored, stored.clone()).is_some()
+        sets_of(&world).expect(&stored, stored.clone()).is_some()
     };
     assert!(expects("web-0"));
     assert!(!expects("other-0"), "it is of no set");

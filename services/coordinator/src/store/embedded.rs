@@ -26,7 +26,8 @@ use super::medium::{Directory, Medium, split};
 use super::state::{HistoryLimits, STORE_BYTES_MAX, Staging, State, validate};
 use super::view::View;
 use super::{
-    BATCH_BYTES_MAX, Batch, Changes, CommitError, Entry, Listing, StateStore, StoreError, StoreRevision, Watch,
+    BATCH_BYTES_MAX, Batch, Changes, CommitError, CommitResult, Entry, Listing, StateStore, StoreError, StoreRevision,
+    Watch,
 };
 
 /// Most batches that wait for the committer: some groups ahead, so that it never idles. More of them wait outside.
@@ -68,9 +69,11 @@ pub struct EmbeddedStore {
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) batch: Batch,
-    pub(super) answer: oneshot::Sender<Result<StoreRevision, CommitError>>,
+    pub(super) answer: oneshot::Sender<CommitResult>,
     /// What it takes of the queue, given back with the answer. `None`: it did not come through the queue.
     pub(super) queue_bytes: Option<OwnedSemaphorePermit>,
+    /// The one behind it, that is to be in the same group.
+    pub(super) behind: Option<Box<Request>>,
 }
 
 impl EmbeddedStore {
@@ -130,15 +133,59 @@ impl EmbeddedStore {
         registry.add(move |page| measured.write(page));
     }
 
-    async fn enqueue(&self, batch: Batch) -> Result<StoreRevision, CommitError> {
-        let bytes = validate(&batch)?.max(1);
-        let bytes = u32::try_from(bytes).expect("a batch is bounded below 4 GiB");
-        let permit = self.queue_bytes.clone().acquire_many_owned(bytes).await.map_err(|_| StoreError::Closed)?;
-        let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
-        let (answer, answered) = oneshot::channel();
-        queue.send(Request { batch, answer, queue_bytes: Some(permit) }).await.map_err(|_| StoreError::Closed)?;
-        answered.await.unwrap_or(Err(CommitError::Store(StoreError::Closed)))
+    /// Room in the queue for a batch of so many bytes.
+    async fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, StoreError> {
+        let bytes = u32::try_from(bytes).expect("two batches are bounded below 4 GiB");
+        self.queue_bytes.clone().acquire_many_owned(bytes).await.map_err(|_| StoreError::Closed)
     }
+
+    async fn enqueue(&self, request: Request) -> Result<(), StoreError> {
+        let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
+        queue.send(request).await.map_err(|_| StoreError::Closed)
+    }
+
+    async fn commit_one(&self, batch: Batch) -> CommitResult {
+        let room = self.room(bytes(&batch)?).await?;
+        let (request, answer) = Request::new(batch, room);
+        self.enqueue(request).await?;
+        answer.await
+    }
+
+    async fn commit_in_one_group(&self, first: Batch, second: Batch) -> (CommitResult, CommitResult) {
+        let (of_first, of_second) = match (bytes(&first), bytes(&second)) {
+            (Ok(first), Ok(second)) => (first, second),
+            // One of them is refused before it is queued.
+            _ => return (self.commit_one(first).await, self.commit_one(second).await),
+        };
+        let queued = async {
+            // At once: who holds some and waits for more could wait for others who do.
+            let mut room = self.room(of_first + of_second).await?;
+            let of_second = room.split(of_second).ok_or(StoreError::Closed)?;
+            let (mut first, first_answer) = Request::new(first, room);
+            let (second, second_answer) = Request::new(second, of_second);
+            first.behind = Some(Box::new(second));
+            self.enqueue(first).await?;
+            Ok::<_, StoreError>((first_answer, second_answer))
+        };
+        match queued.await {
+            Ok((first, second)) => (first.await, second.await),
+            Err(error) => (Err(error.clone().into()), Err(error.into())),
+        }
+    }
+}
+
+impl Request {
+    /// A batch for the queue, and the answer to it.
+    fn new(batch: Batch, room: OwnedSemaphorePermit) -> (Self, impl Future<Output = CommitResult> + Send) {
+        let (answer, answered) = oneshot::channel();
+        let request = Self { batch, answer, queue_bytes: Some(room), behind: None };
+        (request, async { answered.await.unwrap_or(Err(CommitError::Store(StoreError::Closed))) })
+    }
+}
+
+/// What a valid batch takes of the queue.
+fn bytes(batch: &Batch) -> Result<usize, StoreError> {
+    Ok(validate(batch)?.max(1))
 }
 
 impl Drop for EmbeddedStore {
@@ -170,7 +217,11 @@ impl StateStore for EmbeddedStore {
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<StoreRevision, CommitError>> {
-        self.enqueue(batch).boxed()
+        self.commit_one(batch).boxed()
+    }
+
+    fn commit_both(&self, first: Batch, second: Batch) -> BoxFuture<'_, (CommitResult, CommitResult)> {
+        self.commit_in_one_group(first, second).boxed()
     }
 }
 
@@ -215,11 +266,13 @@ impl Committer {
         requests: &mut mpsc::Receiver<Request>,
         group: &mut Vec<Request>,
     ) {
-        group.push(first);
-        while group.len() < GROUP_BATCHES_MAX
-            && let Ok(next) = requests.try_recv()
-        {
-            group.push(next);
+        let mut next = Some(first);
+        while let Some(mut request) = next {
+            let behind = request.behind.take();
+            group.push(request);
+            let more =
+                || Some(group.len()).filter(|len| *len < GROUP_BATCHES_MAX).and_then(|_| requests.try_recv().ok());
+            next = behind.map(|behind| *behind).or_else(more);
         }
         self.commit(group);
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 /// An object as it is stored, and what it says.
-type Encoded = (Bytes, Value);
+pub(super) type Encoded = (Bytes, Value);
 
 /// Objects of the commits under way, by where their bytes are in memory. Those that come back from a store elsewhere are
 /// other bytes, and are decoded.

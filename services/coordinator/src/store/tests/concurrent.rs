@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use service_kit::metrics::Registry;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -121,4 +122,23 @@ fn everybody_sees_one_history_on_disk() {
     let directory = TempDir::new().expect("a directory");
     let store = EmbeddedStore::open(&directory.path().join("state")).expect("the store opens");
     run_on_threads(check(Arc::new(store)));
+}
+
+#[test]
+fn two_that_are_committed_together_wait_for_the_disk_once() {
+    let directory = TempDir::new().expect("a directory");
+    let store = EmbeddedStore::open(&directory.path().join("state")).expect("the store opens");
+    let metrics = Registry::default();
+    store.measure(&metrics);
+    run_on_threads(async {
+        for round in 0..20 {
+            let (first, second) =
+                store.commit_both(writes([put("a", format!("{round}"))]), writes([put("b", "1")])).await;
+            assert_eq!((first.unwrap().0, second.unwrap().0), (2 * round + 1, 2 * round + 2));
+        }
+    });
+    let page = metrics.render();
+    let value = |name: &str| page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+    assert_eq!(value("setkeeper_coordinator_store_commits_total"), Some(40));
+    assert_eq!(value("setkeeper_coordinator_store_group_batches_count"), Some(20));
 }

@@ -156,6 +156,42 @@ fn a_batch_rests_on_what_the_one_before_it_writes() {
 }
 
 #[test]
+fn two_that_are_committed_together_are_two_commits() {
+    check(|store| async move {
+        let start = must_commit(&*store, writes([put("web-0", "0")])).await;
+        let as_stored = |value: &'static str| Precondition::StoredAs { key: "web-0".to_owned(), value: value.into() };
+        let behind =
+            |value, key: &str| Batch { preconditions: vec![as_stored(value)], writes: vec![put(key, "behind")] };
+        let mut watched = store.watch("", start).await.unwrap();
+        let (first, second) = store.commit_both(writes([put("web-0", "1")]), behind("1", "web-1")).await;
+        let (first, second) = (first.unwrap(), second.unwrap());
+        assert_eq!((first.0, second.0), (start.0 + 1, start.0 + 2));
+        // What becomes of one is no matter to the other, but for what it rests on.
+        let refused = Batch { preconditions: vec![modified_at("web-0", start)], writes: vec![put("web-0", "2")] };
+        let (first, second) = store.commit_both(refused.clone(), behind("2", "web-2")).await;
+        assert!(matches!((&first, &second), (Err(CommitError::Conflict { .. }), Err(CommitError::Conflict { .. }))));
+        let (first, second) = store.commit_both(refused, behind("1", "web-3")).await;
+        assert!(first.is_err());
+        let third = second.unwrap();
+        let (first, second) = store.commit_both(writes([put("web-0", "3")]), behind("1", "web-4")).await;
+        assert!(second.is_err());
+        let fourth = first.unwrap();
+        let twice = writes([put("out", "1"), put("out", "2")]);
+        let (first, second) = store.commit_both(twice.clone(), behind("3", "web-5")).await;
+        assert!(matches!(first, Err(CommitError::Store(StoreError::Invalid { .. }))), "{first:?}");
+        let fifth = second.unwrap();
+        let (first, second) = store.commit_both(writes([put("web-0", "4")]), twice).await;
+        assert!(matches!(second, Err(CommitError::Store(StoreError::Invalid { .. }))), "{second:?}");
+        let sixth = first.unwrap();
+        let revision = |number| StoreRevision(start.0 + number);
+        assert_eq!([third, fourth, fifth, sixth], [3, 4, 5, 6].map(revision));
+        for number in 1..=6 {
+            assert_eq!(watched.next().await.unwrap().unwrap().revision, revision(number));
+        }
+    });
+}
+
+#[test]
 fn of_many_who_touch_a_series_that_they_rest_on_one_wins() {
     check(|store| async move {
         let since = must_commit(&*store, writes([put("web-0", "")])).await;

@@ -101,7 +101,7 @@ impl Subject {
                 let (mut group, mut answers) = (Vec::new(), Vec::new());
                 for batch in batches {
                     let (answer, answered) = oneshot::channel();
-                    group.push(Request { batch, answer, queue_bytes: None });
+                    group.push(Request { batch, answer, queue_bytes: None, behind: None });
                     answers.push(answered);
                 }
                 committer.commit(&mut group);
