@@ -162,7 +162,7 @@ async fn rollouts(arguments: &Arguments, scratch: &Path) -> anyhow::Result<()> {
             rollouts.extend(life);
             steps.push(step);
         }
-        steps.push(store::step(scratch).await?);
+        steps.extend(store::step(scratch).await?);
     }
     if arguments.wants(Figure::Parallel) {
         rollouts.push(rollout::parallel(scratch, runs).await?);

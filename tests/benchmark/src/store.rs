@@ -13,7 +13,7 @@ const KEYS: usize = 10_000;
 /// Keys per batch while the store is filled.
 const FILL: usize = 500;
 const SINGLE_COMMITS: usize = 2000;
-/// As many as a set of one hundred takes.
+/// As many as a set of one hundred takes, each way.
 const STEPS: u64 = 100;
 /// Decision records that a set keeps.
 const DECISIONS: u64 = 50;
@@ -41,17 +41,17 @@ pub(crate) async fn measure(directory: &Path) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// What an ordered step writes, and nothing else: the report of a pod, then its successor with all that is told of it, one
-/// durable commit each. The keys and sizes are those of the set whose steps are measured.
-pub(crate) async fn step(directory: &Path) -> anyhow::Result<Row> {
+/// What an ordered step writes, and nothing else: the report of a pod, then its successor with all that is told of it; both in
+/// one go, as a step does, and one durable after the other. The keys and sizes are those of the set whose steps are measured.
+pub(crate) async fn step(directory: &Path) -> anyhow::Result<[Row; 2]> {
     let store = EmbeddedStore::open(&directory.join("steps"))?;
     let value = |bytes: usize| vec![b'x'; bytes].into();
     let object = |kind: &str, name: String, bytes| Write::Put {
         key: format!("/objects/{kind}/default/{name}"),
         value: value(bytes),
     };
-    let mut samples = Samples::default();
-    for step in 0..STEPS {
+    let (mut in_one_go, mut one_by_one) = (Samples::default(), Samples::default());
+    for step in 0..2 * STEPS {
         let decision = |number: u64| format!("web.{number:010}");
         let report = object("pods", format!("web-{step}"), 1663);
         let successor = vec![
@@ -61,12 +61,22 @@ pub(crate) async fn step(directory: &Path) -> anyhow::Result<Row> {
             object("decisions", decision(step + DECISIONS), 695),
             Write::Delete { key: format!("/objects/decisions/default/{}", decision(step)) },
         ];
+        let [report, successor] = [vec![report], successor].map(|writes| Batch { preconditions: vec![], writes });
         let before = now();
-        store.commit(Batch { preconditions: vec![], writes: vec![report] }).await?;
-        store.commit(Batch { preconditions: vec![], writes: successor }).await?;
-        samples.0.push(now() - before);
+        if step % 2 == 0 {
+            let (first, second) = store.commit_both(report, successor).await;
+            first.and(second)?;
+            in_one_go.0.push(now() - before);
+        } else {
+            store.commit(report).await?;
+            store.commit(successor).await?;
+            one_by_one.0.push(now() - before);
+        }
     }
-    Ok(Row::latency("its two durable commits, and nothing else", samples))
+    Ok([
+        Row::latency("its two durable commits in one go, and nothing else", in_one_go),
+        Row::latency("its two durable commits one after the other", one_by_one),
+    ])
 }
 
 fn put(key: usize) -> Write {
