@@ -1,6 +1,7 @@
 //! What the coordinator must be told at its start.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use domain::Profile;
 use service_kit::{ServerConfig, Target, Token};
@@ -31,4 +32,26 @@ pub struct Config {
     pub dns_address: String,
     /// Whether sets behave as in Kubernetes, defect for defect, or as well as they can.
     pub profile: Profile,
+    /// How long a report of a pod and what follows from it wait for each other.
+    pub patience: Patience,
+}
+
+/// How long a report that a pod has become ready, and the pass over its set that plans what follows, wait for each other in
+/// order to be stored in one go.
+///
+/// The default suits services of one machine or one data centre. Where messages take longer, so may this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For a pass, until the names of the pod are served. It is all that a name server which does not answer holds up a set.
+    pub names: Duration,
+    /// For a report whose names are served, until it is known what follows; up to a millisecond longer, as timers go. Planners
+    /// mostly answer before the names are served.
+    pub follow: Duration,
+}
+
+impl Default for Patience {
+    /// 10 ms and 1 ms.
+    fn default() -> Self {
+        Self { names: Duration::from_millis(10), follow: Duration::from_millis(1) }
+    }
 }

@@ -31,5 +31,5 @@ pub mod store;
 mod volumes;
 pub mod world;
 
-pub use config::{CLUSTER_DOMAIN_DEFAULT, Config};
+pub use config::{CLUSTER_DOMAIN_DEFAULT, Config, Patience};
 pub use start::{STORE_FILE, start, start_on};

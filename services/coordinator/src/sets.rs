@@ -45,8 +45,8 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
 use self::claims::ClaimPlan;
-use self::coming::Arrivals;
 pub(crate) use self::coming::Expected;
+use self::coming::{Arrivals, Coming, InVain};
 use self::foresight::Foresight;
 use self::pace::Pace;
 pub(crate) use self::planners::{PlannerError, Planners};
@@ -55,6 +55,7 @@ use self::refusals::{Failure, Refusal};
 use self::roster::Rosters;
 use self::scene::{Glance, InvalidSet, Scene};
 use self::settled::Settled;
+use crate::config::Patience;
 use crate::driver::{Controller, Outcome};
 use crate::rollouts::{self, Rollout};
 use crate::store::{CommitError, StoreRevision};
@@ -134,8 +135,14 @@ impl Decision {
 }
 
 impl Sets {
-    pub(crate) fn new(world: Arc<World>, planners: Planners, switches: Switches, context: Context) -> Self {
-        let arrivals = Arrivals::new(&context.metrics);
+    pub(crate) fn new(
+        world: Arc<World>,
+        planners: Planners,
+        switches: Switches,
+        patience: Patience,
+        context: Context,
+    ) -> Self {
+        let arrivals = Arrivals::new(patience, &context.metrics);
         Self {
             world,
             planners,
@@ -181,17 +188,33 @@ impl Sets {
             // Somebody has just asked for that.
             return Ok(Outcome::Stale);
         }
-        let outcome = self.act(&scene, now).await;
-        let Some(coming) = &scene.coming else { return outcome };
-        // Whatever follows from a report that was not stored, an error too, says nothing of the set. Where something came
-        // between, it is looked at again at once, whatever becomes of the report.
-        coming.nothing_follows();
-        let stored = match outcome {
-            Ok(Outcome::Stale) => None,
-            _ => coming.stored().await,
+        let Some(coming) = &scene.coming else { return self.act(&scene, now).await };
+        let outcome = tokio::select! {
+            biased;
+            outcome = self.act_along(&scene, coming, now) => outcome,
+            why = coming.in_vain() => {
+                if why == InVain::NamesAreLate {
+                    self.arrivals.names_are_late(true);
+                }
+                None
+            }
         };
-        self.arrivals.ended(key, stored.is_none());
-        stored.map_or(Ok(Outcome::Stale), |stored| outcome.map(|outcome| outcome.knowing(stored.at)))
+        self.arrivals.ended(key, outcome.is_none());
+        outcome.unwrap_or(Ok(Outcome::Stale))
+    }
+
+    /// One pass along with a report; none where it was in vain. Whatever follows from a report that is not stored, an error
+    /// too, says nothing of the set. Where something came between, it is looked at again at once, whatever becomes of the report.
+    async fn act_along(&self, scene: &Scene, coming: &Coming, now: Timestamp) -> Option<Result<Outcome, String>> {
+        let outcome = self.act(scene, now).await;
+        coming.no_more_follows();
+        if outcome == Ok(Outcome::Stale) && !coming.has_followed() {
+            return None;
+        }
+        match coming.report().await {
+            Some(report) => Some(outcome.map(|outcome| outcome.knowing(report))),
+            None => coming.has_followed().then_some(outcome),
+        }
     }
 
     /// A set as it is, or as it will be once a report that is on its way is stored; none if it does not exist.

@@ -81,7 +81,7 @@ pub async fn start_on(store: Arc<dyn StateStore>, config: Config, context: Conte
     };
     let names = Names::start(world.clone(), channel("identity-dns"), epoch, context.clone(), &mut tasks);
     tasks.spawn(rollouts::observer::run(world.clone(), names.clone(), context.clone()));
-    let sets = Arc::new(Sets::new(world.clone(), planners, switches, context.clone()));
+    let sets = Arc::new(Sets::new(world.clone(), planners, switches, config.patience, context.clone()));
     let volumes = Arc::new(Volumes::new(world.clone(), channel("volume-claim"), epoch, switches, context.clone()));
     let placement = Arc::new(Placement { world: world.clone(), context: context.clone(), unplaced: Mutex::default() });
     let collector = Arc::new(collect::Collector::new(world.clone(), switches, context.clone()));

@@ -30,7 +30,6 @@ mod watch;
 use std::fmt;
 
 use bytes::Bytes;
-use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
@@ -255,14 +254,12 @@ pub trait StateStore: Send + Sync + 'static {
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<StoreRevision, CommitError>>;
 
     /// Applies two batches, each as [`StateStore::commit`] does, the second right after the first and whatever becomes of
-    /// that: it may rest on what the first writes ([`Precondition::StoredAs`]). A store that can makes them durable in one go.
+    /// that: it may rest on what the first writes ([`Precondition::StoredAs`]). They become durable in one go.
     ///
     /// # Errors
     /// Those of each.
     ///
     /// # Cancel safety
     /// As that of [`StateStore::commit`].
-    fn commit_both(&self, first: Batch, second: Batch) -> BoxFuture<'_, (CommitResult, CommitResult)> {
-        futures::future::join(self.commit(first), self.commit(second)).boxed()
-    }
+    fn commit_both(&self, first: Batch, second: Batch) -> BoxFuture<'_, (CommitResult, CommitResult)>;
 }

@@ -147,6 +147,7 @@ impl Setup {
             cluster_domain: self.cluster_domain.clone(),
             dns_address: self.dns_address.clone(),
             profile: self.profile,
+            patience: coordinator::Patience::default(),
         }
     }
 }

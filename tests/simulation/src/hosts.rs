@@ -160,6 +160,7 @@ async fn coordinator(
         cluster_domain: coordinator::CLUSTER_DOMAIN_DEFAULT.to_owned(),
         dns_address: format!("identity-dns:{DNS_PORT}"),
         profile: Profile::Setkeeper,
+        patience: place.lab.patience,
     };
     coordinator::start_on(store, config, context).await
 }

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use coordinator::Patience;
 use coordinator::store::simulated_disk::{Faults, Random, SimulatedDisk};
 use oracles::{Answer, History, State, Violation, Written};
 use serde_json::Value;
@@ -108,6 +109,9 @@ pub struct Lab {
     healthy: watch::Sender<bool>,
     /// Directory of what is not simulated: the volumes and the journal of names.
     pub directory: PathBuf,
+    /// How long a report and what follows from it wait for each other. Messages take milliseconds here: in one life of two so
+    /// long that they mostly meet, in the other so short that they hardly do.
+    pub patience: Patience,
 }
 
 impl fmt::Debug for Lab {
@@ -162,7 +166,9 @@ impl Lab {
             store_id: None,
             known: BTreeSet::new(),
         };
-        Arc::new(Self { inner: Mutex::new(inner), healthy: watch::Sender::new(false), directory })
+        let long = Patience { names: Duration::from_millis(100), follow: Duration::from_millis(50) };
+        let patience = if seed.is_multiple_of(2) { long } else { Patience::default() };
+        Arc::new(Self { inner: Mutex::new(inner), healthy: watch::Sender::new(false), directory, patience })
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

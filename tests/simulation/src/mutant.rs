@@ -33,7 +33,7 @@ mutants! {
     UnguardedWrite,
     /// The store does not look at what a batch rests on.
     NoCompareAndSet,
-    /// What follows from a report is committed whether or not the report is stored.
+    /// What follows from a report is committed before it, whether or not that is stored.
     AheadOfItsReport,
     /// A large batch is committed in part.
     TornBatch,

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
-use coordinator::store::{Batch, CommitError, Entry, Listing, StateStore, StoreError, StoreRevision, Watch};
+use coordinator::store::{
+    Batch, CommitError, CommitResult, Entry, Listing, StateStore, StoreError, StoreRevision, Watch,
+};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 
@@ -110,66 +112,110 @@ impl StateStore for WatchedStore {
         .boxed()
     }
 
-    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<StoreRevision, CommitError>> {
-        let lab = &self.place.lab;
-        let phases = self.phases.clone();
-        let begun = match phases.begin(lab, &batch) {
-            Ok(begun) => begun,
-            Err(refused) => return std::future::ready(Err(refused)).boxed(),
-        };
-        let Planted { batch: mutated, as_asked, at: planted } = lab.planted(&batch);
-        let asked = if as_asked { mutated.clone() } else { batch };
-        let (number, at) = lab.next_commit(&asked);
-        let at = planted.or(at);
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, CommitResult> {
+        let asked = self.ask(batch);
         async move {
-            match at {
-                Some(AtCommit::CrashBefore) => {
-                    self.place.lab.crash(&self.place, "F1 crash before a commit");
-                    return std::future::pending().await;
+            let inner = self.inner.clone();
+            let commit = move |[batch]: [Batch; 1]| async move { [inner.commit(batch).await] }.boxed();
+            let [result] = self.commit_asked([asked?], commit).await;
+            result
+        }
+        .boxed()
+    }
+
+    fn commit_both(&self, first: Batch, second: Batch) -> BoxFuture<'_, (CommitResult, CommitResult)> {
+        let asked = (self.ask(first), self.ask(second));
+        async move {
+            let inner = self.inner.clone();
+            let commit =
+                move |[first, second]: [Batch; 2]| async move { inner.commit_both(first, second).await.into() }.boxed();
+            match asked {
+                (Ok(first), Ok(second)) if self.place.lab.mutant() == Some(Mutant::AheadOfItsReport) => {
+                    let [second, first] = self.commit_asked([second, first], commit).await;
+                    (first, second)
                 }
-                Some(AtCommit::CancelHandlers) => {
-                    self.place.wires.cut();
-                    tokio::task::yield_now().await;
-                }
-                Some(AtCommit::Slow(time)) => tokio::time::sleep(time).await,
-                _ => {}
+                (Ok(first), Ok(second)) => self.commit_asked([first, second], commit).await.into(),
+                (Err(refused), _) | (_, Err(refused)) => (Err(refused.clone()), Err(refused)),
             }
-            self.place.clock.goes_on().await;
-            if self.place.wires.is_silent() {
-                return std::future::pending().await;
-            }
-            let (inner, place) = (self.inner.clone(), self.place.clone());
-            let made = async move {
-                place.lab.committing(number, &asked);
-                let result = inner.commit(mutated).await;
-                if result.is_ok() {
-                    phases.end(&begun);
-                }
-                if place.wires.is_silent() {
-                    return std::future::pending().await;
-                }
-                place.lab.committed(number, &result, &place);
-                if at == Some(AtCommit::CrashAfter) {
-                    place.lab.crash(&place, "F1 crash after a commit");
-                    return std::future::pending().await;
-                }
-                result
-            };
-            ToItsEnd(Some(made.boxed())).await
         }
         .boxed()
     }
 }
 
-type Made = BoxFuture<'static, Result<StoreRevision, CommitError>>;
+/// A batch that the coordinator asks for.
+struct Asked {
+    /// What the store is given.
+    batch: Batch,
+    /// What the rules judge.
+    judged: Batch,
+    number: u64,
+    at: Option<AtCommit>,
+    /// Sets to which it begins something.
+    begun: Vec<String>,
+}
+
+impl WatchedStore {
+    /// A batch as a planted bug leaves it, and what happens at it.
+    fn ask(&self, batch: Batch) -> Result<Asked, CommitError> {
+        let lab = &self.place.lab;
+        let begun = self.phases.begin(lab, &batch)?;
+        let Planted { batch: mutated, as_asked, at: planted } = lab.planted(&batch);
+        let judged = if as_asked { mutated.clone() } else { batch };
+        let (number, at) = lab.next_commit(&judged);
+        Ok(Asked { batch: mutated, judged, number, at: planted.or(at), begun })
+    }
+
+    /// Commits batches in one go, with what happens at any of them.
+    async fn commit_asked<const BATCHES: usize>(
+        &self,
+        asked: [Asked; BATCHES],
+        commit: impl FnOnce([Batch; BATCHES]) -> BoxFuture<'static, [CommitResult; BATCHES]> + Send + 'static,
+    ) -> [CommitResult; BATCHES] {
+        for at in asked.iter().filter_map(|asked| asked.at) {
+            match at {
+                AtCommit::CrashBefore => {
+                    self.place.lab.crash(&self.place, "F1 crash before a commit");
+                    return std::future::pending().await;
+                }
+                AtCommit::CancelHandlers => {
+                    self.place.wires.cut();
+                    tokio::task::yield_now().await;
+                }
+                AtCommit::Slow(time) => tokio::time::sleep(time).await,
+                AtCommit::CrashAfter | AtCommit::HideEvent | AtCommit::PreviousView(_) => {}
+            }
+        }
+        self.place.clock.goes_on().await;
+        if self.place.wires.is_silent() {
+            return std::future::pending().await;
+        }
+        let (place, phases) = (self.place.clone(), self.phases.clone());
+        let made = async move {
+            asked.iter().for_each(|asked| place.lab.committing(asked.number, &asked.judged));
+            let results = commit(asked.each_ref().map(|asked| asked.batch.clone())).await;
+            let made = || asked.iter().zip(&results);
+            made().filter(|(_, result)| result.is_ok()).for_each(|(asked, _)| phases.end(&asked.begun));
+            if place.wires.is_silent() {
+                return std::future::pending().await;
+            }
+            made().for_each(|(asked, result)| place.lab.committed(asked.number, result, &place));
+            if asked.iter().any(|asked| asked.at == Some(AtCommit::CrashAfter)) {
+                place.lab.crash(&place, "F1 crash after a commit");
+                return std::future::pending().await;
+            }
+            results
+        };
+        ToItsEnd(Some(made.boxed())).await
+    }
+}
 
 /// A commit that is written down when it is durable, also where whoever asked for it was dropped meanwhile.
-struct ToItsEnd(Option<Made>);
+struct ToItsEnd<T: Send + 'static>(Option<BoxFuture<'static, T>>);
 
-impl Future for ToItsEnd {
-    type Output = Result<StoreRevision, CommitError>;
+impl<T: Send + 'static> Future for ToItsEnd<T> {
+    type Output = T;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<T> {
         let Some(made) = &mut self.0 else { return Poll::Pending };
         let result = made.poll_unpin(context);
         if result.is_ready() {
@@ -179,7 +225,7 @@ impl Future for ToItsEnd {
     }
 }
 
-impl Drop for ToItsEnd {
+impl<T: Send + 'static> Drop for ToItsEnd<T> {
     fn drop(&mut self) {
         // Without a runtime its host has just died: then what is durable is found when the store is opened again.
         if let Some(rest) = self.0.take()

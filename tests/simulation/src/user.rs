@@ -140,6 +140,8 @@ impl User {
                 Ok(()) => return what,
                 // Nobody knows whether it was done: once more is safe.
                 Err(status) if indeterminate(status.code()) => {}
+                // Deleted by a request from before that came late: they do as they are told.
+                Err(status) if waits_for_a_deletion(&status) => {}
                 Err(status) => return format!("{what}: refused: {}", status.message()),
             }
             tokio::time::sleep(RETRY).await;
@@ -219,6 +221,11 @@ pub(crate) fn indeterminate(code: Code) -> bool {
         code,
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::Aborted | Code::Internal
     )
+}
+
+/// Whether the way will be free once something is gone.
+fn waits_for_a_deletion(status: &Status) -> bool {
+    status.code() == Code::FailedPrecondition && status.message().contains("is being deleted: wait until it is gone")
 }
 
 fn summary(objects: &[Value]) -> String {

@@ -201,12 +201,14 @@ impl Reports {
         // At no revision yet.
         let after = Arc::new(Object::new(pod.key.clone(), value.clone(), StoreRevision::default()));
         let (began, place) = (self.context.clock.now(), rollouts::place_under_way(&self.world, pod));
-        let expected = self.sets.expect(pod, after.clone());
+        let expected = self.sets.expect_before_names(pod, &after);
+        let asked = self.context.clock.monotonic();
         let announced = tokio::time::timeout(ANNOUNCE_WAIT_MAX, self.names.announce(&after)).await;
         let why = match announced {
             Ok(Ok(())) => {
                 let served = place.map(|place| (place, began, self.context.clock.now()));
-                return Ok(Announced { served, expected });
+                self.sets.names_served(self.context.clock.monotonic().saturating_sub(asked));
+                return Ok(Announced { served, expected: expected.or_else(|| self.sets.expect(pod, &after)) });
             }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "identity-dns did not answer in time".to_owned(),

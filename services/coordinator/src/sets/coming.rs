@@ -2,80 +2,98 @@
 //!
 //! The next step of a set in order mostly follows from one report: a pod has become ready. No pass may act on that before it is
 //! stored, and it is not stored before the pod's names are served; but to think, a pass need wait for neither. As soon as the
-//! report is there, it looks at the set as it will be, and what it decides is committed right behind the report, in one go with it: a
-//! step of a rollout waits for the disk once. Each of its commits rests on the pod being stored exactly as reported.
+//! report is there, it looks at the set as it will be, and what it decides is committed right behind the report, in one go with
+//! it: a step of a rollout waits for the disk once. Each of its commits rests on the pod being stored exactly as reported.
 //!
-//! Neither holds up the other for long. A report whose names are served waits [`FOLLOWS_WAIT_MAX`] for what follows from it; then
-//! it is stored alone, and what follows comes behind. A pass waits [`NAMES_WAIT_MAX`] for names. After that, or where the report
-//! is not stored or something comes between, it was in vain: the set is looked at again, as it is.
+//! Neither holds up the other for long ([`Patience`]). A report whose names are served waits a moment for what follows from it;
+//! then it is stored alone, and what follows comes behind. A pass waits a few moments for the names. After that, or where the
+//! report is not stored or something comes between, it was in vain: the set is looked at again, as it is. While names take
+//! longer, passes begin when they are served.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::{Ordinal, pod_ordinal};
 use service_kit::metrics::{Counter, Page, Registry};
-use tokio::sync::{Notify, oneshot, watch};
-use tokio::time::timeout;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::scene::Scene;
 use super::{Sets, owner_sets};
+use crate::config::Patience;
 use crate::store::{CommitError, CommitResult, StoreRevision};
 use crate::world::{Key, Object, Transaction, World};
 
-/// How long a report waits for what follows from it. Planners mostly answer before the names are served.
-const FOLLOWS_WAIT_MAX: Duration = Duration::from_millis(1);
-
-/// How long a pass that goes along with a report waits until the names of its pod are served. It is all that a name server which
-/// does not answer holds up a set.
-const NAMES_WAIT_MAX: Duration = Duration::from_millis(10);
-
 /// How far a report has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Stage {
-    /// The names of its pod are not served yet.
-    NamesComing,
+    /// Its names are not served yet, or it waits for what follows.
+    Awaiting(Follow),
     /// It is being stored.
     Storing,
-    Stored(Stored),
+    Ended(Ended),
 }
 
-/// That a report is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stored {
-    pub(super) at: StoreRevision,
-    /// Where what was said to follow is stored, if that is.
-    follows: Option<StoreRevision>,
+/// What a pass says that follows from a report.
+#[derive(Debug)]
+enum Follow {
+    Unknown,
+    Nothing,
+    This(Transaction),
 }
 
-/// A report that a pass may go along with, for whoever stores it. Dropped before that, it is not stored.
+/// What became of a report.
+#[derive(Debug, Clone, Default)]
+struct Ended {
+    /// Where it is stored, if it is.
+    report: Option<StoreRevision>,
+    /// What became of that which was said to follow, if that was committed with it.
+    follow: Option<CommitResult>,
+}
+
+/// A report that a pass may go along with, for whoever stores it. Dropped without, it has ended as one that is not stored.
 #[derive(Debug)]
 pub(crate) struct Expected {
-    stage: watch::Sender<Stage>,
-    follows: oneshot::Receiver<Transaction>,
+    stage: Arc<watch::Sender<Stage>>,
+    /// How long it waits for what follows.
+    wait: Duration,
 }
 
 impl Expected {
-    /// What follows from the report; none where no pass says so in time. From now on it is being stored.
-    pub(super) async fn what_follows(&mut self) -> Option<Transaction> {
-        let follows = match timeout(FOLLOWS_WAIT_MAX, &mut self.follows).await {
-            Ok(follows) => follows.ok(),
-            Err(_) => {
-                self.follows.close();
-                self.follows.try_recv().ok()
-            }
-        };
-        self.stage.send_replace(Stage::Storing);
-        // What a pass has said that has given up since is no longer to be done.
-        follows.filter(|_| !self.stage.is_closed())
+    /// From now on the report is being stored, with what follows from it where a pass says so in time.
+    pub(super) async fn storing(&self) -> Option<Transaction> {
+        let mut stage = self.stage.subscribe();
+        let known = stage.wait_for(|stage| !matches!(stage, Stage::Awaiting(Follow::Unknown)));
+        let _ = timeout(self.wait, known).await.map(drop);
+        match self.stage.send_replace(Stage::Storing) {
+            Stage::Awaiting(Follow::This(follow)) => Some(follow),
+            _ => None,
+        }
     }
 
-    fn stored(self, at: StoreRevision, follows: Option<StoreRevision>) {
-        self.stage.send_replace(Stage::Stored(Stored { at, follows }));
+    fn ended(&self, ended: Ended) {
+        self.stage.send_replace(Stage::Ended(ended));
     }
 }
 
-/// What a report says of a pod, for the pass that goes along with it.
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.stage.send_if_modified(|stage| {
+            let open = !matches!(stage, Stage::Ended(_));
+            if open {
+                *stage = Stage::Ended(Ended::default());
+            }
+            open
+        });
+    }
+}
+
+/// What a report says of a pod, for the pass that goes along with it. Dropped, it says that nothing follows.
 #[derive(Debug)]
 pub(crate) struct Coming {
     /// The pod as it is stored.
@@ -83,17 +101,32 @@ pub(crate) struct Coming {
     /// The pod as it will be.
     pub(super) will_be: Arc<Object>,
     ordinal: Ordinal,
-    stage: watch::Receiver<Stage>,
-    /// Where to say what follows, once. Whoever stores the report waits for that, or until it is dropped.
-    follows: Mutex<Option<oneshot::Sender<Transaction>>>,
+    stage: Arc<watch::Sender<Stage>>,
+    /// When its names are late.
+    names_by: Instant,
+    /// Whether something that follows is stored.
+    followed: AtomicBool,
+}
+
+/// Why a pass was in vain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum InVain {
+    NotStored,
+    NamesAreLate,
 }
 
 impl Coming {
     /// A report of the pod of an ordinal, for both sides.
-    pub(super) fn new(stored: Arc<Object>, will_be: Arc<Object>, ordinal: Ordinal) -> (Expected, Self) {
-        let ((at, stage), (say, follows)) = (watch::channel(Stage::NamesComing), oneshot::channel());
-        let coming = Self { stored, will_be, ordinal, stage, follows: Mutex::new(Some(say)) };
-        (Expected { stage: at, follows }, coming)
+    pub(super) fn new(
+        stored: Arc<Object>,
+        will_be: Arc<Object>,
+        ordinal: Ordinal,
+        patience: Patience,
+    ) -> (Expected, Self) {
+        let stage = Arc::new(watch::Sender::new(Stage::Awaiting(Follow::Unknown)));
+        let expected = Expected { stage: stage.clone(), wait: patience.follow };
+        let (names_by, followed) = (Instant::now() + patience.names, AtomicBool::new(false));
+        (expected, Self { stored, will_be, ordinal, stage, names_by, followed })
     }
 
     /// Has what follows from a scene rest on this being stored, and on all other pods of the set being as the scene shows
@@ -103,45 +136,94 @@ impl Coming {
         transaction.come_behind(&self.will_be, self.ordinal);
     }
 
-    /// Commits what follows: together with the report, or behind it where it is too late for that.
-    pub(super) async fn commit(&self, world: &World, follows: Transaction) -> CommitResult {
-        let late = match self.follows().take() {
-            Some(say) => say.send(follows).err(),
-            None => Some(follows),
+    /// Commits what follows: together with the report, or behind it where it is too late for that. Takes as long as the report
+    /// takes; dropped when the pass is [in vain](Self::in_vain), it has done nothing.
+    pub(super) async fn commit(&self, world: &World, follow: Transaction) -> CommitResult {
+        let late = self.say(Follow::This(follow));
+        let ended = self.ended().await;
+        let committed = match late {
+            Some(Follow::This(follow)) if ended.report.is_some() => Some(world.commit(follow).await),
+            Some(_) => None,
+            None => ended.follow,
         };
-        match (self.stored().await, late) {
-            (Some(_), Some(follows)) => world.commit(follows).await,
-            (Some(Stored { follows: Some(at), .. }), None) => Ok(at),
-            _ => {
-                let (key, expected) = (self.stored.key.to_store(), Some(self.stored.version));
-                Err(CommitError::Conflict { key, expected, actual: None })
+        let (key, expected) = (&self.stored.key, Some(self.stored.version));
+        let in_vain = || Err(CommitError::Conflict { key: key.to_store(), expected, actual: None });
+        let committed = committed.unwrap_or_else(in_vain);
+        self.followed.fetch_or(committed.is_ok(), Ordering::Relaxed);
+        committed
+    }
+
+    /// What follows was said, or there is nothing.
+    pub(super) fn no_more_follows(&self) {
+        self.say(Follow::Nothing);
+    }
+
+    /// Whether something that follows is stored.
+    pub(super) fn has_followed(&self) -> bool {
+        self.followed.load(Ordering::Relaxed)
+    }
+
+    /// Where the report is stored, once that is so; none where it is not.
+    pub(super) async fn report(&self) -> Option<StoreRevision> {
+        self.ended().await.report
+    }
+
+    /// Returns when nothing that follows can be stored any more, nor is: the report is not stored, or its names are late.
+    pub(super) async fn in_vain(&self) -> InVain {
+        let mut stage = self.stage.subscribe();
+        let served =
+            timeout_at(self.names_by, stage.wait_for(|stage| !matches!(stage, Stage::Awaiting(_)))).await.is_ok();
+        if !served && self.give_up() {
+            return InVain::NamesAreLate;
+        }
+        let lost = |stage: &Stage| matches!(stage, Stage::Ended(Ended { report: None, follow: None }));
+        // Its sender lives as long as self.
+        let _ = stage.wait_for(lost).await.map(drop);
+        InVain::NotStored
+    }
+
+    /// Whether it has not ended.
+    fn is_under_way(&self) -> bool {
+        !matches!(*self.stage.borrow(), Stage::Ended(_))
+    }
+
+    async fn ended(&self) -> Ended {
+        let mut stage = self.stage.subscribe();
+        let ended = stage.wait_for(|stage| matches!(stage, Stage::Ended(_))).await;
+        match ended.as_deref() {
+            Ok(Stage::Ended(ended)) => ended.clone(),
+            _ => Ended::default(),
+        }
+    }
+
+    /// Says what follows, once. Where it is too late for that, it is given back.
+    fn say(&self, follow: Follow) -> Option<Follow> {
+        let mut late = Some(follow);
+        self.stage.send_if_modified(|stage| {
+            let awaited = matches!(stage, Stage::Awaiting(Follow::Unknown));
+            if awaited && let Some(follow) = late.take() {
+                *stage = Stage::Awaiting(follow);
             }
-        }
+            awaited
+        });
+        late
     }
 
-    /// Nothing follows, or no more.
-    pub(super) fn nothing_follows(&self) {
-        self.follows().take();
+    /// Takes back what was said to follow, if that is not being stored by now.
+    fn give_up(&self) -> bool {
+        self.stage.send_if_modified(|stage| {
+            let awaited = matches!(stage, Stage::Awaiting(_));
+            if awaited {
+                *stage = Stage::Awaiting(Follow::Nothing);
+            }
+            awaited
+        })
     }
+}
 
-    /// That the report is stored; none where it is not, or its names take too long.
-    pub(super) async fn stored(&self) -> Option<Stored> {
-        let mut stage = self.stage.clone();
-        let named = timeout(NAMES_WAIT_MAX, stage.wait_for(|stage| *stage != Stage::NamesComing)).await;
-        named.ok()?.ok()?;
-        match *stage.wait_for(|stage| matches!(stage, Stage::Stored(_))).await.ok()? {
-            Stage::Stored(stored) => Some(stored),
-            Stage::NamesComing | Stage::Storing => None,
-        }
-    }
-
-    /// Whether whoever stores the report still waits for what follows.
-    fn is_awaited(&self) -> bool {
-        self.follows().as_ref().is_some_and(|follows| !follows.is_closed())
-    }
-
-    fn follows(&self) -> MutexGuard<'_, Option<oneshot::Sender<Transaction>>> {
-        self.follows.lock().unwrap_or_else(PoisonError::into_inner)
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.give_up();
     }
 }
 
@@ -150,6 +232,8 @@ impl Coming {
 #[derive(Debug, Default)]
 pub(super) struct Arrivals {
     next: Mutex<BTreeMap<Key, Next>>,
+    names_are_late: AtomicBool,
+    patience: Patience,
     news: Notify,
     pub(super) along: Counter,
     pub(super) in_vain: Counter,
@@ -170,8 +254,8 @@ enum Next {
 
 impl Arrivals {
     /// None yet; from now on in the registry.
-    pub(super) fn new(registry: &Registry) -> Arc<Self> {
-        let arrivals = Arc::new(Self::default());
+    pub(super) fn new(patience: Patience, registry: &Registry) -> Arc<Self> {
+        let arrivals = Arc::new(Self { patience, ..Self::default() });
         let read = arrivals.clone();
         registry.add(move |page| read.write(page));
         arrivals
@@ -180,7 +264,7 @@ impl Arrivals {
     /// What a pass over this set goes along with.
     pub(super) fn take(&self, set: &Key) -> Option<Coming> {
         match self.next().remove(set)? {
-            Next::Along { coming, .. } => Some(coming).filter(Coming::is_awaited),
+            Next::Along { coming, .. } => Some(coming).filter(Coming::is_under_way),
             Next::Alone => None,
         }
     }
@@ -194,6 +278,11 @@ impl Arrivals {
             Next::Alone => None,
         });
         uncalled.collect()
+    }
+
+    /// Whether names take longer than a pass goes along without them.
+    pub(super) fn names_are_late(&self, late: bool) {
+        self.names_are_late.store(late, Ordering::Relaxed);
     }
 
     /// A pass that went along with a report has ended.
@@ -228,14 +317,26 @@ impl Arrivals {
 }
 
 impl Sets {
+    /// Lets a pass go along with a report that a pod has become ready, whose names are not served yet: while those are mostly
+    /// served in time.
+    pub(crate) fn expect_before_names(&self, stored: &Arc<Object>, will_be: &Arc<Object>) -> Option<Expected> {
+        let late = self.arrivals.names_are_late.load(Ordering::Relaxed);
+        if late { None } else { self.expect(stored, will_be) }
+    }
+
+    /// The names of a pod were served, which took so long.
+    pub(crate) fn names_served(&self, took: Duration) {
+        self.arrivals.names_are_late(took > self.arrivals.patience.names);
+    }
+
     /// Lets a pass go along with a report that a pod has become ready, where the next step of the set may follow from that
     /// alone: in a set without order it does not.
-    pub(crate) fn expect(&self, stored: &Arc<Object>, will_be: Arc<Object>) -> Option<Expected> {
+    pub(crate) fn expect(&self, stored: &Arc<Object>, will_be: &Arc<Object>) -> Option<Expected> {
         let key = owner_sets(stored).next()?;
         let ordinal = pod_ordinal(&key.name, &stored.key.name)?;
         let in_order = |set: &Arc<Object>| set.text("/spec/podManagementPolicy") != "Parallel";
         self.world.get(&key).filter(in_order)?;
-        let (expected, coming) = Coming::new(stored.clone(), will_be, ordinal);
+        let (expected, coming) = Coming::new(stored.clone(), will_be.clone(), ordinal, self.arrivals.patience);
         self.arrivals.put(key, coming);
         Some(expected)
     }
@@ -245,15 +346,19 @@ impl Sets {
     /// # Errors
     /// Those of the commit of the report. Nothing that is wrong with what follows keeps a report from being stored.
     pub(crate) async fn commit_report(&self, report: Transaction, expected: Option<Expected>) -> CommitResult {
-        let Some(mut expected) = expected else { return self.world.commit(report).await };
-        let (at, follows) = match expected.what_follows().await {
-            Some(follows) => {
-                let (report, follows) = self.world.commit_both(report, follows).await;
-                (report?, follows.ok())
-            }
-            None => (self.world.commit(report).await?, None),
+        let Some(expected) = expected else { return self.world.commit(report).await };
+        let Some(follow) = expected.storing().await else {
+            let report = self.world.commit(report).await;
+            expected.ended(Ended { report: report.as_ref().ok().copied(), follow: None });
+            return report;
         };
-        expected.stored(at, follows);
-        Ok(at)
+        let (report, follow) = match self.world.commit_both(report.clone(), follow).await {
+            // There may be no space for both.
+            (Err(CommitError::Store(error)), follow) if !error.is_fatal() => (self.world.commit(report).await, follow),
+            both => both,
+        };
+        // What follows may be stored although this report is not: another one said the same.
+        expected.ended(Ended { report: report.as_ref().ok().copied(), follow: Some(follow) });
+        report
     }
 }

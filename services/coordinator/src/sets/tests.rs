@@ -11,18 +11,23 @@ use service_kit::CancellationToken;
 
 use super::settled::About;
 use super::*;
-use crate::store::{MemoryStore, StoreRevision};
+use crate::store::{MemoryStore, StateStore, StoreRevision};
 use crate::world::{Object, Transaction, controller_reference};
 
-const NOW: Timestamp = Timestamp(1_000_000_000);
+pub(super) const NOW: Timestamp = Timestamp(1_000_000_000);
 
-fn key(kind: Kind, name: &str) -> Key {
+pub(super) fn key(kind: Kind, name: &str) -> Key {
     Key::new(kind, "default", name)
 }
 
 /// A world with the set `web`.
-async fn world() -> Arc<World> {
-    let world = World::load(Arc::new(MemoryStore::new())).await.unwrap();
+pub(super) async fn world() -> Arc<World> {
+    world_on(MemoryStore::new()).await
+}
+
+/// The same on that store.
+pub(super) async fn world_on(store: impl StateStore) -> Arc<World> {
+    let world = World::load(Arc::new(store)).await.unwrap();
     tokio::spawn(world.clone().follow(CancellationToken::new()));
     create(&world, Kind::StatefulSet, "web", set("first")).await;
     world
@@ -53,7 +58,7 @@ pub(crate) fn set(uid: &str) -> Value {
     set
 }
 
-fn pod(name: &str) -> Value {
+pub(super) fn pod(name: &str) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -63,13 +68,13 @@ fn pod(name: &str) -> Value {
     })
 }
 
-async fn create(world: &World, kind: Kind, name: &str, value: Value) {
+pub(super) async fn create(world: &World, kind: Kind, name: &str, value: Value) {
     let mut transaction = Transaction::default();
     transaction.create(key(kind, name), value);
     world.commit(transaction).await.unwrap();
 }
 
-async fn change(world: &World, kind: Kind, name: &str, change: impl Fn(&mut Value)) {
+pub(super) async fn change(world: &World, kind: Kind, name: &str, change: impl Fn(&mut Value)) {
     let old = world.get(&key(kind, name)).unwrap();
     let mut value = old.value.clone();
     change(&mut value);
@@ -99,7 +104,7 @@ fn update(scene: &Scene) -> UpdatePlan {
 }
 
 /// Creates web-0.
-fn creation(scene: &Scene) -> Decision {
+pub(super) fn creation(scene: &Scene) -> Decision {
     let identity = PodIdentity { name: "web-0".into(), hostname: "web-0".into(), ..PodIdentity::default() };
     let create = PodCreation { ordinal: Ordinal(0), revision: RevisionName("web-a".into()), guard: Guard::Pod };
     Decision {
@@ -136,14 +141,14 @@ async fn held(world: &World, transaction: Transaction) -> bool {
 }
 
 /// Every object of the world but what was changed on purpose.
-fn versions(world: &World) -> Vec<(Key, StoreRevision)> {
+pub(super) fn versions(world: &World) -> Vec<(Key, StoreRevision)> {
     let kinds = [Kind::StatefulSet, Kind::Pod, Kind::ControllerRevision, Kind::PersistentVolumeClaim, Kind::Event];
     let objects = kinds.into_iter().flat_map(|kind| world.list(kind, None));
     objects.map(|object| (object.key.clone(), object.version)).collect()
 }
 
 /// The owned pod `name`.
-async fn member(world: &World, name: &str) {
+pub(super) async fn member(world: &World, name: &str) {
     let set = world.get(&key(Kind::StatefulSet, "web")).unwrap();
     let mut member = pod(name);
     member["metadata"]["ownerReferences"] = json!([controller_reference(&set)]);
@@ -511,300 +516,4 @@ async fn only_what_names_a_set_wholly_keeps_it() {
         assert_eq!(world.view(|view| deletion::has_stopped(view, &set)), !keeps, "{version} {kind} {name}");
         assert_eq!(deletion::finish(&scene(&world), &world).is_none(), keeps, "{version} {kind} {name}");
     }
-}
-
-/// Keeps the sets of a world; nobody answers it.
-fn sets_of(world: &Arc<World>) -> Sets {
-    let channel = service_kit::connect(&"127.0.0.1:1".parse().unwrap(), None);
-    let planners = Planners {
-        ordinal_scheduler: channel.clone(),
-        update_planner: channel.clone(),
-        volume_claim: channel.clone(),
-        identity_dns: channel,
-    };
-    Sets::new(world.clone(), planners, Profile::Setkeeper.switches(), Context::default())
-}
-
-/// A report of a stored pod, which changes it so: the pod as it will be, and the commit.
-fn report(stored: &Object, change: impl Fn(&mut Value)) -> (Arc<Object>, Transaction) {
-    let mut value = stored.value.clone();
-    change(&mut value);
-    let will_be = Object::new(stored.key.clone(), value.clone(), StoreRevision::default());
-    let mut report = Transaction::default();
-    report.update(stored, value);
-    (Arc::new(will_be), report)
-}
-
-fn becomes_ready(pod: &mut Value) {
-    pod["status"]["conditions"] = json!([{ "type": "Ready", "status": "True" }]);
-}
-
-/// What happens to the set while a pass goes along with the report that web-0 is ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Meanwhile {
-    Nothing,
-    NotStored,
-    StoredOtherwise,
-    Removed,
-    AnotherPodChanges,
-    AnotherPodComes,
-    SetChanges,
-}
-
-impl Meanwhile {
-    const ALL: [Self; 7] = {
-        use Meanwhile::*;
-        [Nothing, NotStored, StoredOtherwise, Removed, AnotherPodChanges, AnotherPodComes, SetChanges]
-    };
-
-    /// Makes it happen.
-    async fn happen(self, world: &World) {
-        let stored = world.get(&key(Kind::Pod, "web-0")).unwrap();
-        match self {
-            Self::Nothing | Self::NotStored => {}
-            Self::StoredOtherwise => {
-                change(world, Kind::Pod, "web-0", |pod| pod["status"]["phase"] = "Failed".into()).await;
-            }
-            Self::Removed => {
-                let mut removal = Transaction::default();
-                removal.delete(&stored);
-                world.commit(removal).await.unwrap();
-            }
-            Self::AnotherPodChanges => {
-                change(world, Kind::Pod, "web-5", |pod| pod["status"]["phase"] = "Failed".into()).await;
-            }
-            Self::AnotherPodComes => member(world, "web-7").await,
-            Self::SetChanges => {
-                change(world, Kind::StatefulSet, "web", |set| set["spec"]["replicas"] = 1.into()).await;
-            }
-        }
-    }
-
-    /// Whether the report can still be stored.
-    fn leaves_the_report(self) -> bool {
-        !matches!(self, Self::NotStored | Self::StoredOtherwise | Self::Removed)
-    }
-}
-
-/// A pass that goes along with the report that web-0 is ready: the report, for whoever stores it, and web-1 that follows.
-struct Along {
-    world: Arc<World>,
-    sets: Sets,
-    report: Transaction,
-    expected: Expected,
-    scene: Scene,
-    follows: Transaction,
-}
-
-async fn along() -> Along {
-    let world = world().await;
-    member(&world, "web-0").await;
-    member(&world, "web-5").await;
-    let sets = sets_of(&world);
-    let stored = world.get(&key(Kind::Pod, "web-0")).unwrap();
-    let (will_be, report) = report(&stored, becomes_ready);
-    let expected = sets.expect(&stored, will_be).expect("it is a pod of a set in order");
-    let scene = sets.look(&key(Kind::StatefulSet, "web"), NOW).unwrap().unwrap();
-    assert!(scene.snapshot.pods[0].ready, "as it will be");
-    let mut decision = creation(&scene);
-    let create = &mut decision.order.create[0];
-    (create.ordinal, create.guard) = (Ordinal(1), Guard::Predecessors);
-    decision.identities[0].name = "web-1".into();
-    let execution = execute::transactions(&world, &scene, &decision, NOW).unwrap();
-    let [follows] = <[_; 1]>::try_from(execution.transactions).unwrap();
-    Along { world, sets, report, expected, scene, follows }
-}
-
-fn version(world: &World, pod: &str) -> Option<StoreRevision> {
-    world.get(&key(Kind::Pod, pod)).map(|pod| pod.version)
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_follows_from_a_report_is_stored_right_behind_it_and_never_without() {
-    for meanwhile in Meanwhile::ALL {
-        let Along { world, sets, report, expected, scene, follows } = along().await;
-        meanwhile.happen(&world).await;
-        let reporting = async {
-            match meanwhile {
-                Meanwhile::NotStored => drop(expected),
-                _ => return Some(sets.commit_report(report, Some(expected)).await),
-            }
-            None
-        };
-        let (reported, followed) = futures::join!(reporting, sets.commit(&scene, follows, None));
-        let reported = reported.and_then(Result::ok);
-        assert_eq!(reported.is_some(), meanwhile.leaves_the_report(), "{meanwhile:?}");
-        let created = version(&world, "web-1");
-        match (meanwhile, followed) {
-            (Meanwhile::Nothing, Ok(done)) => {
-                assert_eq!((done.at, created), (reported.unwrap().next(), Some(done.at)));
-            }
-            (_, Err(CommitError::Conflict { .. })) => assert_eq!(created, None, "{meanwhile:?}"),
-            (_, followed) => panic!("{meanwhile:?}: {followed:?}"),
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_report_does_not_wait_for_a_slow_planner_and_what_follows_comes_behind_it() {
-    for meanwhile in Meanwhile::ALL.into_iter().filter(|meanwhile| meanwhile.leaves_the_report()) {
-        let Along { world, sets, report, expected, scene, follows } = along().await;
-        let began = tokio::time::Instant::now();
-        let reported = sets.commit_report(report, Some(expected)).await.unwrap();
-        assert!(began.elapsed() <= Duration::from_millis(2), "{:?}", began.elapsed());
-        meanwhile.happen(&world).await;
-        let followed = sets.commit(&scene, follows, None).await;
-        let created = version(&world, "web-1");
-        match (meanwhile, followed) {
-            (Meanwhile::Nothing, Ok(done)) => assert_eq!((done.at, created), (reported.next(), Some(done.at))),
-            (_, Err(CommitError::Conflict { .. })) => assert_eq!(created, None, "{meanwhile:?}"),
-            (_, followed) => panic!("{meanwhile:?}: {followed:?}"),
-        }
-    }
-    // Written once more, the pod is no longer what was reported, whoever did that.
-    let Along { world, sets, report, expected, scene, follows } = along().await;
-    sets.commit_report(report, Some(expected)).await.unwrap();
-    change(&world, Kind::Pod, "web-0", |pod| pod["status"]["conditions"] = json!([])).await;
-    assert!(sets.commit(&scene, follows, None).await.is_err());
-    assert_eq!(version(&world, "web-1"), None);
-}
-
-#[tokio::test(start_paused = true)]
-async fn names_that_are_not_served_hold_up_a_set_for_a_moment_only() {
-    let Along { world, sets, report, expected, scene, follows } = along().await;
-    let before = versions(&world);
-    let began = tokio::time::Instant::now();
-    let followed = sets.commit(&scene, follows, None).await;
-    assert!(matches!(followed, Err(CommitError::Conflict { .. })), "{followed:?}");
-    assert!(began.elapsed() <= Duration::from_millis(20), "{:?}", began.elapsed());
-    assert_eq!(versions(&world), before);
-    drop(scene);
-    // Served at last, it is stored alone: what was to follow may no longer be right.
-    sets.commit_report(report, Some(expected)).await.unwrap();
-    assert_eq!(version(&world, "web-1"), None);
-    assert_ne!(versions(&world), before);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_report_from_which_nothing_follows_waits_for_nobody() {
-    let Along { world: _world, sets, report, expected, scene, .. } = along().await;
-    let began = tokio::time::Instant::now();
-    let mut reporting = pin!(sets.commit_report(report, Some(expected)));
-    assert!(futures::poll!(reporting.as_mut()).is_pending(), "something may follow");
-    let coming = scene.coming.as_ref().unwrap();
-    coming.nothing_follows();
-    let (reported, stored) = futures::join!(reporting, coming.stored());
-    assert_eq!(stored.map(|stored| stored.at), reported.ok());
-    assert_eq!(began.elapsed(), Duration::ZERO);
-}
-
-#[tokio::test]
-async fn a_plan_of_several_pieces_follows_a_report_as_a_whole() {
-    let Along { world: _world, sets, report, expected, scene, .. } = along().await;
-    let piece = |name: &str| {
-        let mut piece = Transaction::default();
-        piece.unchanged(scene.pod(Ordinal(0)).unwrap());
-        piece.create(key(Kind::Pod, name), pod(name));
-        piece
-    };
-    let pieces = async {
-        let before = sets.commit(&scene, piece("web-1"), None).await.unwrap();
-        sets.commit(&scene, piece("web-2"), Some(&before)).await.map(|done| (before.at, done.at))
-    };
-    let (reported, pieces) = futures::join!(sets.commit_report(report, Some(expected)), pieces);
-    let reported = reported.unwrap();
-    assert_eq!(pieces.unwrap(), (reported.next(), reported.next().next()));
-}
-
-#[tokio::test]
-async fn a_plan_may_write_the_pod_of_the_report_behind_it() {
-    let Along { world, sets, report, expected, scene, .. } = along().await;
-    let reported = scene.pod(Ordinal(0)).unwrap();
-    let mut labelled = reported.value.clone();
-    labelled["metadata"]["labels"]["put"] = "back".into();
-    let mut follows = Transaction::default();
-    follows.update(reported, labelled);
-    let reporting = sets.commit_report(report, Some(expected));
-    let (reported, followed) = futures::join!(reporting, sets.commit(&scene, follows, None));
-    assert_eq!(followed.unwrap().at, reported.unwrap().next());
-    let pod = world.get(&key(Kind::Pod, "web-0")).unwrap();
-    assert_eq!(pod.label("put"), Some("back"));
-    assert_eq!(pod.value["status"]["conditions"][0]["status"], "True");
-}
-
-#[tokio::test]
-async fn a_pass_in_vain_says_nothing_and_the_next_one_goes_alone() {
-    let world = world().await;
-    member(&world, "web-0").await;
-    let sets = sets_of(&world);
-    let set = key(Kind::StatefulSet, "web");
-    let stored = world.get(&key(Kind::Pod, "web-0")).unwrap();
-    let goes_along = || sets.look(&set, NOW).unwrap().unwrap().coming.is_some();
-    let expect = || sets.expect(&stored, report(&stored, becomes_ready).0).unwrap();
-    let before = versions(&world);
-    // No planner answers. Of a set that never was like that, this says nothing.
-    let expected = expect();
-    let (outcome, ()) = futures::join!(sets.try_pass(&set), async { drop(expected) });
-    assert_eq!(outcome, Ok(Outcome::Stale));
-    assert_eq!(versions(&world), before);
-    // The one after it goes alone, whatever comes meanwhile.
-    let expected = expect();
-    assert!(!goes_along());
-    drop(expected);
-    let _expected = expect();
-    assert!(goes_along());
-    // One that has ended is not gone along with, and one that is stored by now neither.
-    drop(expect());
-    assert!(!goes_along());
-    let (will_be, report) = report(&stored, becomes_ready);
-    let mut expected = sets.expect(&stored, will_be.clone()).unwrap();
-    assert!(expected.what_follows().await.is_none());
-    assert!(!goes_along());
-    // With one that is stored, a failure is one.
-    let expected = sets.expect(&stored, will_be).unwrap();
-    let pass = async {
-        assert_eq!(sets.called().await, std::slice::from_ref(&set));
-        sets.try_pass(&set).await
-    };
-    let (reported, outcome) = futures::join!(sets.commit_report(report, Some(expected)), pass);
-    reported.unwrap();
-    let error = outcome.expect_err("no planner answers");
-    assert!(error.contains("does not answer"), "{error}");
-    assert_eq!((sets.arrivals.along.value(), sets.arrivals.in_vain.value()), (1, 1));
-}
-
-#[tokio::test]
-async fn a_set_is_called_once_for_each_report() {
-    let world = world().await;
-    member(&world, "web-0").await;
-    let sets = sets_of(&world);
-    let stored = world.get(&key(Kind::Pod, "web-0")).unwrap();
-    for _ in 0..2 {
-        let _expected = sets.expect(&stored, stored.clone()).unwrap();
-        assert_eq!(sets.called().await, [key(Kind::StatefulSet, "web")]);
-    }
-    // Another set comes along before the first has its pass.
-    create(&world, Kind::StatefulSet, "db", set("db")).await;
-    let of_db = world.get(&key(Kind::StatefulSet, "db")).unwrap();
-    let mut db = pod("db-0");
-    db["metadata"]["ownerReferences"] = json!([controller_reference(&of_db)]);
-    create(&world, Kind::Pod, "db-0", db).await;
-    let stored = world.get(&key(Kind::Pod, "db-0")).unwrap();
-    let _expected = sets.expect(&stored, stored.clone()).unwrap();
-    assert_eq!(sets.called().await, [key(Kind::StatefulSet, "db")]);
-}
-
-#[tokio::test]
-async fn no_pass_goes_along_with_a_report_that_says_little_of_the_next_step() {
-    let world = world().await;
-    member(&world, "web-0").await;
-    create(&world, Kind::Pod, "other-0", pod("other-0")).await;
-    let expects = |name: &str| {
-        let stored = world.get(&key(Kind::Pod, name)).unwrap();
-        sets_of(&world).expect(&stored, stored.clone()).is_some()
-    };
-    assert!(expects("web-0"));
-    assert!(!expects("other-0"), "it is of no set");
-    change(&world, Kind::StatefulSet, "web", |set| set["spec"]["podManagementPolicy"] = "Parallel".into()).await;
-    assert!(!expects("web-0"));
 }

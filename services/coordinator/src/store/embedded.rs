@@ -30,11 +30,12 @@ use super::{
     Watch,
 };
 
-/// Most batches that wait for the committer: some groups ahead, so that it never idles. More of them wait outside.
+/// Most batches that wait for the committer, two that are committed together counted as one: some groups ahead, so that it
+/// never idles. More of them wait outside.
 const QUEUE_BATCHES_MAX: usize = 1024;
 /// Most bytes of batches in the queue and in the group: some of the largest batches.
 const QUEUE_BYTES_MAX: usize = 4 * BATCH_BYTES_MAX;
-/// Most batches in a group. At 256 a group costs a few milliseconds, which is what the first of it waits.
+/// Most batches in a group, and one more where the last belongs with the one before it. At 256 a group costs a few milliseconds, which is what the first of it waits.
 const GROUP_BATCHES_MAX: usize = 256;
 
 /// Bounds of an [`EmbeddedStore`], which tests make small.
@@ -270,8 +271,7 @@ impl Committer {
         while let Some(mut request) = next {
             let behind = request.behind.take();
             group.push(request);
-            let more =
-                || Some(group.len()).filter(|len| *len < GROUP_BATCHES_MAX).and_then(|_| requests.try_recv().ok());
+            let more = || (group.len() < GROUP_BATCHES_MAX).then(|| requests.try_recv().ok()).flatten();
             next = behind.map(|behind| *behind).or_else(more);
         }
         self.commit(group);

@@ -8,7 +8,7 @@ use futures::future::{BoxFuture, ready};
 
 use super::state::{HistoryLimits, STORE_BYTES_MAX, Staging, State, validate};
 use super::view::View;
-use super::{Batch, CommitError, Entry, Listing, StateStore, StoreError, StoreRevision, Watch};
+use super::{Batch, CommitResult, Entry, Listing, StateStore, StoreError, StoreRevision, Watch};
 
 /// A [`StateStore`] in memory. It keeps every guarantee but durability.
 #[derive(Debug)]
@@ -29,16 +29,18 @@ impl MemoryStore {
         Self { id: service_kit::random::uid(), view, committing: Mutex::new(()) }
     }
 
-    fn commit_now(&self, batch: Batch) -> Result<StoreRevision, CommitError> {
-        validate(&batch)?;
+    fn commit_now<const BATCHES: usize>(&self, batches: [Batch; BATCHES]) -> [CommitResult; BATCHES] {
         let _one_at_a_time = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
         let state = self.view.read();
         let mut staging = Staging::new(&state, STORE_BYTES_MAX);
-        let revision = staging.stage(batch)?;
+        let results = batches.map(|batch| {
+            validate(&batch)?;
+            staging.stage(batch)
+        });
         let commits = staging.into_commits();
         drop(state);
         self.view.publish(commits);
-        Ok(revision)
+        results
     }
 }
 
@@ -65,7 +67,12 @@ impl StateStore for MemoryStore {
         ready(self.view.watch(prefix.to_owned(), after)).boxed()
     }
 
-    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<StoreRevision, CommitError>> {
-        ready(self.commit_now(batch)).boxed()
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, CommitResult> {
+        let [result] = self.commit_now([batch]);
+        ready(result).boxed()
+    }
+
+    fn commit_both(&self, first: Batch, second: Batch) -> BoxFuture<'_, (CommitResult, CommitResult)> {
+        ready(self.commit_now([first, second]).into()).boxed()
     }
 }

@@ -25,8 +25,12 @@ impl StateStore for Broken {
         self.0.watch(prefix, after)
     }
 
-    fn commit(&self, _: Batch) -> BoxFuture<'_, Result<StoreRevision, CommitError>> {
+    fn commit(&self, _: Batch) -> BoxFuture<'_, CommitResult> {
         ready(Err(StoreError::Failed { source: Arc::new(std::io::Error::other("disk")) }.into())).boxed()
+    }
+
+    fn commit_both(&self, first: Batch, second: Batch) -> BoxFuture<'_, (CommitResult, CommitResult)> {
+        futures::future::join(self.commit(first), self.commit(second)).boxed()
     }
 }
 

@@ -57,6 +57,7 @@ impl Plane {
             cluster_domain: coordinator::CLUSTER_DOMAIN_DEFAULT.to_owned(),
             dns_address: "127.0.0.1:7753".to_owned(),
             profile: domain::Profile::default(),
+            patience: coordinator::Patience::default(),
         };
         let target = note(&mut running, coordinator::start(config, context_of_one()).await?)?;
         let channel = context_of_one().connect(Role::Coordinator, &target, None);

@@ -146,6 +146,7 @@ impl Plane {
             cluster_domain: coordinator::CLUSTER_DOMAIN_DEFAULT.to_owned(),
             dns_address: "127.0.0.1:7753".to_owned(),
             profile: self.profile,
+            patience: coordinator::Patience::default(),
         }
     }
 

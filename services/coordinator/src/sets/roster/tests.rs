@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use service_kit::CancellationToken;
 
 use super::*;
+use crate::config::Patience;
 use crate::store::MemoryStore;
 use crate::world::{Transaction, World};
 
@@ -98,7 +99,7 @@ fn look_ahead(
     let will_be = pod("default", &name, stored.controller_uid(), label, ready);
     let will_be = Arc::new(Object::new(stored.key.clone(), will_be, stored.version));
     let look = |stored: &Arc<Object>| {
-        let (_expected, coming) = Coming::new(stored.clone(), will_be.clone(), Ordinal(number));
+        let (_expected, coming) = Coming::new(stored.clone(), will_be.clone(), Ordinal(number), Patience::default());
         world.view(|view| rosters.of(view, set, Some(selector), Some(&coming)))
     };
     let roster = look(&stored);
