@@ -194,7 +194,7 @@ impl Sets {
             outcome = self.act_along(&scene, coming, now) => outcome,
             why = coming.in_vain() => {
                 if why == InVain::NamesAreLate {
-                    self.arrivals.names_are_late(true);
+                    self.arrivals.note_late(true);
                 }
                 None
             }

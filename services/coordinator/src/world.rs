@@ -222,7 +222,7 @@ impl World {
             (Some(first), Some(second)) => {
                 let _kept = (self.written.keep(first.1), self.written.keep(second.1));
                 let (first, second) = self.store.commit_both(first.0, second.0).await;
-                (self.seen(first).await, self.seen(second).await)
+                futures::join!(self.seen(first), self.seen(second))
             }
             (first, second) => (self.commit_encoded(first).await, self.commit_encoded(second).await),
         }

@@ -109,8 +109,8 @@ pub struct Lab {
     healthy: watch::Sender<bool>,
     /// Directory of what is not simulated: the volumes and the journal of names.
     pub directory: PathBuf,
-    /// How long a report and what follows from it wait for each other. Messages take milliseconds here: in one life of two so
-    /// long that they mostly meet, in the other so short that they hardly do.
+    /// How long a report and what follows from it wait for each other. Messages take milliseconds here: for every second
+    /// seed it is so long that they mostly meet, for the others so short that they hardly do.
     pub patience: Patience,
 }
 

@@ -181,9 +181,15 @@ impl WatchedStore {
                     self.place.wires.cut();
                     tokio::task::yield_now().await;
                 }
-                AtCommit::Slow(time) => tokio::time::sleep(time).await,
-                AtCommit::CrashAfter | AtCommit::HideEvent | AtCommit::PreviousView(_) => {}
+                AtCommit::Slow(_) | AtCommit::CrashAfter | AtCommit::HideEvent | AtCommit::PreviousView(_) => {}
             }
+        }
+        let slow = |asked: &Asked| match asked.at {
+            Some(AtCommit::Slow(time)) => Some(time),
+            _ => None,
+        };
+        if let Some(slowest) = asked.iter().filter_map(slow).max() {
+            tokio::time::sleep(slowest).await;
         }
         self.place.clock.goes_on().await;
         if self.place.wires.is_silent() {

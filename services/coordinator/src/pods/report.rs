@@ -207,12 +207,14 @@ impl Reports {
         let why = match announced {
             Ok(Ok(())) => {
                 let served = place.map(|place| (place, began, self.context.clock.now()));
-                self.sets.names_served(self.context.clock.monotonic().saturating_sub(asked));
-                return Ok(Announced { served, expected: expected.or_else(|| self.sets.expect(pod, &after)) });
+                self.sets.names_took(Some(self.context.clock.monotonic().saturating_sub(asked)));
+                let expected = expected.filter(Expected::may_be_followed).or_else(|| self.sets.expect(pod, &after));
+                return Ok(Announced { served, expected });
             }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "identity-dns did not answer in time".to_owned(),
         };
+        self.sets.names_took(None);
         Err(ReportError::NotServed { key: pod.key.clone(), why })
     }
 }

@@ -33,10 +33,20 @@ use crate::world::{Key, Object, Transaction, World};
 #[derive(Debug)]
 enum Stage {
     /// Its names are not served yet, or it waits for what follows.
-    Awaiting(Follow),
+    Awaiting {
+        served: bool,
+        follow: Follow,
+    },
     /// It is being stored.
     Storing,
     Ended(Ended),
+}
+
+impl Stage {
+    /// Whether a pass may still say what follows.
+    fn is_open(&self) -> bool {
+        matches!(self, Self::Awaiting { follow: Follow::Unknown, .. })
+    }
 }
 
 /// What a pass says that follows from a report.
@@ -67,13 +77,23 @@ pub(crate) struct Expected {
 impl Expected {
     /// From now on the report is being stored, with what follows from it where a pass says so in time.
     pub(super) async fn storing(&self) -> Option<Transaction> {
+        self.stage.send_modify(|stage| {
+            if let Stage::Awaiting { served, .. } = stage {
+                *served = true;
+            }
+        });
         let mut stage = self.stage.subscribe();
-        let known = stage.wait_for(|stage| !matches!(stage, Stage::Awaiting(Follow::Unknown)));
+        let known = stage.wait_for(|stage| !stage.is_open());
         let _ = timeout(self.wait, known).await.map(drop);
         match self.stage.send_replace(Stage::Storing) {
-            Stage::Awaiting(Follow::This(follow)) => Some(follow),
+            Stage::Awaiting { follow: Follow::This(follow), .. } => Some(follow),
             _ => None,
         }
+    }
+
+    /// Whether no pass has said yet that nothing follows.
+    pub(crate) fn may_be_followed(&self) -> bool {
+        !matches!(*self.stage.borrow(), Stage::Awaiting { follow: Follow::Nothing, .. })
     }
 
     fn ended(&self, ended: Ended) {
@@ -123,7 +143,7 @@ impl Coming {
         ordinal: Ordinal,
         patience: Patience,
     ) -> (Expected, Self) {
-        let stage = Arc::new(watch::Sender::new(Stage::Awaiting(Follow::Unknown)));
+        let stage = Arc::new(watch::Sender::new(Stage::Awaiting { served: false, follow: Follow::Unknown }));
         let expected = Expected { stage: stage.clone(), wait: patience.follow };
         let (names_by, followed) = (Instant::now() + patience.names, AtomicBool::new(false));
         (expected, Self { stored, will_be, ordinal, stage, names_by, followed })
@@ -171,9 +191,9 @@ impl Coming {
     /// Returns when nothing that follows can be stored any more, nor is: the report is not stored, or its names are late.
     pub(super) async fn in_vain(&self) -> InVain {
         let mut stage = self.stage.subscribe();
-        let served =
-            timeout_at(self.names_by, stage.wait_for(|stage| !matches!(stage, Stage::Awaiting(_)))).await.is_ok();
-        if !served && self.give_up() {
+        let served = stage.wait_for(|stage| !matches!(stage, Stage::Awaiting { served: false, .. }));
+        let late = timeout_at(self.names_by, served).await.map(drop).is_err();
+        if late && self.take_back(|served| !served) {
             return InVain::NamesAreLate;
         }
         let lost = |stage: &Stage| matches!(stage, Stage::Ended(Ended { report: None, follow: None }));
@@ -199,31 +219,31 @@ impl Coming {
     /// Says what follows, once. Where it is too late for that, it is given back.
     fn say(&self, follow: Follow) -> Option<Follow> {
         let mut late = Some(follow);
-        self.stage.send_if_modified(|stage| {
-            let awaited = matches!(stage, Stage::Awaiting(Follow::Unknown));
-            if awaited && let Some(follow) = late.take() {
-                *stage = Stage::Awaiting(follow);
+        self.stage.send_if_modified(|stage| match stage {
+            Stage::Awaiting { follow: follow @ Follow::Unknown, .. } => {
+                *follow = late.take().unwrap_or(Follow::Nothing);
+                true
             }
-            awaited
+            _ => false,
         });
         late
     }
 
-    /// Takes back what was said to follow, if that is not being stored by now.
-    fn give_up(&self) -> bool {
-        self.stage.send_if_modified(|stage| {
-            let awaited = matches!(stage, Stage::Awaiting(_));
-            if awaited {
-                *stage = Stage::Awaiting(Follow::Nothing);
+    /// Has nothing follow, whatever was said, if that is not being stored by now and `whether` its names are served allows it.
+    fn take_back(&self, whether: impl Fn(bool) -> bool) -> bool {
+        self.stage.send_if_modified(|stage| match stage {
+            Stage::Awaiting { served, follow } if whether(*served) => {
+                *follow = Follow::Nothing;
+                true
             }
-            awaited
+            _ => false,
         })
     }
 }
 
 impl Drop for Coming {
     fn drop(&mut self) {
-        self.give_up();
+        self.take_back(|_| true);
     }
 }
 
@@ -280,8 +300,8 @@ impl Arrivals {
         uncalled.collect()
     }
 
-    /// Whether names take longer than a pass goes along without them.
-    pub(super) fn names_are_late(&self, late: bool) {
+    /// Notes whether names take longer than a pass goes along without them.
+    pub(super) fn note_late(&self, late: bool) {
         self.names_are_late.store(late, Ordering::Relaxed);
     }
 
@@ -305,7 +325,7 @@ impl Arrivals {
     }
 
     fn write(&self, page: &mut Page) {
-        let help = "Passes over sets that began before the report they follow from was stored, by whether they held.";
+        let help = "Passes over sets that began before the report they follow from was stored, by whether what they decided was.";
         for (outcome, count) in [("along", &self.along), ("in_vain", &self.in_vain)] {
             page.counter("setkeeper_coordinator_passes_ahead_total", help, &[("outcome", outcome)], count.value());
         }
@@ -324,9 +344,9 @@ impl Sets {
         if late { None } else { self.expect(stored, will_be) }
     }
 
-    /// The names of a pod were served, which took so long.
-    pub(crate) fn names_served(&self, took: Duration) {
-        self.arrivals.names_are_late(took > self.arrivals.patience.names);
+    /// Notes how long the names of a pod took; none where they were not served at all.
+    pub(crate) fn names_took(&self, took: Option<Duration>) {
+        self.arrivals.note_late(took.is_none_or(|took| took > self.arrivals.patience.names));
     }
 
     /// Lets a pass go along with a report that a pod has become ready, where the next step of the set may follow from that
@@ -345,6 +365,9 @@ impl Sets {
     ///
     /// # Errors
     /// Those of the commit of the report. Nothing that is wrong with what follows keeps a report from being stored.
+    ///
+    /// # Cancel safety
+    /// None: dropped half-way, it leaves the pass in the belief that nothing was stored. Whoever calls it runs to its end.
     pub(crate) async fn commit_report(&self, report: Transaction, expected: Option<Expected>) -> CommitResult {
         let Some(expected) = expected else { return self.world.commit(report).await };
         let Some(follow) = expected.storing().await else {
