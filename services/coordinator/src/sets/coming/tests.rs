@@ -248,7 +248,9 @@ async fn of_two_that_report_the_same_one_is_enough_for_what_follows() {
     let (second, followed) = futures::join!(reporting, sets.commit(&scene, follows, None));
     assert!(matches!(second, Err(CommitError::Conflict { .. })), "{second:?}");
     assert_eq!((followed.unwrap().at, version(&world, "web-1")), (first.next(), Some(first.next())));
-    assert!(scene.coming.unwrap().has_followed());
+    let coming = scene.coming.as_ref().unwrap();
+    assert!(coming.has_followed());
+    assert!(futures::poll!(pin!(coming.in_vain())).is_pending(), "whatever else the pass does goes on");
 }
 
 #[tokio::test]
