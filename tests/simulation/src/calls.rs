@@ -76,8 +76,12 @@ pub struct Made {
     pub path: String,
     /// Commits of the coordinator before it.
     pub commits: u64,
+    /// Whether it reached its receiver. A caller may give up before that.
+    pub arrived: bool,
     /// How often its handler was polled until it had ended; 0 where it has not.
     pub polls: u32,
+    /// Whether its caller was there for the answer.
+    pub answered: bool,
 }
 
 /// A request that can be made again.
@@ -128,6 +132,7 @@ pub async fn outgoing(place: Arc<Place>, mut request: Request<Body>, send: Sende
         Some(AtCall::Repeat) => twice(&place, request, &send).await,
         _ => send(request).await,
     };
+    place.lab.call_answered(number);
     place.clock.goes_on().await;
     match at {
         Some(AtCall::CrashAfterAnswer) => {

@@ -135,18 +135,23 @@ fn at_commits(clean: &Outcome) -> Vec<String> {
 }
 
 /// Calls by one host to one method differ only in repetition where what is committed next is the same: the same done to the
-/// same kinds of objects. One stands for all; `done` are those that other scenarios had.
-fn at_calls(clean: &Outcome, done: &mut BTreeSet<(String, String, String)>) -> Vec<String> {
+/// same kinds of objects. One stands for all, if its caller does not give up before; `done` are those that other scenarios had.
+fn at_calls(clean: &Outcome, done: &mut BTreeSet<(&'static str, String, String, String)>) -> Vec<String> {
     let mut points = Vec::new();
     // Whoever asks for names is not part of the product.
     for call in clean.calls.iter().filter(|call| call.caller != "resolver") {
         let next = clean.kinds.get(call.commits as usize).cloned().unwrap_or_default();
-        if !done.insert((call.caller.clone(), call.path.clone(), next)) {
-            continue;
-        }
-        points.extend(AT_CALLS.iter().map(|(name, _)| format!("{name}@{}", call.number)));
-        if reads_state(&call.path) {
-            points.extend(AT_READS.iter().map(|(name, _)| format!("{name}@{}", call.number)));
+        let reads: &[_] = if reads_state(&call.path) { &AT_READS } else { &[] };
+        for (name, at) in AT_CALLS.iter().chain(reads) {
+            let happens = match at {
+                AtCall::CrashBeforeWork => call.arrived,
+                AtCall::CrashBeforeAnswer => call.polls > 0,
+                AtCall::CrashAfterAnswer | AtCall::Unread(_) => call.answered,
+                _ => true,
+            };
+            if happens && done.insert((name, call.caller.clone(), call.path.clone(), next.clone())) {
+                points.push(format!("{name}@{}", call.number));
+            }
         }
     }
     points

@@ -55,6 +55,12 @@ pub(super) struct Calls {
 }
 
 impl Calls {
+    /// Notes what becomes of a call, where calls are recorded.
+    fn note(&mut self, number: u64, what: impl FnOnce(&mut Made)) {
+        let made = self.recorded.as_mut().and_then(|recorded| recorded.get_mut(number as usize - 1));
+        made.map(what);
+    }
+
     pub(super) fn new(seed: u64) -> Self {
         Self {
             random: Random::new(seed ^ 0xca11),
@@ -185,7 +191,8 @@ impl Lab {
             inner.note(&format!("{at:?} of call {number}, {method} by {caller}"));
         }
         if let Some(recorded) = &mut inner.calls.recorded {
-            let made = Made { number, caller: caller.to_owned(), path: path.to_owned(), commits, polls: 0 };
+            let (caller, path) = (caller.to_owned(), path.to_owned());
+            let made = Made { number, caller, path, commits, arrived: false, polls: 0, answered: false };
             recorded.push(made);
         }
         (number, at)
@@ -193,16 +200,19 @@ impl Lab {
 
     /// What happens to a call that has come in.
     pub fn call_arrives(&self, number: u64) -> Option<AtCall> {
-        self.inner().calls.under_way.remove(&number)
+        let calls = &mut self.inner().calls;
+        calls.note(number, |made| made.arrived = true);
+        calls.under_way.remove(&number)
     }
 
     /// The handler of a call has ended after so many polls.
     pub fn call_handled(&self, number: u64, polls: u32) {
-        let calls = &mut self.inner().calls;
-        let made = calls.recorded.as_mut().and_then(|recorded| recorded.get_mut(number as usize - 1));
-        if let Some(made) = made {
-            made.polls = polls;
-        }
+        self.inner().calls.note(number, |made| made.polls = polls);
+    }
+
+    /// The answer to a call is with its caller.
+    pub fn call_answered(&self, number: u64) {
+        self.inner().calls.note(number, |made| made.answered = true);
     }
 
     /// A call is open until the answer is dropped.
