@@ -179,7 +179,9 @@ fn assert_passes(spans: &Spans, rollouts: &[String]) {
         let mut steps = spans.children(pass);
         steps.sort_by_key(|step| step.span.start_time_unix_nano);
         let names: Vec<_> = steps.iter().map(|step| &*step.span.name).collect();
-        assert_eq!(names, ["snapshot", "plan", "execute"], "{pass:?}");
+        // One that went along with a report whose names came late was in vain, and ended where it was.
+        let ended_early = pass.attribute("outcome") == "stale" && names == ["snapshot", "plan"];
+        assert!(ended_early || names == ["snapshot", "plan", "execute"], "{names:?} in {pass:?}");
         for call in spans.children(steps[1]) {
             assert_eq!((&*call.service, call.span.kind), ("coordinator", CLIENT), "{call:?}");
             let answers = spans.children(call);
