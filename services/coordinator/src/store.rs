@@ -19,6 +19,8 @@ mod medium;
 mod memory;
 pub mod offline;
 mod record;
+#[cfg(test)]
+pub(crate) mod refusing;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulated_disk;
 mod state;
@@ -251,7 +253,7 @@ pub trait StateStore: Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// Dropping the future does not withdraw a batch that was already queued.
-    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<StoreRevision, CommitError>>;
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, CommitResult>;
 
     /// Applies two batches, each as [`StateStore::commit`] does, the second right after the first and whatever becomes of
     /// that: it may rest on what the first writes ([`Precondition::StoredAs`]). They become durable in one go.

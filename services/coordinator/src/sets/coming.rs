@@ -370,18 +370,18 @@ impl Sets {
     /// None: dropped half-way, it leaves the pass in the belief that nothing was stored. Whoever calls it runs to its end.
     pub(crate) async fn commit_report(&self, report: Transaction, expected: Option<Expected>) -> CommitResult {
         let Some(expected) = expected else { return self.world.commit(report).await };
-        let Some(follow) = expected.storing().await else {
-            let report = self.world.commit(report).await;
-            expected.ended(Ended { report: report.as_ref().ok().copied(), follow: None });
-            return report;
-        };
-        let (report, follow) = match self.world.commit_both(report.clone(), follow).await {
-            // There may be no space for both.
-            (Err(CommitError::Store(error)), follow) if !error.is_fatal() => (self.world.commit(report).await, follow),
-            both => both,
+        let (reported, follow) = match expected.storing().await {
+            None => (self.world.commit(report).await, None),
+            Some(follow) => match self.world.commit_both(report.clone(), follow).await {
+                // There may be no space for both.
+                (Err(CommitError::Store(error)), follow) if !error.is_fatal() => {
+                    (self.world.commit(report).await, Some(follow))
+                }
+                (reported, follow) => (reported, Some(follow)),
+            },
         };
         // What follows may be stored although this report is not: another one said the same.
-        expected.ended(Ended { report: report.as_ref().ok().copied(), follow: Some(follow) });
-        report
+        expected.ended(Ended { report: reported.as_ref().ok().copied(), follow });
+        reported
     }
 }

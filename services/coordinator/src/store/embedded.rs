@@ -35,7 +35,8 @@ use super::{
 const QUEUE_BATCHES_MAX: usize = 1024;
 /// Most bytes of batches in the queue and in the group: some of the largest batches.
 const QUEUE_BYTES_MAX: usize = 4 * BATCH_BYTES_MAX;
-/// Most batches in a group, and one more where the last belongs with the one before it. At 256 a group costs a few milliseconds, which is what the first of it waits.
+/// Most batches in a group, and one more where the last belongs with the one before it. At 256 a group costs a few
+/// milliseconds, which is what the first of it waits.
 const GROUP_BATCHES_MAX: usize = 256;
 
 /// Bounds of an [`EmbeddedStore`], which tests make small.
@@ -217,7 +218,7 @@ impl StateStore for EmbeddedStore {
         ready(self.view.watch(prefix.to_owned(), after)).boxed()
     }
 
-    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<StoreRevision, CommitError>> {
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, CommitResult> {
         self.commit_one(batch).boxed()
     }
 

@@ -7,8 +7,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::{
-    BATCH_BYTES_MAX, BATCH_ITEMS_MAX, BATCH_PRECONDITIONS_MAX, Batch, Change, Changes, CommitError, Entry,
-    KEY_BYTES_MAX, Listing, Precondition, Series, StoreError, StoreRevision, VALUE_BYTES_MAX, Write,
+    BATCH_BYTES_MAX, BATCH_ITEMS_MAX, BATCH_PRECONDITIONS_MAX, Batch, Change, Changes, CommitError, CommitResult,
+    Entry, KEY_BYTES_MAX, Listing, Precondition, Series, StoreError, StoreRevision, VALUE_BYTES_MAX, Write,
 };
 
 /// Most bytes of keys and values in a store, all of which are kept in memory: thousands of sets with all their pods.
@@ -155,7 +155,7 @@ impl<'a> Staging<'a> {
     }
 
     /// Adds a batch, or says why it must not be; then nothing of it is kept.
-    pub(super) fn stage(&mut self, batch: Batch) -> Result<StoreRevision, CommitError> {
+    pub(super) fn stage(&mut self, batch: Batch) -> CommitResult {
         for precondition in &batch.preconditions {
             self.check(precondition)?;
         }

@@ -18,7 +18,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::simulated_disk;
-use super::{Batch, Changes, CommitError, Precondition, Series, StateStore, StoreError, StoreRevision, Watch, Write};
+use super::{
+    Batch, Changes, CommitError, CommitResult, Precondition, Series, StateStore, StoreError, StoreRevision, Watch,
+    Write,
+};
 
 /// Longer than any test takes that is not stuck.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -59,7 +62,7 @@ async fn must_commit(store: &dyn StateStore, batch: Batch) -> StoreRevision {
 }
 
 /// The error of a commit that must fail in the store itself.
-fn store_error(result: Result<StoreRevision, CommitError>) -> StoreError {
+fn store_error(result: CommitResult) -> StoreError {
     match result {
         Err(CommitError::Store(error)) => error,
         other => panic!("expected an error of the store, got {other:?}"),

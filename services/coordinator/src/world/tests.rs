@@ -1,38 +1,10 @@
 use api::manifest::Kind;
-use futures::future::{BoxFuture, FutureExt as _, ready};
+use futures::FutureExt as _;
 use serde_json::json;
 
 use super::*;
-use crate::store::{Batch, Entry, Listing, MemoryStore, Watch};
-
-/// A store whose disk has failed: it can be read.
-struct Broken(MemoryStore);
-
-impl StateStore for Broken {
-    fn id(&self) -> &str {
-        self.0.id()
-    }
-
-    fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Entry>, StoreError>> {
-        self.0.get(key)
-    }
-
-    fn list(&self, prefix: &str) -> BoxFuture<'_, Result<Listing, StoreError>> {
-        self.0.list(prefix)
-    }
-
-    fn watch(&self, prefix: &str, after: StoreRevision) -> BoxFuture<'_, Result<Watch, StoreError>> {
-        self.0.watch(prefix, after)
-    }
-
-    fn commit(&self, _: Batch) -> BoxFuture<'_, CommitResult> {
-        ready(Err(StoreError::Failed { source: Arc::new(std::io::Error::other("disk")) }.into())).boxed()
-    }
-
-    fn commit_both(&self, first: Batch, second: Batch) -> BoxFuture<'_, (CommitResult, CommitResult)> {
-        futures::future::join(self.commit(first), self.commit(second)).boxed()
-    }
-}
+use crate::store::MemoryStore;
+use crate::store::refusing::Refusing;
 
 fn creation(name: &str) -> Transaction {
     let mut transaction = Transaction::default();
@@ -66,7 +38,8 @@ async fn a_commit_does_not_wait_for_a_world_that_has_ended() {
 
 #[tokio::test]
 async fn a_store_that_takes_no_more_writes_is_told_to_whoever_runs_the_process() {
-    let world = World::load(Arc::new(Broken(MemoryStore::new()))).await.unwrap();
+    let failed = StoreError::Failed { source: Arc::new(std::io::Error::other("disk")) };
+    let world = World::load(Arc::new(Refusing::every(failed))).await.unwrap();
     assert!(world.failed().now_or_never().is_none());
     world.commit(creation("lost")).await.unwrap_err();
     assert!(matches!(world.failed().await, StoreError::Failed { .. }));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coordinator::store::simulated_disk::SimulatedDisk;
-use coordinator::store::{Batch, Changes, CommitError, Listing, Precondition, StoreRevision, Write};
+use coordinator::store::{Batch, Changes, CommitResult, Listing, Precondition, Write};
 use oracles::{Expectation, State, Violation, Written};
 
 use super::Lab;
@@ -93,7 +93,7 @@ impl Lab {
     }
 
     /// A commit has an answer.
-    pub fn committed(&self, number: u64, result: &Result<StoreRevision, CommitError>, place: &Place) {
+    pub fn committed(&self, number: u64, result: &CommitResult, place: &Place) {
         let inner = &mut *self.inner();
         let Some(written) = inner.underway.remove(&number) else { return };
         let Ok(revision) = result else { return };

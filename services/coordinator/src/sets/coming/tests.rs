@@ -4,7 +4,6 @@ use std::pin::pin;
 
 use api::manifest::Kind;
 use domain::{Guard, Profile};
-use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use service_kit::{Channel, Context};
 
@@ -12,7 +11,8 @@ use super::super::tests::{NOW, change, create, creation, key, member, pod, set, 
 use super::super::{Planners, execute};
 use super::*;
 use crate::driver::{Controller as _, Outcome};
-use crate::store::{Batch, EmbeddedStore, Entry, Listing, MemoryStore, StateStore, StoreError, Watch};
+use crate::store::refusing::Refusing;
+use crate::store::{EmbeddedStore, StoreError};
 use crate::world::controller_reference;
 
 /// Keeps the sets of a world; nobody answers it.
@@ -306,40 +306,10 @@ async fn a_report_and_what_follows_wait_for_the_disk_once() {
     drop(world);
 }
 
-/// A store that has space for one batch at a time.
-struct Narrow(MemoryStore);
-
-impl StateStore for Narrow {
-    fn id(&self) -> &str {
-        self.0.id()
-    }
-
-    fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Entry>, StoreError>> {
-        self.0.get(key)
-    }
-
-    fn list(&self, prefix: &str) -> BoxFuture<'_, Result<Listing, StoreError>> {
-        self.0.list(prefix)
-    }
-
-    fn watch(&self, prefix: &str, after: StoreRevision) -> BoxFuture<'_, Result<Watch, StoreError>> {
-        self.0.watch(prefix, after)
-    }
-
-    fn commit(&self, batch: Batch) -> BoxFuture<'_, CommitResult> {
-        self.0.commit(batch)
-    }
-
-    fn commit_both(&self, _: Batch, _: Batch) -> BoxFuture<'_, (CommitResult, CommitResult)> {
-        let full = || Err(StoreError::NoSpace { source: Arc::new(std::io::Error::other("full")) }.into());
-        Box::pin(std::future::ready((full(), full())))
-    }
-}
-
 #[tokio::test]
 async fn a_report_is_stored_where_there_is_no_space_for_what_follows() {
-    let Along { world, sets, report, expected, scene, follows } =
-        along_in(world_on(Narrow(MemoryStore::new())).await).await;
+    let full = StoreError::NoSpace { source: Arc::new(std::io::Error::other("full")) };
+    let Along { world, sets, report, expected, scene, follows } = along_in(world_on(Refusing::two(full)).await).await;
     let reporting = sets.commit_report(report, Some(expected));
     let (reported, followed) = futures::join!(reporting, sets.commit(&scene, follows, None));
     assert_eq!(version(&world, "web-0"), reported.ok());

@@ -92,7 +92,7 @@ impl Subject {
     }
 
     /// Commits a group of batches.
-    fn commit(&mut self, batches: Vec<Batch>) -> Vec<Result<StoreRevision, CommitError>> {
+    fn commit(&mut self, batches: Vec<Batch>) -> Vec<CommitResult> {
         match self {
             Self::Whole(store) => {
                 futures::executor::block_on(join_all(batches.into_iter().map(|batch| store.commit(batch))))
@@ -191,7 +191,7 @@ impl Life {
     ///
     /// Batches are decided in their order, though not always together: a full disk may refuse one and take the next,
     /// which is smaller. What it refused leaves nothing, whatever happens next.
-    fn learn(&mut self, group: &[Batch], results: &[Result<StoreRevision, CommitError>]) -> Result<bool, String> {
+    fn learn(&mut self, group: &[Batch], results: &[CommitResult]) -> Result<bool, String> {
         for (batch, result) in group.iter().zip(results) {
             if matches!(result, Err(CommitError::Store(error)) if error.is_exhausted()) {
                 self.figures.refused += 1;
