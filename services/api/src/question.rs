@@ -111,15 +111,17 @@ pub struct UpdateQuestion {
     revisions: Vec<update_planner::v1::Revision>,
     #[prost(string, tag = "4")]
     equal_after_defaulting: String,
+    #[prost(message, repeated, tag = "5")]
+    foreign: Vec<update_planner::v1::Revision>,
 }
 
 impl UpdateQuestion {
-    /// What to update, where these revisions are stored; the rest as in [`domain::UpdateRequest`].
+    /// What to update, where these revisions are stored, and these of others; the rest as in [`domain::UpdateRequest`].
     #[must_use]
     pub fn new(
         snapshot: &EncodedSnapshot,
         template: String,
-        revisions: Vec<Revision>,
+        (revisions, foreign): (Vec<Revision>, Vec<Revision>),
         equal_after_defaulting: Option<RevisionName>,
     ) -> Self {
         Self {
@@ -127,6 +129,7 @@ impl UpdateQuestion {
             template,
             revisions: revisions.into_iter().map(Into::into).collect(),
             equal_after_defaulting: equal_after_defaulting.map(|name| name.to_string()).unwrap_or_default(),
+            foreign: foreign.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -188,8 +191,10 @@ mod tests {
                 template: "{}".into(),
                 revisions: vec![stored],
                 equal_after_defaulting: Some(revision),
+                foreign: vec![Revision { name: RevisionName("web-f".into()), number: 1, ..Revision::default() }],
             };
-            let UpdateRequest { template, revisions, equal_after_defaulting, .. } = meant.clone();
+            let UpdateRequest { template, revisions, foreign, equal_after_defaulting, .. } = meant.clone();
+            let revisions = (revisions, foreign);
             let sent = UpdateQuestion::new(&snapshot_sent, template, revisions, equal_after_defaulting).encode_to_vec();
             assert_eq!(update_planner::v1::PlanRequest::decode(&*sent), Ok(meant.into()));
         }

@@ -39,7 +39,7 @@ pub use pod::{Cause, Phase, Pod};
 pub use pods::{PodRun, Pods, SteadyPods};
 pub use profile::{Profile, Switches, UnknownProfile};
 pub use quantity::{InvalidQuantity, Quantity, canonical_quantity, quantity_nanos};
-pub use revision::{Revision, revision_hash, revision_name};
+pub use revision::{Revision, is_revision_name_of, revision_hash, revision_name};
 pub use set::{
     DeadlinePolicy, IntOrPercent, PROGRESS_DEADLINE_SECONDS_DEFAULT, PodManagementPolicy, RetentionPolicy,
     RetentionRule, RollingUpdate, SetSpec, UpdateStrategy,

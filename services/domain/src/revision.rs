@@ -30,9 +30,19 @@ pub fn revision_hash(data: &str, collision_count: u32) -> String {
 /// Name of a revision: the set's name, cut to 223 bytes, and the hash.
 #[must_use]
 pub fn revision_name(set: &str, data: &str, collision_count: u32) -> RevisionName {
+    RevisionName(format!("{}-{}", cut(set), revision_hash(data, collision_count)).into())
+}
+
+/// Whether a revision of this name can be one of the set: also where another set's name begins with its own, as `web-1`
+/// does with `web`.
+#[must_use]
+pub fn is_revision_name_of(set: &str, name: &str) -> bool {
+    name.rsplit_once('-').is_some_and(|(before, _)| before == cut(set))
+}
+
+fn cut(set: &str) -> &str {
     const SET_LENGTH_MAX: usize = 223;
-    let set = &set[..set.len().min(SET_LENGTH_MAX)];
-    RevisionName(format!("{set}-{}", revision_hash(data, collision_count)).into())
+    &set[..set.len().min(SET_LENGTH_MAX)]
 }
 
 #[cfg(test)]
@@ -49,5 +59,16 @@ mod tests {
             assert_eq!(revision_hash(data, 0), at_0);
             assert_eq!(revision_hash(data, 1), at_1);
         }
+    }
+
+    #[test]
+    fn a_name_tells_whose_revision_it_is() {
+        let long = "a".repeat(230);
+        for (set, other) in [("web", "web-1"), ("a-b", "a"), (&*long, "web")] {
+            let name = revision_name(set, "{}", 0).to_string();
+            assert!(is_revision_name_of(set, &name), "{name}");
+            assert!(!is_revision_name_of(other, &name), "{name} is not of {other}");
+        }
+        assert!(!is_revision_name_of("web", "web"));
     }
 }

@@ -46,6 +46,8 @@ pub struct Snapshot {
     pub formed: Option<Ordinal>,
     /// Whether the pass before found that the set must be started as a whole.
     pub cold_start: bool,
+    /// Whether the set was paused in the pass before, and is not any more.
+    pub resumed: bool,
     /// Which mends of Kubernetes' behaviour apply.
     pub switches: Switches,
     /// The time of this pass.
@@ -86,6 +88,12 @@ impl Snapshot {
     #[must_use]
     pub fn unavailable(&self, pod: &Pod) -> bool {
         pod.unavailable(self.spec.min_ready_seconds, self.now)
+    }
+
+    /// Whether none of its pods is healthy, out of range or not.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        !self.pods.iter().any(|pod| self.healthy(pod))
     }
 
     /// The ordinal up to which the set is known to have been complete, this moment included.
@@ -183,6 +191,8 @@ pub struct UpdateRequest {
     pub template: String,
     /// Every stored revision of the set, in any order.
     pub revisions: Vec<Revision>,
+    /// Revisions of others that have a name which one of this set could get, in any order; where its template is a new one.
+    pub foreign: Vec<Revision>,
     /// Name of the revision that is equal to the present template once the stored one is defaulted anew, if the
     /// newest is (StatefulSet rules, section 5.2, step 2).
     pub equal_after_defaulting: Option<RevisionName>,

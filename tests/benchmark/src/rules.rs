@@ -106,7 +106,7 @@ fn request(state: State, policy: PodManagementPolicy, strategy: &UpdateStrategy)
         snapshot,
         template: format!("template {update}"),
         revisions: revisions.map(|(name, number)| revision(name, number)).collect(),
-        equal_after_defaulting: None,
+        ..UpdateRequest::default()
     }
 }
 

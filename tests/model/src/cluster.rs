@@ -98,6 +98,8 @@ pub struct Cluster {
     pub formed: Option<Ordinal>,
     /// Whether it is started as a whole.
     pub cold_start: bool,
+    /// Whether it was paused when the status was written.
+    pub was_paused: bool,
     /// The present moment.
     pub now: Timestamp,
     /// Which call fails.
@@ -161,6 +163,7 @@ impl Cluster {
             outages: Vec::new(),
             formed: None,
             cold_start: false,
+            was_paused: false,
             now: Timestamp(1_000_000_000),
             outage: Outage::default(),
             log: Vec::new(),
@@ -219,11 +222,12 @@ impl Cluster {
             outages: self.outages.clone(),
             formed: self.formed,
             cold_start: self.cold_start,
+            resumed: self.was_paused && !self.spec.paused,
             switches: self.kind.switches,
             now: self.now,
         };
         let revisions = self.revisions.clone();
-        UpdateRequest { snapshot, template: template(self.image), revisions, equal_after_defaulting: None }
+        UpdateRequest { snapshot, template: template(self.image), revisions, ..UpdateRequest::default() }
     }
 
     /// Asks all planners, in the coordinator's order.

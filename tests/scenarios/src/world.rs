@@ -48,6 +48,8 @@ pub struct World {
     pub formed: Option<Ordinal>,
     /// Whether the last pass found that the set must be started as a whole.
     pub cold_start: bool,
+    /// Whether the set was paused in the last pass.
+    pub was_paused: bool,
     /// The present moment.
     pub now: Timestamp,
     incarnations: u64,
@@ -88,6 +90,7 @@ impl World {
             outages: Vec::new(),
             formed: None,
             cold_start: false,
+            was_paused: false,
             now: Timestamp(1_000_000_000),
             incarnations: 0,
             images: BTreeMap::new(),
@@ -109,13 +112,20 @@ impl World {
             outages: self.outages.clone(),
             formed: self.formed,
             cold_start: self.cold_start,
+            resumed: self.was_paused && !self.spec.paused,
             switches: self.switches,
             now: self.now,
         };
         let newest = self.revisions.iter().max_by_key(|revision| revision.number);
         let equal_after_defaulting = newest.filter(|_| self.equal_after_defaulting).map(|newest| newest.name.clone());
         let revisions = self.revisions.clone();
-        UpdateRequest { snapshot, template: template(&self.image), revisions, equal_after_defaulting }
+        UpdateRequest {
+            snapshot,
+            template: template(&self.image),
+            revisions,
+            equal_after_defaulting,
+            ..UpdateRequest::default()
+        }
     }
 
     /// Asks both planners and applies what they say, then checks the invariants.
@@ -133,6 +143,7 @@ impl World {
         self.outages.clone_from(&update.outages);
         self.formed = question.snapshot.formed_by_now();
         self.cold_start = ordinals.cold_start;
+        self.was_paused = self.spec.paused;
         for change in &update.revisions {
             self.change_revision(change);
         }

@@ -374,6 +374,7 @@ pub(crate) fn without_pods(snapshot: &Snapshot) -> proto::Snapshot {
         cold_start: snapshot.cold_start,
         outages: snapshot.outages.iter().copied().map(Into::into).collect(),
         steady: Vec::new(),
+        resumed: snapshot.resumed,
     }
 }
 
@@ -408,7 +409,7 @@ impl TryFrom<proto::Snapshot> for Snapshot {
         let failures = violations.list("failures", snapshot.failures);
         let outages = violations.list("outages", snapshot.outages);
         let formed = snapshot.formed.map(|number| ordinal(&mut violations, "formed", number));
-        let cold_start = snapshot.cold_start;
+        let (cold_start, resumed) = (snapshot.cold_start, snapshot.resumed);
         let switches = snapshot.switches.map(Into::into).unwrap_or_default();
         violations.require(snapshot.now.is_some(), "now", "is required");
         let now = violations.timestamp("now", snapshot.now);
@@ -432,6 +433,7 @@ impl TryFrom<proto::Snapshot> for Snapshot {
             outages,
             formed,
             cold_start,
+            resumed,
             switches,
             now,
         }))

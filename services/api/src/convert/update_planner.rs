@@ -43,6 +43,7 @@ impl From<UpdateRequest> for proto::PlanRequest {
             template: request.template,
             revisions: request.revisions.into_iter().map(Into::into).collect(),
             equal_after_defaulting: request.equal_after_defaulting.map(|name| name.to_string()).unwrap_or_default(),
+            foreign: request.foreign.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -55,10 +56,12 @@ impl TryFrom<proto::PlanRequest> for UpdateRequest {
         let snapshot = violations.required("snapshot", request.snapshot);
         violations.require(!request.template.is_empty(), "template", "is required");
         let revisions = violations.list("revisions", request.revisions);
+        let foreign = violations.list("foreign", request.foreign);
         let equal_after_defaulting =
             (!request.equal_after_defaulting.is_empty()).then_some(RevisionName(request.equal_after_defaulting.into()));
         let template = request.template;
-        violations.finish(snapshot.map(|snapshot| Self { snapshot, template, revisions, equal_after_defaulting }))
+        let found = |snapshot| Self { snapshot, template, revisions, foreign, equal_after_defaulting };
+        violations.finish(snapshot.map(found))
     }
 }
 

@@ -250,7 +250,8 @@ impl Writer<'_> {
     }
 
     fn template(&self, decision: &Decision, revision: &str) -> Result<Value, String> {
-        let stored = self.scene.revisions.iter().find(|stored| stored.key.name == revision);
+        let all = self.scene.revisions.iter().chain(&self.scene.foreign_revisions);
+        let stored = all.into_iter().find(|stored| stored.key.name == revision);
         if let Some(template) = stored.and_then(|stored| templates::of_revision(stored.value.get("data")?)) {
             return Ok(template);
         }

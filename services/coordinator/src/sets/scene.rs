@@ -7,8 +7,8 @@ use api::manifest::selector::Selector;
 use api::manifest::{self, Kind};
 use api::question::{EncodedSnapshot, UpdateQuestion};
 use domain::{
-    Generation, Intent, Kinship, Ordinal, Revision, RevisionName, SetRef, SetSpec, Snapshot, Switches, Timestamp,
-    kinship,
+    Generation, Intent, Kinship, Ordinal, Revision, RevisionName, SetRef, SetSpec, SetStatus, Snapshot, Switches,
+    Timestamp, is_revision_name_of, kinship,
 };
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ use super::roster::{Member, Roster, Rosters, candidate, is_selected};
 use super::stored;
 use crate::objects::time;
 use crate::store::StoreRevision;
-use crate::world::{Key, Object, View, World};
+use crate::world::{Key, Object, View, World, owners};
 
 /// Label that names a pod's revision.
 pub(crate) const REVISION_LABEL: &str = "controller-revision-hash";
@@ -36,6 +36,8 @@ pub(crate) struct Scene {
     pub(crate) members: Arc<Vec<Member>>,
     /// Revision records that this set controls.
     pub(crate) revisions: Vec<Arc<Object>>,
+    /// Revision records of others that have a name which one of this set could get.
+    pub(crate) foreign_revisions: Vec<Arc<Object>>,
     /// Pods that this set controls although its selector, or their name, says that they are not its own.
     pub(crate) strays: Vec<Arc<Object>>,
     /// Pods of this set's names that nobody controls.
@@ -93,11 +95,13 @@ impl Scene {
         let selector = set.value.pointer("/spec/selector").and_then(|value| Selector::from_label_selector(value).ok());
         let roster = rosters.of(view, &incarnation, selector.as_ref(), coming.as_ref());
         let Roster { members, pods, strays, ahead, .. } = roster;
-        let revisions = view.controlled_by(&incarnation.uid.0, Kind::ControllerRevision).cloned().collect();
+        let revisions: Vec<_> = view.controlled_by(&incarnation.uid.0, Kind::ControllerRevision).cloned().collect();
+        let generation = Generation(set.value.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(1));
+        let foreign_revisions = foreign_revisions(view, &set, &revisions, generation);
         let (orphans, orphan_revisions) = orphans(view, &set, selector.as_ref(), switches);
         let snapshot = Snapshot {
             set: incarnation,
-            generation: Generation(set.value.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(1)),
+            generation,
             intent: intent(&set, draining),
             status: stored::counters(&set.value),
             pods,
@@ -105,6 +109,7 @@ impl Scene {
             outages: stored::outages(&set.value),
             formed: stored::formed(&set.value, &spec),
             cold_start: stored::holds(&set.value, stored::COLD_START),
+            resumed: stored::was_paused(&set.value) && !spec.paused,
             switches,
             spec,
             now,
@@ -112,14 +117,29 @@ impl Scene {
         let revision = view.revision();
         let told = snapshot.in_runs();
         let coming = coming.filter(|_| ahead.is_some());
-        Self { revision, set, members, revisions, strays, orphans, orphan_revisions, snapshot, told, coming }
+        Self {
+            revision,
+            set,
+            members,
+            revisions,
+            foreign_revisions,
+            strays,
+            orphans,
+            orphan_revisions,
+            snapshot,
+            told,
+            coming,
+        }
     }
 
     /// What the update planner is asked.
     pub(crate) fn update_question(&self, snapshot: &EncodedSnapshot) -> UpdateQuestion {
         let template = self.set.value.pointer("/spec/template").unwrap_or(&Value::Null);
         let data = manifest::template_revision_data(template);
-        let revisions: Vec<_> = self.revisions.iter().filter_map(|object| object.revision(revision).cloned()).collect();
+        let read = |objects: &[Arc<Object>]| -> Vec<Revision> {
+            objects.iter().filter_map(|object| object.revision(revision).cloned()).collect()
+        };
+        let (revisions, foreign) = (read(&self.revisions), read(&self.foreign_revisions));
         let newest = revisions.iter().max_by_key(|revision| revision.number);
         let equal_after_defaulting = newest
             .filter(|newest| newest.data != data)
@@ -128,7 +148,7 @@ impl Scene {
                 manifest::template_revision_data(&manifest::redefault_template(template.clone())) == data
             })
             .map(|(newest, _)| newest.name.clone());
-        UpdateQuestion::new(snapshot, data, revisions, equal_after_defaulting)
+        UpdateQuestion::new(snapshot, data, (revisions, foreign), equal_after_defaulting)
     }
 
     /// What both planners are told: a snapshot of this scene's pods, its own or like it.
@@ -177,8 +197,35 @@ fn orphans(
     let incarnation = set_ref(set);
     let is_orphan = |pod: &Arc<Object>| matches!(kinship(&incarnation, candidate(pod, true)), Kinship::Orphan(_));
     let pods = free(Kind::Pod, &prefix).filter(is_orphan);
-    let named = if switches.adopt_revisions_by_name { &*prefix } else { "" };
-    (pods.collect(), free(Kind::ControllerRevision, named).collect())
+    let by_name = switches.adopt_revisions_by_name;
+    let revisions = free(Kind::ControllerRevision, if by_name { &*prefix } else { "" });
+    let named = |revision: &Arc<Object>| !by_name || is_revision_name_of(&set.key.name, &revision.key.name);
+    (pods.collect(), revisions.filter(named).collect())
+}
+
+/// Revision records of others that have a name which one of this set could get. Where the template is known by its revision
+/// nobody asks.
+fn foreign_revisions(view: &View<'_>, set: &Object, own: &[Arc<Object>], generation: Generation) -> Vec<Arc<Object>> {
+    let SetStatus { observed_generation, update_revision, .. } = stored::counters(&set.value);
+    let known = own.iter().any(|revision| *revision.key.name == *update_revision.0);
+    if known && observed_generation == generation.0 {
+        return Vec::new();
+    }
+    let Key { namespace, name, .. } = &set.key;
+    let foreign = |revision: &Arc<Object>| {
+        let mine = revision.controller_uid() == Some(&set.uid().0);
+        is_revision_name_of(name, &revision.key.name) && !mine && !revision.deleting() && stays(view, revision)
+    };
+    view.named(Kind::ControllerRevision, namespace, &format!("{name}-")).into_iter().filter(foreign).collect()
+}
+
+/// Whether a revision record is not about to be collected: whoever controls it exists.
+fn stays(view: &View<'_>, revision: &Object) -> bool {
+    let Some(uid) = revision.controller_uid() else { return true };
+    let controls = |owner: &&Value| owner.get("uid").is_some_and(|found| found == uid);
+    let name = owners(&revision.value).find(controls).and_then(|owner| owner.get("name")?.as_str());
+    let owner = name.and_then(|name| view.get(&Key::new(Kind::StatefulSet, &revision.key.namespace, name)));
+    owner.is_some_and(|owner| owner.uid().0 == uid)
 }
 
 fn revision(object: &Object) -> Option<Revision> {

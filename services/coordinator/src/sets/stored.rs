@@ -8,6 +8,12 @@ use crate::objects::{condition, time};
 /// Condition: the set is started as a whole after a total outage.
 pub(super) const COLD_START: &str = "ColdStart";
 
+/// Condition: how the set gets on.
+pub(super) const PROGRESSING: &str = "Progressing";
+
+/// Reason of [`PROGRESSING`]: somebody paused the set.
+pub(super) const PAUSED: &str = "Paused";
+
 /// Field of the status: the range in which the set was complete at one time.
 pub(super) const FORMED: &str = "formed";
 
@@ -81,6 +87,11 @@ pub(super) fn formed(set: &Value, spec: &SetSpec) -> Option<Ordinal> {
 pub(super) fn formed_json(through: Ordinal, spec: &SetSpec) -> Value {
     let reserved: Vec<u32> = spec.reserved.iter().map(|ordinal| ordinal.0).collect();
     json!({ "start": spec.start.0, "through": through.0, "reserved": reserved })
+}
+
+/// Whether the pass before found the set paused, and not complete.
+pub(super) fn was_paused(set: &Value) -> bool {
+    condition(set, PROGRESSING).is_some_and(|condition| condition.get("reason").is_some_and(|reason| reason == PAUSED))
 }
 
 /// Whether a condition is stored as true.

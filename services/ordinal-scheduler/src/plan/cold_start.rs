@@ -53,8 +53,7 @@ pub(super) fn of(snapshot: &Snapshot) -> ColdStart {
         return ColdStart::No;
     }
     let Some((lowest, _)) = snapshot.first_unhealthy() else { return ColdStart::No };
-    let outage = !snapshot.pods.iter().any(|pod| snapshot.healthy(pod));
-    if !outage {
+    if !snapshot.is_down() {
         return if snapshot.cold_start { ColdStart::Closing } else { ColdStart::No };
     }
     if snapshot.cold_start {

@@ -1,8 +1,9 @@
 //! Which ordinals have had their time, and whether the update goes back because of them.
 //!
 //! Kubernetes has no such thing for sets (kubernetes/kubernetes 79606, 133592); the words are those of its Deployments,
-//! the clock runs for each ordinal by itself: from when it was available last, through every pod that it has had since.
-//! Most pods tell that time themselves; what they cannot tell is an [`Outage`], handed from pass to pass.
+//! the clock runs for each ordinal by itself: from when it was available last, through every pod that it has had since; or
+//! from when the set was resumed, if that is later. Most pods tell that time themselves; what they cannot tell is an
+//! [`Outage`], handed from pass to pass.
 
 use std::time::Duration;
 
@@ -40,7 +41,8 @@ pub(super) fn of(request: &UpdateRequest, revisions: &Revisions) -> Progress {
     let deadline = Duration::from_secs(seconds.into());
     let mut progress = Progress::default();
     let mut stuck_at_update = false;
-    for clock in Clocks::of(snapshot, revisions).all() {
+    let clocks = Clocks::of(snapshot, revisions);
+    for clock in clocks.all().map(|clock| if snapshot.resumed { clock.anew(snapshot.now) } else { clock }) {
         let Clock { ordinal, since, cause, kept, at_update } = clock;
         progress.outages.extend(kept.map(|since| Outage { ordinal, since }));
         let Some(since) = since else { continue };
@@ -76,13 +78,19 @@ impl Clock {
     fn stopped(ordinal: Ordinal) -> Self {
         Self { ordinal, since: None, cause: None, kept: None, at_update: false }
     }
+
+    /// The same if everything begins now.
+    fn anew(self, now: Timestamp) -> Self {
+        let kept = self.since.or(self.kept).map(|_| now);
+        Self { since: self.since.map(|_| now), kept, ..self }
+    }
 }
 
 struct Clocks<'a> {
     snapshot: &'a Snapshot,
     revisions: &'a Revisions,
-    /// What earlier pods of an ordinal cannot tell any more. Nothing where the update is a new one: what was stuck is not
-    /// stuck once somebody has mended the template.
+    /// What the pods of an ordinal do not tell: that others were out before them, or that the set was paused meanwhile.
+    /// Nothing where the update is a new one: what was stuck is not stuck once somebody has mended the template.
     outages: &'a [Outage],
     /// Under OrderedReady, the only ordinal whose pod may be created now.
     turn: Option<Ordinal>,
@@ -101,7 +109,7 @@ impl<'a> Clocks<'a> {
     fn all(&self) -> impl Iterator<Item = Clock> {
         let wanted = |pod: &Pod| self.snapshot.spec.contains(pod.ordinal) && !self.is_replaced(pod);
         let pods = self.snapshot.pods.iter();
-        let pods = pods.map(move |pod| if wanted(pod) { self.of_member(pod) } else { Self::of_unwanted(pod) });
+        let pods = pods.map(move |pod| if wanted(pod) { self.of_member(pod) } else { self.of_unwanted(pod) });
         let missing = |ordinal| self.snapshot.spec.contains(ordinal) && !self.snapshot.has_pod(ordinal);
         let empty = self.outages.iter().filter(move |outage| missing(outage.ordinal) && self.has_turn(outage.ordinal));
         pods.chain(empty.map(|outage| self.of_missing(outage)))
@@ -112,18 +120,18 @@ impl<'a> Clocks<'a> {
         let known = self.known(ordinal);
         let unready = self.snapshot.unready_since(pod);
         let clock = Clock { cause: pod.cause, at_update: pod.at(&self.revisions.update), ..Clock::stopped(ordinal) };
-        let earliest = [known, unready].into_iter().flatten().min();
+        let out = known.or(unready);
         if pod.terminating {
-            let since = earliest.into_iter().chain(pod.stops_by).min();
-            return Clock { since, kept: earliest, cause: Some(Cause::Termination), at_update: false, ..clock };
+            let since = known.or_else(|| unready.into_iter().chain(pod.stops_by).min());
+            return Clock { since, kept: out, cause: Some(Cause::Termination), at_update: false, ..clock };
         }
         if pod.phase.terminal() {
             // It is being replaced, or waits for that until its predecessors are healthy.
-            let kept = earliest.filter(|_| self.has_turn(ordinal));
+            let kept = out.filter(|_| self.has_turn(ordinal));
             return Clock { since: known.and(kept), kept, ..clock };
         }
         match unready {
-            Some(unready) => Clock { since: earliest, kept: known.filter(|known| *known < unready), ..clock },
+            Some(unready) => Clock { since: out, kept: known.filter(|known| *known != unready), ..clock },
             None if self.snapshot.healthy(pod) => Clock::stopped(ordinal),
             // One that is ready and only has to stay so for `minReadySeconds` makes progress.
             None => Clock { kept: known, ..Clock::stopped(ordinal) },
@@ -131,9 +139,10 @@ impl<'a> Clocks<'a> {
     }
 
     /// A pod that nobody wants, or not at its revision: once its grace period is over it should be gone.
-    fn of_unwanted(pod: &Pod) -> Clock {
-        let since = pod.stops_by.filter(|_| pod.terminating);
-        Clock { since, cause: Some(Cause::Termination), ..Clock::stopped(pod.ordinal) }
+    fn of_unwanted(&self, pod: &Pod) -> Clock {
+        let stops_by = pod.stops_by.filter(|_| pod.terminating);
+        let kept = self.known(pod.ordinal).filter(|known| stops_by.is_some_and(|stops_by| stops_by < *known));
+        Clock { since: kept.or(stops_by), kept, cause: Some(Cause::Termination), ..Clock::stopped(pod.ordinal) }
     }
 
     /// An ordinal whose pod was held back, or replaced in this very moment. The update does not get on there if its pods

@@ -99,12 +99,16 @@ impl Update<'_> {
         recalled.take(RECALLS_MAX).collect()
     }
 
-    /// The deletion that mends the pod at which an ordered walk stops, if it can: without it a broken template could
-    /// never be rolled back.
+    /// The deletion that mends an ordered set which cannot go on by itself: of the lowest pod that is broken and is the one
+    /// at which the walk stops, or is at a revision that the set has left for good, or is started together with all others
+    /// after a total outage. Without it a broken template could never be rolled back, and pods that need each other would
+    /// wait for one that nobody mends. Any other pod at the current revision may recover, and is not given up for a
+    /// template that has not proved itself below it.
     fn heal(&self, lowest: Ordinal) -> Option<PodDeletion> {
-        let pod = self.snapshot.pod(lowest)?;
-        let candidate = self.outdated(&pod) && !pod.terminating && !pod.phase.terminal();
-        (candidate && self.heals(&pod)).then(|| self.deletion(&pod, Guard::AllPods))
+        let together = self.snapshot.cold_start && self.snapshot.is_down();
+        let given_up = |pod: &Pod| pod.ordinal == lowest || !pod.at(&self.revisions.current) || together;
+        let broken = self.candidates().filter(|pod| given_up(pod) && self.heals(pod));
+        broken.last().map(|pod| self.deletion(pod, Guard::AllPods))
     }
 
     /// Whether healing may delete this outdated pod: it will not become available by the mere passing of time, and it

@@ -31,8 +31,7 @@ pub(super) fn choose(request: &UpdateRequest) -> Choice {
         let change = RevisionChange::Renumber { name: older.name.clone(), number: next_number(&stored) };
         (older.name.clone(), Some(change), known)
     } else {
-        let (proposal, collision_count) = propose(request, &stored);
-        (proposal.name.clone(), Some(RevisionChange::Create(proposal)), collision_count)
+        propose(request, &stored)
     };
     let current = current(request, &update);
     Choice { revisions: Revisions { current, update }, change, collision_count }
@@ -58,21 +57,24 @@ fn next_number(stored: &[&Revision]) -> i64 {
     stored.last().map_or(1, |newest| newest.number.saturating_add(1))
 }
 
-/// A new record, under the first name that no other data has.
-fn propose(request: &UpdateRequest, stored: &[&Revision]) -> (Revision, u32) {
-    let snapshot = &request.snapshot;
-    let named = |count| revision_name(&snapshot.set.name, &request.template, count);
-    let taken = |name: &RevisionName| stored.iter().any(|revision| revision.name == *name);
+/// A new record under the first name that no other data has; or the one that somebody else has there with the same data.
+/// With its name, what must be stored, and the collisions so far.
+fn propose(request: &UpdateRequest, stored: &[&Revision]) -> (RevisionName, Option<RevisionChange>, u32) {
+    let (snapshot, data) = (&request.snapshot, &request.template);
+    let named = |count| revision_name(&snapshot.set.name, data, count);
+    let all = || stored.iter().copied().chain(&request.foreign);
+    let under = |name: &RevisionName| all().find(|revision| revision.name == *name);
     let first = snapshot.status.collision_count;
     let last = first.saturating_add(COLLISIONS_MAX);
-    let count = (first..last).find(|count| !taken(&named(*count))).unwrap_or(last);
-    let revision = Revision {
-        name: named(count),
-        number: next_number(stored),
-        data: request.template.clone(),
-        created_at: snapshot.now,
-    };
-    (revision, count)
+    let fits = |count: &u32| under(&named(*count)).is_none_or(|revision| revision.data == *data);
+    let count = (first..last).find(fits).unwrap_or(last);
+    let name = named(count);
+    if under(&name).is_some_and(|revision| revision.data == *data) {
+        return (name, None, count);
+    }
+    let (number, data, created_at) = (next_number(stored), data.clone(), snapshot.now);
+    let revision = Revision { name: name.clone(), number, data, created_at };
+    (name, Some(RevisionChange::Create(revision)), count)
 }
 
 /// The revision that the status names, if it is stored. Otherwise the update revision, or with the switch

@@ -32,7 +32,7 @@ fn request(policy: PodManagementPolicy, template: &str, pods: &str) -> UpdateReq
     let pods = pods.split_whitespace().map(pod).collect();
     let snapshot = Snapshot { set, spec, status, pods, generation: Generation(1), ..Snapshot::default() };
     let revisions = vec![revision("C", 3, "C"), revision("A", 1, "A"), revision("B", 2, "B")];
-    UpdateRequest { snapshot, template: template.into(), revisions, equal_after_defaulting: None }
+    UpdateRequest { snapshot, template: template.into(), revisions, ..UpdateRequest::default() }
 }
 
 fn pod(text: &str) -> Pod {
@@ -102,9 +102,36 @@ fn s_53_s_54_scaling_comes_before_updating() {
 #[test]
 fn s_66_the_pod_at_which_the_walk_stops_is_healed() {
     check("0:ready@C 1:ready@C 2:broken@B", "delete 2 (AllPods)");
-    check("0:broken@C 1:ready@C 2:broken@B", "2: waiting for pod 0 to become ready");
-    check("0:failed@A 1:broken@B 2:ready@C", "1: waiting for pod 0, which has ended, to be replaced");
+    check("0:broken@C 1:ready@C 2:broken@A", "2: waiting for pod 0 to become ready");
+    check("0:failed@A 1:broken@A 2:ready@C", "1: waiting for pod 0, which has ended, to be replaced");
     check("0:broken@ 1:ready@C 2:ready@C", "delete 0 (AllPods)");
+}
+
+#[test]
+fn a_pod_that_the_set_has_left_behind_is_healed_above_another_that_is_broken() {
+    check("0:broken@C 1:ready@C 2:broken@B", "delete 2 (AllPods)");
+    check("0:broken@C 1:broken@B 2:broken@B", "delete 1 (AllPods), 2: waiting for pod 0 to become ready");
+    check("0:failed@A 1:broken@B 2:ready@C", "delete 1 (AllPods)");
+    check("1:broken@B 2:ready@C", "delete 1 (AllPods)");
+    check("0:broken@C 1:ready@B 2:gone@B", "1: waiting for pod 0 to become ready");
+    // Below the partition, where it was, it may recover.
+    let mut request = request(PodManagementPolicy::OrderedReady, "C", "0:broken@C 1:broken@A 2:ready@C");
+    let block = RollingUpdate { partition: 2, max_unavailable: None };
+    request.snapshot.spec.strategy = UpdateStrategy::RollingUpdate(Some(block));
+    assert_eq!(words(&plan(&request)), "1: held back by partition 2");
+}
+
+#[test]
+fn while_all_are_started_together_every_outdated_one_is_healed() {
+    let mut request = request(PodManagementPolicy::OrderedReady, "C", "0:broken@C 1:broken@A 2:broken@A");
+    let waits = "1: waiting for pod 0 to become ready";
+    assert_eq!(words(&plan(&request)), format!("2: waiting for pod 0 to become ready, {waits}"));
+    request.snapshot.cold_start = true;
+    assert_eq!(words(&plan(&request)), "delete 1 (AllPods), 2: waiting for pod 0 to become ready");
+    // One is healthy: the others may follow it.
+    request.snapshot.pods[0].ready = true;
+    request.snapshot.pods[1].revision = Some(RevisionName("C".into()));
+    assert_eq!(words(&plan(&request)), "2: waiting for pod 1 to become ready");
 }
 
 #[test]
@@ -229,6 +256,20 @@ fn s_118_s_119_names_follow_the_bytes_and_avoid_what_is_taken() {
         assert_eq!(created.number, i64::from(collisions) + 1);
         request.revisions.push(revision(expected, i64::from(collisions) + 1, "other data"));
     }
+}
+
+#[test]
+fn s_119_a_name_that_another_owner_has_is_shared_with_the_same_data_and_avoided_with_other() {
+    let mut request = request(PodManagementPolicy::OrderedReady, NGINX, "");
+    request.revisions.clear();
+    request.foreign.push(revision("web-6cdc958bf", 7, "other data"));
+    let avoided = plan(&request);
+    let [RevisionChange::Create(created)] = &avoided.revisions[..] else { panic!("{:?}", avoided.revisions) };
+    assert_eq!((&*created.name.0, created.number, avoided.status.collision_count), ("web-6cdc958bd", 1, 1));
+    request.foreign[0].data = NGINX.into();
+    let shared = plan(&request);
+    assert_eq!(shared.revisions, []);
+    assert_eq!((&*shared.status.update_revision.0, shared.status.collision_count), ("web-6cdc958bf", 0));
 }
 
 #[test]

@@ -196,6 +196,32 @@ async fn s_157_two_sets_of_one_selector_manage_only_their_own_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn s_157_no_set_takes_over_the_revision_of_one_whose_name_begins_with_its_own() {
+    let plane = Plane::start().await;
+    let machine = Machine::eager(&plane).await;
+    let sharing = |name: &str, replicas: u32| {
+        let mut set = set(name, replicas, json!({}));
+        set["spec"]["selector"]["matchLabels"]["app"] = "nginx".into();
+        set["spec"]["template"]["metadata"]["labels"]["app"] = "nginx".into();
+        set
+    };
+    plane.apply(&[sharing("web", 1)]).await;
+    plane.complete("web", 1).await;
+    plane.apply(&[sharing("web-1", 1)]).await;
+    plane.complete("web-1", 1).await;
+    let revision = |set: Value| text(&set, "/status/updateRevision").to_owned();
+    let before = revision(plane.get("sts", "web").await.unwrap());
+    plane.leave_behind("web-1").await;
+    // The newer of two records with the same template, and free.
+    plane.scale("web", 2).await;
+    plane.complete("web", 2).await;
+    assert_eq!(revision(plane.get("sts", "web").await.unwrap()), before);
+    plane.apply(&[sharing("web-1", 1)]).await;
+    plane.complete("web-1", 1).await;
+    assert_eq!((plane.list("controllerrevisions").await.len(), machine.stopped()), (2, Vec::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn s_159_no_disruption_budget_holds_up_an_update() {
     // Setkeeper has no such objects, and says so instead of keeping one that nobody obeys.
     let plane = Plane::start().await;

@@ -61,6 +61,72 @@ async fn after_a_total_outage_members_find_each_other_before_they_are_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mended_template_reaches_every_pod_of_an_outage_though_they_need_each_other() {
+    let plane = Plane::start().await;
+    let machine = Machine::eager(&plane).await;
+    let mut web = set("web", 3, json!({}));
+    plane.apply(&[web.clone()]).await;
+    plane.complete("web", 3).await;
+    let names = ["web-0", "web-1", "web-2"];
+    let mut before = Vec::new();
+    for name in names {
+        before.push(plane.uid("pod", name).await);
+    }
+    machine.eagerness(false, true);
+    for name in names {
+        machine.report(name, "Running", false).await.unwrap();
+    }
+    web["spec"]["template"]["spec"]["containers"][0]["image"] = "busybox:2".into();
+    plane.apply(&[web]).await;
+    let replaced = async |ordinal: usize| {
+        let name = names[ordinal];
+        let uid = until(&format!("{name} is another"), || async {
+            let pod = plane.get("pod", name).await.ok_or("it is not there")?;
+            let uid = text(&pod, "/metadata/uid").to_owned();
+            if uid == before[ordinal] { Err("it is the same".to_owned()) } else { Ok(uid) }
+        })
+        .await;
+        machine.runs(name, &uid).await;
+    };
+    replaced(0).await;
+    machine.report("web-0", "Running", false).await.unwrap();
+    plane.waits_for("web", "pod 0 to become ready").await;
+    plane.clock().forward(Duration::from_secs(31));
+    machine.report("web-0", "Unknown", false).await.unwrap();
+    replaced(1).await;
+    replaced(2).await;
+    for name in names {
+        machine.ready(name).await;
+    }
+    plane.complete("web", 3).await;
+    has_condition(&plane, "ColdStart", "False", "").await;
+    has_condition(&plane, "Healing", "False", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s_25_a_pod_out_of_range_stands_in_for_none_that_is_missing() {
+    let plane = Plane::start().await;
+    let machine = Machine::eager(&plane).await;
+    plane.apply(&[set("web", 3, json!({}))]).await;
+    plane.complete("web", 3).await;
+    machine.eagerness(false, false);
+    machine.report("web-0", "Running", false).await.unwrap();
+    plane.scale("web", 2).await;
+    let set = until("the scale-down waits", || async {
+        let set = plane.get("sts", "web").await.ok_or("it is not there")?;
+        let seen = set["status"]["observedGeneration"] == set["metadata"]["generation"];
+        if seen { Ok(set) } else { Err(set["status"].to_string()) }
+    })
+    .await;
+    assert_eq!((&set["status"]["replicas"], &set["status"]["availableReplicas"]), (&json!(3), &json!(2)));
+    let available = condition(&set, "Available").expect("it says so");
+    assert_eq!((&available["status"], &available["message"]), (&json!("False"), &json!("1 of 2 pods are available")));
+    machine.ready("web-0").await;
+    machine.eagerness(false, true);
+    has_condition(&plane, "Available", "True", "AllPodsAvailable").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rare_conditions_appear_when_they_are_first_true() {
     let plane = Plane::start().await;
     let _machine = Machine::eager(&plane).await;

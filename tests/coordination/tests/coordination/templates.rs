@@ -87,6 +87,16 @@ async fn s_120_in_kubernetes_a_set_adopts_what_it_selects_whatever_its_name() {
         let used =
             text(&plane.get("sts", "web").await.unwrap(), "/status/updateRevision") == text(&left, "/metadata/name");
         assert_eq!(used, adopted, "{profile}");
+        // S-119: the name of its revision may be another set's by now, and the data is the same.
+        plane.apply(&[set("old", 1, json!({}))]).await;
+        plane.complete("old", 1).await;
+        let old = plane.get("sts", "old").await.unwrap();
+        let status = &old["status"];
+        assert_eq!((&status["updateRevision"], &status["collisionCount"]), (&left["metadata"]["name"], &json!(0)));
+        let pods = plane.list("pods").await;
+        let marks: Vec<&Value> =
+            pods.iter().map(|pod| &pod["metadata"]["labels"]["controller-revision-hash"]).collect();
+        assert_eq!(marks[0], &left["metadata"]["name"], "{profile}");
     }
 }
 

@@ -36,7 +36,9 @@ pub fn s4_scale_down_in_order(view: &View, ordinal: usize) -> Result<(), Violati
 }
 
 /// S5: an update deletes outdated pods that the partition lets go, an available one only when no higher one would have
-/// to go first. One that is not available may go back to the current revision below the partition, if it is healed.
+/// to go first. One that is not available may go back to the current revision below the partition, if it is healed; in
+/// order, that is the lowest that is not available, or one that is at neither revision of the set, or any while all of
+/// a set that was complete once are down.
 pub fn s5_update_in_order(view: &View, ordinal: usize) -> Result<(), Violation> {
     let Some(pod) = view.pods[ordinal] else { return Ok(()) };
     hold("S5", view.in_range[ordinal], || format!("pod {ordinal} is updated out of range"))?;
@@ -45,7 +47,9 @@ pub fn s5_update_in_order(view: &View, ordinal: usize) -> Result<(), Violation> 
     hold("S5", view.updatable(ordinal) || heals, || format!("pod {ordinal} is updated below the partition"))?;
     let first = || view.range().find(|other| !view.healthy(*other));
     if !pod.healthy() {
-        let blocking = if view.ordered { first().filter(|first| *first != ordinal) } else { None };
+        let given_up = (pod.revision != view.current || !view.current_recorded || s5_starts_as_a_whole(view))
+            && view.switches.heal_broken_pods;
+        let blocking = first().filter(|first| view.ordered && *first != ordinal && !given_up);
         return hold("S5", blocking.is_none(), || format!("pod {ordinal} is healed before pod {blocking:?}"));
     }
     let outdated = |other: &usize| view.pods[*other].is_some_and(|pod| pod.revision != view.update && pod.healthy());
@@ -56,6 +60,12 @@ pub fn s5_update_in_order(view: &View, ordinal: usize) -> Result<(), Violation> 
     let condemned = (0..view.pods.len()).find(|other| !view.in_range[*other] && view.pods[*other].is_some());
     let condemned = condemned.filter(|_| view.ordered);
     hold("S5", condemned.is_none(), || format!("pod {ordinal} is updated before pod {condemned:?} is removed"))
+}
+
+/// Whether a set that was complete once has lost all its pods, but for those that the same plan creates.
+fn s5_starts_as_a_whole(view: &View) -> bool {
+    let down = !(0..view.pods.len()).any(|other| view.healthy(other) && view.company & (1 << other) == 0);
+    down && view.switches.break_cold_start && view.formed.is_some()
 }
 
 /// S7: under OnDelete, and while the set is paused, no pod is deleted for its revision.

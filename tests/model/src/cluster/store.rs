@@ -244,8 +244,9 @@ impl Cluster {
         let computed = &decision.update.status;
         let formed = snapshot.formed_by_now();
         let Decision { order, update, .. } = decision;
-        let before = (&self.status, &self.failures, &self.outages, self.formed, self.cold_start);
-        if before == (computed, &order.failures, &update.outages, formed, order.cold_start) {
+        let paused = snapshot.spec.paused;
+        let before = (&self.status, &self.failures, &self.outages, self.formed, self.cold_start, self.was_paused);
+        if before == (computed, &order.failures, &update.outages, formed, order.cold_start, paused) {
             return Ok(true);
         }
         self.status_is_earned(snapshot, computed)?;
@@ -256,7 +257,7 @@ impl Cluster {
         self.status = computed.clone();
         self.failures.clone_from(&order.failures);
         self.outages.clone_from(&update.outages);
-        (self.formed, self.cold_start) = (formed, order.cold_start);
+        (self.formed, self.cold_start, self.was_paused) = (formed, order.cold_start, paused);
         Ok(true)
     }
 

@@ -130,7 +130,7 @@ impl Desk {
             snapshot,
             template: self.templates[usize::from(world.image)].clone(),
             revisions: revisions.collect(),
-            equal_after_defaulting: None,
+            ..UpdateRequest::default()
         }
     }
 

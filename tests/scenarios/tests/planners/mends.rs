@@ -20,6 +20,54 @@ fn s_209_healing_is_one_at_a_time_from_below() {
 }
 
 #[test]
+fn s_209_an_undo_reaches_a_broken_pod_above_one_that_needs_it() {
+    // The members need each other: with one of two broken, the other is not ready.
+    run(
+        SETKEEPER,
+        "replicas=2 settled",
+        "
+        image=B -> delete 1@A
+        gone(1) -> create 1@B
+        broken(1) broken(0) image=A -> delete 1@B | A>A
+        gone(1) -> none
+        +30s -> create 1@A
+        broken(1) ready(0) ready(1) -> none | 2/2/2/2/2 A>A
+    ",
+    );
+    // And with the third of three, where the lowest is well.
+    run(
+        SETKEEPER,
+        "settled image=B settled",
+        "
+        image=C -> delete 2@B
+        gone(2) -> create 2@C
+        broken(2) image=B broken(1) -> delete 2@C | 3/1/1/2/2 B>B
+        gone(2) ready(1) -> create 2@B
+        ready(2) -> none | 3/3/3/3/3 B>B
+    ",
+    );
+}
+
+#[test]
+fn s_209_a_template_that_mends_them_all_reaches_every_pod_of_an_outage() {
+    // Whatever they need has changed: none is ready any more, and a member at the new template needs the others.
+    run(
+        SETKEEPER,
+        "settled",
+        "
+        broken(0) broken(1) broken(2) image=B -> delete 0@A
+        gone(0) -> create 0@B
+        broken(0) -> none
+        +30s -> none
+        -> delete 1@A
+        gone(1) -> create 1@B, delete 2@A
+        gone(2) broken(1) -> create 2@B
+        ready(0) ready(1) ready(2) -> none | 3/3/3/3/3 B>B
+    ",
+    );
+}
+
+#[test]
 fn s_209_a_pod_at_the_update_revision_is_never_healed() {
     run(
         SETKEEPER,

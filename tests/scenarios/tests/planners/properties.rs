@@ -124,6 +124,18 @@ fn step(world: &mut World, starts: bool) {
     }
 }
 
+/// The members of a set need each other: as long as one is missing or does not run, none is ready.
+fn need_each_other(world: &mut World) {
+    let runs = |world: &World, ordinal: &Ordinal| {
+        let pod = world.pods.get(ordinal).filter(|pod| pod.phase == Phase::Running && !pod.terminating);
+        pod.is_some_and(|pod| !world.bad.contains(world.image_of(pod.revision.as_ref())))
+    };
+    let complete = world.spec.ordinals().all(|ordinal| runs(world, &ordinal));
+    for ordinal in world.those(|pod| pod.phase == Phase::Running && pod.ready != complete) {
+        world.observe(ordinal, Phase::Running, complete);
+    }
+}
+
 /// Everything that runs becomes ready, and somebody removes what has ended out of range: under OrderedReady two such pods
 /// wait for each other, as in Kubernetes.
 fn recover(world: &mut World) {
@@ -241,6 +253,31 @@ proptest! {
         world.settle();
         let now = ready(&world);
         prop_assert!(healthy.iter().all(|uid| now.contains(uid)), "{healthy:?} were ready, in the end {now:?}");
+        assert_converged(&mut world);
+    }
+
+    /// The same where the members of the set need each other, so that a broken one takes all others with it.
+    #[test]
+    fn bad_templates_can_be_undone_where_pods_need_each_other(
+        mut world in world(), passes in 0..60_usize, back in any::<bool>()
+    ) {
+        world.switches = Switches::SETKEEPER;
+        if matches!(world.spec.strategy, UpdateStrategy::OnDelete) {
+            world.spec.strategy = UpdateStrategy::default();
+        }
+        world.settle();
+        world.bad.insert("B".to_owned());
+        world.roll("B");
+        let turn = |world: &mut World| {
+            world.pass();
+            step(world, true);
+            need_each_other(world);
+            world.advance(Duration::from_secs(5));
+        };
+        (0..passes).for_each(|_| turn(&mut world));
+        world.roll(if back { "A" } else { "C" });
+        (0..ROLLOUT_PASSES_MAX).for_each(|_| turn(&mut world));
+        world.settle();
         assert_converged(&mut world);
     }
 

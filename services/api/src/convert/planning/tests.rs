@@ -166,7 +166,7 @@ fn switches() -> impl Strategy<Value = Switches> {
 fn snapshot() -> impl Strategy<Value = Snapshot> {
     let intent = prop_oneof![Just(Intent::Keep), Just(Intent::Drain), Just(Intent::Delete)];
     let set = (label(), label(), text()).prop_map(|(namespace, name, uid)| SetRef { namespace, name, uid: Uid(uid) });
-    let memory = (vec(failures(), 0..3), vec(outage(), 0..3), option::of(ordinal()), any::<bool>());
+    let memory = (vec(failures(), 0..3), vec(outage(), 0..3), option::of(ordinal()), any::<[bool; 2]>());
     (set, 0..i64::MAX, spec(), intent, status(), vec(pod(), 0..6), memory, (switches(), time())).prop_map(
         |(
             set,
@@ -175,7 +175,7 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
             intent,
             status,
             mut pods,
-            (failures, outages, formed, cold_start),
+            (failures, outages, formed, [cold_start, resumed]),
             (switches, now),
         )| {
             pods.sort_by_key(|pod| pod.ordinal);
@@ -192,6 +192,7 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
                 outages,
                 formed,
                 cold_start,
+                resumed,
                 switches,
                 now,
             }
@@ -283,9 +284,10 @@ fn change() -> impl Strategy<Value = RevisionChange> {
 proptest! {
     #[test]
     fn update_requests_survive_the_wire(
-        snapshot in snapshot(), template in ".+", revisions in vec(revision(), 0..4), equal in option::of(name())
+        snapshot in snapshot(), template in ".+", revisions in vec(revision(), 0..4),
+        foreign in vec(revision(), 0..3), equal in option::of(name())
     ) {
-        let request = UpdateRequest { snapshot, template, revisions, equal_after_defaulting: equal };
+        let request = UpdateRequest { snapshot, template, revisions, foreign, equal_after_defaulting: equal };
         let wire = update_planner::v1::PlanRequest::from(request.clone());
         prop_assert_eq!(UpdateRequest::try_from(wire), Ok(request));
     }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::super::Decision;
 use super::super::scene::Scene;
-use super::super::stored::{COLD_START, holds};
+use super::super::stored::{COLD_START, PAUSED, PROGRESSING, holds};
 use crate::objects::{condition, set_condition, time_text};
 use crate::pods::trouble;
 
@@ -46,7 +46,9 @@ impl Conditions<'_> {
     }
 
     fn available(&self, fields: &mut Map<String, Value>) {
-        let (replicas, available) = (self.scene.snapshot.spec.replicas, count(fields, "availableReplicas"));
+        // Of the ordinals that are wanted: a pod out of range is no stand-in for one that is missing.
+        let told = &self.scene.told;
+        let (replicas, available) = (told.spec.replicas, told.spec.size().saturating_sub(told.unavailable_members()));
         let message = format!("{available} of {replicas} pods are available");
         let (truth, reason) =
             if available >= replicas { ("True", "AllPodsAvailable") } else { ("False", "PodsUnavailable") };
@@ -60,18 +62,18 @@ impl Conditions<'_> {
             // What was found before holds until somebody can look.
             None => holds(&self.scene.set.value, STUCK).then(|| self.stored_message(STUCK)),
         };
-        let (truth, reason, message) = if done(&self.scene.snapshot, fields) {
+        let (truth, reason, message) = if done(&self.scene.told, fields) {
             ("True", "Complete", String::new())
         } else if let Some(words) = stuck {
             ("False", "ProgressDeadlineExceeded", words)
         } else if self.scene.snapshot.spec.paused {
-            ("Unknown", "Paused", self.waiting_words())
+            ("Unknown", PAUSED, self.waiting_words())
         } else if self.waits.is_empty() {
             ("True", "Working", String::new())
         } else {
             ("True", "Waiting", self.waiting_words())
         };
-        set_condition(fields, "Progressing", truth, (reason, &message), self.now);
+        set_condition(fields, PROGRESSING, truth, (reason, &message), self.now);
     }
 
     /// A condition that most sets never have: written when it becomes true, and from then on.
@@ -149,14 +151,15 @@ impl Conditions<'_> {
     }
 }
 
-/// Whether every pod is updated and available, and the update is the current revision.
+/// Whether every ordinal has a pod that is updated and available, and the update is the current revision.
 fn done(snapshot: &Snapshot, fields: &Map<String, Value>) -> bool {
     let replicas = snapshot.spec.replicas;
     let counts = ["availableReplicas", "replicas", "updatedReplicas"];
     let observed = fields.get("observedGeneration").and_then(Value::as_i64) == Some(snapshot.generation.0);
+    let members = snapshot.unavailable_members() == 0;
     let one_revision = fields.get("currentRevision") == fields.get("updateRevision");
     // A set of no pods may keep the revision that it comes from (switch `keep_current_at_zero`).
-    observed && (one_revision || replicas == 0) && counts.iter().all(|name| count(fields, name) == replicas)
+    observed && members && (one_revision || replicas == 0) && counts.iter().all(|name| count(fields, name) == replicas)
 }
 
 fn count(fields: &Map<String, Value>, name: &str) -> u32 {

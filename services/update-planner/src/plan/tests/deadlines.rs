@@ -150,6 +150,29 @@ fn a_new_template_and_a_pause_give_new_time() {
     let mut paused = watched(PodManagementPolicy::OrderedReady, "0:ready@C 1:broken@C", "1@-900000", 1);
     paused.snapshot.spec.paused = true;
     assert_eq!(words(&paused), "");
+    // Resumed an hour later, which is no fault of the pods.
+    paused.snapshot.spec.paused = false;
+    paused.snapshot.resumed = true;
+    paused.snapshot.spec.progress_deadline_policy = DeadlinePolicy::Revert;
+    paused.snapshot.now = Timestamp(3_600_000);
+    assert_eq!(words(&paused), "remembers 1@3600000; looks at 4200000");
+    assert_eq!(plan(&paused).revert, None);
+    for (now, expected) in
+        [(3_700_000, "remembers 1@3600000; looks at 4200000"), (4_200_000, "stuck 1@3600000; remembers 1@3600000")]
+    {
+        check("0:ready@C 1:broken@C", "1@3600000", now, expected);
+    }
+    // The same where it does not stop, or has ended.
+    let mut stops = watched(PodManagementPolicy::OrderedReady, "0:ready@C 1:ready@C 2:stopping@A", "", 3_600_000);
+    stops.snapshot.pods[2].stops_by = Some(Timestamp(30_000));
+    stops.snapshot.resumed = true;
+    assert_eq!(words(&stops), "remembers 2@3600000; looks at 4200000");
+    stops.snapshot.resumed = false;
+    stops.snapshot.outages = vec![outage("2@3600000")];
+    assert_eq!(words(&stops), "remembers 2@3600000; looks at 4200000");
+    let mut ended = watched(PodManagementPolicy::OrderedReady, "0:ready@C 1:failed@C", "1@-900000", 3_600_000);
+    ended.snapshot.resumed = true;
+    assert_eq!(words(&ended), "remembers 1@3600000; looks at 4200000");
     for intent in [Intent::Drain, Intent::Delete] {
         let mut stopped = watched(PodManagementPolicy::OrderedReady, "0:ready@C 1:broken@C", "1@-900000", 1);
         stopped.snapshot.intent = intent;
