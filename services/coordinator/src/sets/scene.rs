@@ -198,7 +198,7 @@ fn orphans(
     let is_orphan = |pod: &Arc<Object>| matches!(kinship(&incarnation, candidate(pod, true)), Kinship::Orphan(_));
     let pods = free(Kind::Pod, &prefix).filter(is_orphan);
     let by_name = switches.adopt_revisions_by_name;
-    let revisions = free(Kind::ControllerRevision, if by_name { &*prefix } else { "" });
+    let revisions = free(Kind::ControllerRevision, if by_name { &prefix } else { "" });
     let named = |revision: &Arc<Object>| !by_name || is_revision_name_of(&set.key.name, &revision.key.name);
     (pods.collect(), revisions.filter(named).collect())
 }
