@@ -57,6 +57,7 @@ use self::scene::{Glance, InvalidSet, Scene};
 use self::settled::Settled;
 use crate::config::Patience;
 use crate::driver::{Controller, Outcome};
+use crate::pods::placement;
 use crate::rollouts::{self, Rollout};
 use crate::store::{CommitError, StoreRevision};
 use crate::world::{Change, Key, Transaction, Untouched, World, owners};
@@ -440,7 +441,12 @@ impl Controller for Sets {
                     key.name.rsplit_once('-').map(|(set, _)| Key::new(Kind::StatefulSet, &key.namespace, set));
                 // Also when a pod goes that was not of this set: its name is free now.
                 let orphan = by_name.filter(|_| change.new.as_ref().is_none_or(|pod| pod.controller_uid().is_none()));
-                owners.chain(orphan).collect()
+                let mut concerned: Vec<Key> = owners.chain(orphan).collect();
+                if merely_placed(change) {
+                    // Where pods are stuck the status tells what keeps them: one that got its machine is kept by something else.
+                    concerned.retain(|set| world.get(set).is_some_and(|set| stored::holds(&set.value, stored::STUCK)));
+                }
+                concerned
             }
             // A claim bound or grown means nothing to the order; one that goes, comes or changes hands does.
             Kind::PersistentVolumeClaim if self.switches.wait_for_claims && claim_changed_hands(change) => {
@@ -494,15 +500,16 @@ fn replaced(old: &crate::world::Object, new: Option<&crate::world::Object>) -> b
     new.is_none_or(|new| new.uid() != old.uid())
 }
 
+/// Whether a pod has got its machine, and nothing else has become of it: what a set waits for comes later.
+fn merely_placed(change: &Change) -> bool {
+    let versions = change.old.as_ref().zip(change.new.as_ref());
+    versions.is_some_and(|(old, new)| placement::merely_placed(old, new))
+}
+
 fn claim_changed_hands(change: &Change) -> bool {
     let (Some(old), Some(new)) = (&change.old, &change.new) else { return true };
-    let hands = |object: &crate::world::Object| {
-        (
-            object.deleting(),
-            object.value.pointer("/metadata/ownerReferences").cloned(),
-            object.text("/status/phase").to_owned(),
-        )
-    };
+    let hands =
+        |object: &crate::world::Object| (object.deleting(), object.value.pointer("/metadata/ownerReferences").cloned());
     hands(old) != hands(new)
 }
 

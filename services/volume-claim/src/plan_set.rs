@@ -65,8 +65,13 @@ impl<'a> Planner<'a> {
             return;
         }
         if let Some(reason) = self.hindrance(ordinal) {
-            if let WaitReason::ClaimForeign { claim, .. } = &reason {
-                self.failed(ordinal, &claim.clone(), &reason.to_string());
+            match &reason {
+                WaitReason::ClaimForeign { claim, .. } => self.failed(ordinal, claim, &reason.to_string()),
+                // Of which Kubernetes says nothing (section 14).
+                WaitReason::ClaimStale { claim } if self.request.switches.wait_for_claims => {
+                    self.pod_failed(ordinal, &format!("pvc {claim} of an earlier pod is not collected yet"));
+                }
+                _ => {}
             }
             self.plan.waits.push(Wait { ordinal: Some(ordinal.ordinal), reason });
             return;
@@ -120,7 +125,7 @@ impl<'a> Planner<'a> {
             let name = claim_name(&template.name, &self.request.set.name, ordinal.ordinal);
             match self.claims.get(name.as_str()) {
                 Some(claim) if claim.deleting => {
-                    going.push(format!("pvc {name} is being deleted"));
+                    going.push(name.clone());
                     let reason = WaitReason::ClaimTerminating { claim: name };
                     self.plan.waits.push(Wait { ordinal: Some(ordinal.ordinal), reason });
                 }
@@ -131,9 +136,16 @@ impl<'a> Planner<'a> {
                 }
             }
         }
-        let error = if let [one] = &*going { one.clone() } else { format!("[{}]", going.join(", ")) };
-        if creating_pod && !going.is_empty() {
-            self.pod_failed(ordinal, &error);
+        let errors: Vec<String> = going.iter().map(|claim| being_deleted(claim)).collect();
+        let error = if let [one] = &*errors { one.clone() } else { format!("[{}]", errors.join(", ")) };
+        match going.as_slice() {
+            [] => {}
+            _ if creating_pod => self.pod_failed(ordinal, &error),
+            // Of which Kubernetes says nothing (section 14).
+            claims if self.request.switches.wait_for_claims => {
+                claims.iter().for_each(|claim| self.claim_failed(ordinal, claim, &being_deleted(claim)));
+            }
+            _ => {}
         }
         going.is_empty()
     }
@@ -264,10 +276,14 @@ impl<'a> Planner<'a> {
     }
 
     fn failed(&mut self, ordinal: &ClaimOrdinal, claim: &str, error: &str) {
-        let (pod, set) = (self.pod_name(ordinal), &self.request.set.name);
-        let for_claim = format!("Create Claim {claim} for Pod {pod} in StatefulSet {set} failed error: {error}");
-        self.event("FailedCreate", for_claim);
+        self.claim_failed(ordinal, claim, error);
         self.pod_failed(ordinal, error);
+    }
+
+    fn claim_failed(&mut self, ordinal: &ClaimOrdinal, claim: &str, error: &str) {
+        let (pod, set) = (self.pod_name(ordinal), &self.request.set.name);
+        let message = format!("Create Claim {claim} for Pod {pod} in StatefulSet {set} failed error: {error}");
+        self.event("FailedCreate", message);
     }
 
     fn pod_failed(&mut self, ordinal: &ClaimOrdinal, error: &str) {
@@ -289,6 +305,10 @@ impl<'a> Planner<'a> {
         let object = ObjectRef { kind: SET_KIND.to_owned(), namespace, name, uid };
         self.plan.events.push(VolumeEvent { object, warning: true, reason: reason.to_owned(), message });
     }
+}
+
+fn being_deleted(claim: &str) -> String {
+    format!("pvc {claim} is being deleted")
 }
 
 /// The claim templates of a set, in their order. Of several with one name the last counts.

@@ -118,7 +118,7 @@ pub(crate) fn concerned(view: &View<'_>, node: &str, change: &Change) -> Vec<Arc
     let (name, namespace) = (change.key.name.as_str(), Some(change.key.namespace.as_str()));
     match change.key.kind {
         Kind::Pod => view.get(&change.key).into_iter().filter(here).collect(),
-        Kind::PersistentVolumeClaim => users(namespace, &|pod| pod.uses_claim(name)),
+        Kind::PersistentVolumeClaim => view.users(&change.key).filter(|pod| here(pod)).cloned().collect(),
         Kind::ConfigMap => {
             users(namespace, &|pod| references(&pod.value, "configMap").iter().any(|(used, _)| used == name))
         }

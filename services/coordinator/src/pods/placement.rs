@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::read::claim_names;
 use crate::driver::{Controller, Outcome};
-use crate::objects::{condition, object_mut, set_condition};
+use crate::objects::{condition, object_mut, set_condition, time};
 use crate::store::CommitError;
 use crate::volumes::read;
 use crate::world::{Change, Key, Object, Transaction, View, World};
@@ -116,19 +116,17 @@ fn usable_claim(
         return Err(Unplaceable::Unreachable { claim, volume, node });
     }
     if read::single_user(&claim)
-        && let Some(by) = other_user(view, pod, namespace, name)
+        && let Some(by) = other_user(view, pod, &key)
     {
         return Err(Unplaceable::ClaimTaken { claim: name.to_owned(), by });
     }
     Ok(claim)
 }
 
-fn other_user(view: &View<'_>, pod: &Value, namespace: &str, claim: &str) -> Option<String> {
+fn other_user(view: &View<'_>, pod: &Value, claim: &Key) -> Option<String> {
     let uid = pod.pointer("/metadata/uid").and_then(Value::as_str);
-    let users = view.list(Kind::Pod, Some(namespace));
     let placed = |other: &&Arc<Object>| !other.text("/spec/nodeName").is_empty() && Some(other.uid().0.as_str()) != uid;
-    let user = users.iter().filter(placed).find(|other| claim_names(&other.value).any(|name| name == claim))?;
-    Some(user.key.name.clone())
+    view.users(claim).find(placed).map(|user| user.key.name.clone())
 }
 
 /// The pod placed on `node`.
@@ -136,6 +134,27 @@ pub(crate) fn placed(pod: &Value, node: &str, now: Timestamp) -> Value {
     let mut pod = pod.clone();
     object_mut(&mut pod, "spec").insert("nodeName".into(), node.into());
     set_condition(object_mut(&mut pod, "status"), "PodScheduled", "True", ("", ""), now);
+    pod
+}
+
+/// Whether a version of a pod is the one before it, [placed], and nothing else.
+pub(crate) fn merely_placed(before: &Object, after: &Object) -> bool {
+    let node = after.text("/spec/nodeName");
+    if node.is_empty() || !before.text("/spec/nodeName").is_empty() {
+        return false;
+    }
+    let scheduled = condition(&after.value, "PodScheduled");
+    let since = scheduled.and_then(|scheduled| time(scheduled.get("lastTransitionTime")?.as_str()?));
+    let Some(mut expected) = since.map(|since| placed(&before.value, node, since)) else { return false };
+    object_mut(&mut expected, "metadata").insert("resourceVersion".into(), after.version.to_string().into());
+    expected == after.value
+}
+
+/// The pod with the reason for which it has no machine yet.
+pub(crate) fn unplaceable(pod: &Value, why: &Unplaceable, now: Timestamp) -> Value {
+    let mut pod = pod.clone();
+    let status = object_mut(&mut pod, "status");
+    set_condition(status, "PodScheduled", "False", ("Unschedulable", &why.to_string()), now);
     pod
 }
 
@@ -212,9 +231,7 @@ fn plan(view: &View<'_>, unplaced_keys: &mut BTreeSet<Key>, now: Timestamp) -> (
                 transaction.update(&pod, placed(&pod.value, &node, now));
             }
             Err(why) => {
-                let mut value = pod.value.clone();
-                let why = ("Unschedulable", why.to_string());
-                set_condition(object_mut(&mut value, "status"), "PodScheduled", "False", (why.0, &why.1), now);
+                let value = unplaceable(&pod.value, &why, now);
                 if value != pod.value {
                     transaction.update(&pod, value);
                 }
@@ -230,7 +247,7 @@ mod tests {
     use service_kit::CancellationToken;
 
     use super::*;
-    use crate::store::MemoryStore;
+    use crate::store::{MemoryStore, StoreRevision};
 
     async fn world(objects: &[Value]) -> Arc<World> {
         let world = World::load(Arc::new(MemoryStore::default())).await.unwrap();
@@ -291,6 +308,22 @@ mod tests {
         assert_eq!(outcome(&all).await, ["here", taken]);
         let shared = [node(), claim("ReadWriteOnce"), volume("here"), pod("a"), pod("b")];
         assert_eq!(outcome(&shared).await, ["here", "here"]);
+    }
+
+    #[test]
+    fn a_placement_is_told_from_every_other_change() {
+        let version = |value: Value, at| Object::new(Key::new(Kind::Pod, "default", "a"), value, StoreRevision(at));
+        let waits = unplaceable(&pod("a"), &Unplaceable::NoNode, Timestamp(1_000));
+        let here = placed(&waits, "here", Timestamp(2_000));
+        let mut labelled = here.clone();
+        labelled["metadata"]["labels"] = json!({ "app": "a" });
+        let mut runs = here.clone();
+        runs["status"]["phase"] = "Running".into();
+        let before = version(waits.clone(), 1);
+        for (after, merely) in [(&here, true), (&labelled, false), (&runs, false), (&waits, false)] {
+            assert_eq!(merely_placed(&before, &version(after.clone(), 2)), merely, "{after}");
+        }
+        assert!(!merely_placed(&version(here.clone(), 2), &version(here, 3)), "it had its machine");
     }
 
     #[tokio::test]

@@ -9,11 +9,13 @@ use domain::{
 };
 use serde_json::{Value, json};
 
+use super::claims::ClaimPlan;
 use super::scene::Scene;
 use super::{Decision, identity, status, templates};
 use crate::events::{self, Event};
 use crate::objects::{object_mut, time_text};
-use crate::pods::{build, lifecycle, placement};
+use crate::pods::placement::{self, Unplaceable};
+use crate::pods::{build, lifecycle};
 use crate::rollouts;
 use crate::volumes::read::single_user;
 use crate::world::{Key, Transaction, World, controller_reference};
@@ -206,7 +208,7 @@ impl Writer<'_> {
     ) -> Result<(), String> {
         let template = self.template(decision, &creation.revision.0)?;
         let pod = build::pod(&self.scene.set, &template, identity, self.now);
-        let mut pod = self.placed_already(pod);
+        let mut pod = self.placed_already(&decision.claims, pod);
         rollouts::mark(&mut pod, &self.scene.set, &identity.name);
         let key = Key::new(Kind::Pod, &self.scene.set.key.namespace, &identity.name);
         self.guard(creation.ordinal, creation.guard);
@@ -235,8 +237,9 @@ impl Writer<'_> {
         self.goes_on = true;
     }
 
-    /// A pod whose claims are bound needs no second look to get its machine.
-    fn placed_already(&mut self, pod: Value) -> Value {
+    /// A pod whose claims are bound needs no second look to get its machine. One that has to wait says why from the
+    /// beginning: of a claim that is made with it what will be found once both are stored.
+    fn placed_already(&mut self, claims: &ClaimPlan, pod: Value) -> Value {
         let namespace = &self.scene.set.key.namespace;
         match self.world.view(|view| placement::place(view, &pod, namespace)) {
             // A claim for one pod only is given away in one place, which sees every pod that wants it.
@@ -245,7 +248,11 @@ impl Writer<'_> {
                 claims.iter().for_each(|claim| self.open.unchanged(claim));
                 placement::placed(&pod, &node, self.now)
             }
-            Err(_) => pod,
+            Err(Unplaceable::ClaimMissing(claim)) if claims.creates(&claim) => {
+                let why = Unplaceable::ClaimUnbound { claim, why: String::new() };
+                placement::unplaceable(&pod, &why, self.now)
+            }
+            Err(why) => placement::unplaceable(&pod, &why, self.now),
         }
     }
 

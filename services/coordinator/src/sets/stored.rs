@@ -8,6 +8,9 @@ use crate::objects::{condition, time};
 /// Condition: the set is started as a whole after a total outage.
 pub(super) const COLD_START: &str = "ColdStart";
 
+/// Condition: ordinals have not been available before their progress deadline.
+pub(super) const STUCK: &str = "Stuck";
+
 /// Condition: how the set gets on.
 pub(super) const PROGRESSING: &str = "Progressing";
 

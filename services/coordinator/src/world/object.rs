@@ -162,18 +162,10 @@ impl Object {
         self.head.owners.get(self.head.controller?).map(String::as_str)
     }
 
-    /// Whether this pod's volumes use a claim of this name.
-    pub(crate) fn uses_claim(&self, name: &str) -> bool {
-        self.claim_names().iter().any(|claim| claim == name)
-    }
-
     /// The claims that this pod's volumes use, whether they exist or not.
     pub(crate) fn claims_used(&self) -> impl Iterator<Item = Key> {
-        self.claim_names().iter().map(|claim| Key::new(Kind::PersistentVolumeClaim, &self.key.namespace, claim))
-    }
-
-    fn claim_names(&self) -> &[String] {
-        self.claims.get_or_init(|| claim_names(&self.value).map(str::to_owned).collect())
+        let names = self.claims.get_or_init(|| claim_names(&self.value).map(str::to_owned).collect());
+        names.iter().map(|claim| Key::new(Kind::PersistentVolumeClaim, &self.key.namespace, claim))
     }
 
     /// This claim, as the volume planner sees it.

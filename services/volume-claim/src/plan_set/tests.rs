@@ -158,7 +158,13 @@ fn s_143_one_bad_claim_does_not_hold_up_the_others() {
 fn s_141_a_pending_pod_gets_its_claim_again() {
     check(with(request(KEEP, KEEP), &[ordinal(0, "pending")], &[]), "claim+ www-web-0");
     let going = SetClaim { deleting: true, ..claim("www-web-0", &[]) };
-    check(with(request(KEEP, KEEP), &[ordinal(0, "pending")], &[going]), "wait 0:terminating www-web-0");
+    let mut waits = with(request(KEEP, KEEP), &[ordinal(0, "pending")], &[going]);
+    check(waits.clone(), "wait 0:terminating www-web-0, event FailedCreate");
+    let [event] = &*plan_set(&waits).events else { panic!("{waits:?}") };
+    let error = "pvc www-web-0 is being deleted";
+    assert_eq!(event.message, format!("Create Claim www-web-0 for Pod web-0 in StatefulSet web failed error: {error}"));
+    waits.switches = domain::Switches::KUBERNETES;
+    check(waits, "wait 0:terminating www-web-0");
 }
 
 #[test]
@@ -284,7 +290,8 @@ fn s_134_a_stale_claim_holds_its_ordinal() {
     kubernetes.switches = domain::Switches::KUBERNETES;
     check(kubernetes, "claim+ www-web-0, wait 1:stale www-web-1");
     let going = claims.map(|claim| SetClaim { deleting: true, ..claim });
-    check(with(request(KEEP, DROP), &ordinals, &going), "claim+ www-web-0, wait 1:stale www-web-1");
+    let told = "claim+ www-web-0, wait 1:stale www-web-1, event FailedCreate";
+    check(with(request(KEEP, DROP), &ordinals, &going), told);
 }
 
 #[test]

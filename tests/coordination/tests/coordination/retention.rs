@@ -389,6 +389,8 @@ async fn s_216_a_claim_that_is_in_the_way_is_the_first_reason() {
     goes(&plane, "data-web-2").await;
     plane.scale("web", 3).await;
     waits_first_for(&plane, 2, &json!({ "ClaimStale": { "claim": "data-web-2" } })).await;
+    let stale = "FailedCreate: Create Pod web-2 in StatefulSet web failed error: pvc data-web-2 of an earlier pod";
+    assert_eq!(plane.has_said("web", stale).await, 1);
     assert!(plane.get("pod", "web-2").await.is_none());
     let claim = plane.uid("pvc", "data-web-2").await;
     plane.delete("pod", "user", "").await.unwrap();

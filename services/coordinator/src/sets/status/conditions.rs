@@ -6,15 +6,12 @@ use serde_json::{Map, Value};
 
 use super::super::Decision;
 use super::super::scene::Scene;
-use super::super::stored::{COLD_START, PAUSED, PROGRESSING, holds};
+use super::super::stored::{COLD_START, PAUSED, PROGRESSING, STUCK, holds};
 use crate::objects::{condition, set_condition, time_text};
 use crate::pods::trouble;
 
 /// Broken pods of an outdated revision are being replaced.
 const HEALING: &str = "Healing";
-
-/// Ordinals have not been available before their progress deadline.
-const STUCK: &str = "Stuck";
 
 /// Reasons and pods that a message names; the decision record has them all.
 const NAMED_MAX: usize = 3;
