@@ -144,6 +144,7 @@ fn set(world: &mut World, field: &str, value: &str) {
         "reserve" => world.change(|spec| spec.reserved = value.split(',').map(|text| Ordinal(number(text))).collect()),
         "deadline" => world.change(|spec| spec.progress_deadline_seconds = number(value)),
         "partition" => world.change_block(|block| block.partition = number(value)),
+        "mu" if value == "none" => world.change_block(|block| block.max_unavailable = None),
         "mu" => {
             let percent = value.strip_suffix('%').map(|share| IntOrPercent::Percent(number(share)));
             let budget = percent.unwrap_or_else(|| IntOrPercent::Int(number(value)));

@@ -63,6 +63,34 @@ async fn recovers(plane: &Plane, replicas: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_set_that_was_paused_has_all_its_time_when_it_is_resumed() {
+    let plane = Plane::start().await;
+    let machine = Machine::join(&plane).await;
+    let web = own(1, json!({ "progressDeadlineSeconds": 600 }));
+    plane.apply(std::slice::from_ref(&web)).await;
+    machine.ready("web-0").await;
+    plane.complete("web", 1).await;
+    machine.eagerness(false, true);
+    let before = plane.uid("pod", "web-0").await;
+    plane.apply(&[with_image(web, "busybox:2")]).await;
+    let pod = plane.successor("web-0", &before).await;
+    machine.runs("web-0", &pod).await;
+    machine.report("web-0", "Running", false).await.unwrap();
+    let paused = async |paused: bool| plane.edit("sts", "web", |web| web["spec"]["paused"] = paused.into()).await;
+    paused(true).await;
+    has_condition(&plane, "Progressing", "Unknown", "Paused").await;
+    deadline_passes(&plane).await;
+    paused(false).await;
+    let set = has_condition(&plane, "Progressing", "True", "Waiting").await;
+    assert!(condition(&set, "Stuck").is_none(), "{}", set["status"]);
+    assert_eq!(set["status"]["outages"][0]["ordinal"], 0, "it is remembered since when it is waited for");
+    deadline_passes(&plane).await;
+    stuck_for(&plane, "Readiness").await;
+    machine.ready("web-0").await;
+    recovers(&plane, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_ordinal_that_waits_for_its_claim_has_its_time_too() {
     let plane = Plane::start().await;
     let machine = claim_that_goes(&plane, "data-web-0").await;

@@ -31,6 +31,56 @@ async fn s_126_retained_claims_have_no_owner_and_are_used_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn s_07_s_137_s_158_restarts_failures_updates_and_lost_machines_keep_every_claim() {
+    for profile in BOTH {
+        let plane = Plane::start_as(profile).await;
+        let machine = Machine::eager(&plane).await;
+        let mut web = set("web", 3, retaining("Delete", "Delete", &json!({})));
+        plane.apply(&[web.clone()]).await;
+        plane.has_counts("web", "3/3/3/3/3").await;
+        let claims = async || {
+            let claims = plane.list("pvc").await.into_iter();
+            let facts =
+                claims.map(|claim| (claim["metadata"]["uid"].clone(), claim["metadata"]["ownerReferences"].clone()));
+            facts.collect::<Vec<_>>()
+        };
+        let before = claims().await;
+        assert_eq!(before.len(), 3);
+        // Somebody deletes a pod: another one with the same names.
+        let old = plane.uid("pod", "web-1").await;
+        plane.delete("pod", "web-1", "").await.unwrap();
+        plane.successor("web-1", &old).await;
+        plane.has_counts("web", "3/3/3/3/3").await;
+        let pod = plane.get("pod", "web-1").await.unwrap();
+        let claim = &pod["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"];
+        assert_eq!((&pod["spec"]["hostname"], claim), (&json!("web-1"), &json!("data-web-1")));
+        assert_eq!(claims().await, before, "{profile}: restarted");
+        // One ends.
+        let old = plane.uid("pod", "web-2").await;
+        machine.report("web-2", "Failed", false).await.unwrap();
+        plane.successor("web-2", &old).await;
+        plane.has_counts("web", "3/3/3/3/3").await;
+        assert_eq!(claims().await, before, "{profile}: failed");
+        // All are updated.
+        web["spec"]["template"]["spec"]["containers"][0]["image"] = "busybox:2".into();
+        plane.apply(&[web]).await;
+        plane.has_counts("web", "3/3/3/3/3").await;
+        assert_eq!(claims().await, before, "{profile}: updated");
+        // The machine of one does not answer, and does not stop it. Nobody takes its place before somebody says it is gone.
+        machine.eagerness(true, false);
+        let lost = plane.uid("pod", "web-1").await;
+        machine.report("web-1", "Unknown", false).await.unwrap();
+        plane.delete("pod", "web-1", "").await.unwrap();
+        plane.has_counts("web", "3/2/2/2/2").await;
+        assert_eq!(plane.uid("pod", "web-1").await, lost);
+        machine.stop("web-1").await;
+        plane.successor("web-1", &lost).await;
+        plane.has_counts("web", "3/3/3/3/3").await;
+        assert_eq!(claims().await, before, "{profile}: lost");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn s_131_a_scale_down_that_is_withdrawn_before_it_began_gives_the_claims_back() {
     for profile in BOTH {
         let plane = Plane::start_as(profile).await;

@@ -20,10 +20,10 @@ fn s_78_value_arithmetic() {
 /// set without the field, is what people bring along.
 #[test]
 fn s_79_a_set_from_where_the_field_is_ignored_is_updated_one_pod_at_a_time() {
-    for policy in ["OrderedReady", "Parallel"] {
+    for given in ["OrderedReady", "Parallel", "OrderedReady mu=none", "Parallel mu=none"] {
         run(
             BOTH,
-            &format!("{policy} replicas=5 settled"),
+            &format!("{given} replicas=5 settled"),
             "
             image=B -> delete 4@A | 5/5/5/4/0
             gone(4) -> create 4@B | 4/4/4/4/0
