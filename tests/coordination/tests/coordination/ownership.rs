@@ -1,5 +1,7 @@
 //! Whose pods are whose: by selector, name and owner together.
 
+use std::time::Duration;
+
 use domain::Profile;
 use serde_json::{Value, json};
 use support::until;
@@ -207,6 +209,7 @@ async fn s_157_no_set_takes_over_the_revision_of_one_whose_name_begins_with_its_
     };
     plane.apply(&[sharing("web", 1)]).await;
     plane.complete("web", 1).await;
+    plane.clock().forward(Duration::from_secs(2));
     plane.apply(&[sharing("web-1", 1)]).await;
     plane.complete("web-1", 1).await;
     let revision = |set: Value| text(&set, "/status/updateRevision").to_owned();
