@@ -81,6 +81,8 @@ pub(crate) struct Sets {
     /// Whether every pod is to stop because the machine goes down.
     draining: AtomicBool,
     shaken: Notify,
+    /// When this process began to look after sets.
+    started_at: Timestamp,
 }
 
 /// All that the planners said about one scene.
@@ -144,6 +146,7 @@ impl Sets {
         context: Context,
     ) -> Self {
         let arrivals = Arrivals::new(patience, &context.metrics);
+        let started_at = context.clock.now();
         Self {
             world,
             planners,
@@ -157,6 +160,7 @@ impl Sets {
             arrivals,
             draining: AtomicBool::new(false),
             shaken: Notify::new(),
+            started_at,
         }
     }
 
@@ -221,7 +225,8 @@ impl Sets {
     /// A set as it is, or as it will be once a report that is on its way is stored; none if it does not exist.
     fn look(&self, key: &Key, now: Timestamp) -> Result<Option<Scene>, InvalidSet> {
         let draining = self.draining.load(Ordering::SeqCst);
-        let glance = Glance { draining, switches: self.switches, now, coming: self.arrivals.take(key) };
+        let (switches, watched_since) = (self.switches, self.started_at);
+        let glance = Glance { draining, switches, now, watched_since, coming: self.arrivals.take(key) };
         Scene::take(&self.world, &self.rosters, key, glance)
     }
 

@@ -46,8 +46,10 @@ pub struct Snapshot {
     pub formed: Option<Ordinal>,
     /// Whether the pass before found that the set must be started as a whole.
     pub cold_start: bool,
-    /// Whether the set was paused in the pass before, and is not any more.
-    pub resumed: bool,
+    /// When the set was resumed, if not all that it waits for has come since.
+    pub resumed_at: Option<Timestamp>,
+    /// Since when somebody looks after the set without a break; none where that is long ago.
+    pub watched_since: Option<Timestamp>,
     /// Which mends of Kubernetes' behaviour apply.
     pub switches: Switches,
     /// The time of this pass.
@@ -96,11 +98,16 @@ impl Snapshot {
         !self.pods.iter().any(|pod| self.healthy(pod))
     }
 
-    /// The ordinal up to which the set is known to have been complete, this moment included.
+    /// The ordinal up to which every pod is known to have been healthy at one time, this moment included.
     #[must_use]
     pub fn formed_by_now(&self) -> Option<Ordinal> {
-        // A set of no pods is complete, and has no members.
-        if self.first_unhealthy().is_none() { self.spec.last() } else { self.formed }
+        let Some((lowest, _)) = self.first_unhealthy() else {
+            // What the set had beyond its range is forgotten. One of no pods is complete, and has no members.
+            return self.spec.last();
+        };
+        let below = self.spec.index(lowest).checked_sub(1).map(|index| self.spec.ordinal_at(index));
+        let below = below.and_then(|ordinal| u32::try_from(ordinal).ok()).map(Ordinal);
+        self.formed.max(below)
     }
 
     /// How many pods in range are missing, terminating or not available, whatever their revision (StatefulSet rules,
@@ -315,4 +322,28 @@ pub struct OrdinalPlan {
 pub fn target_of(targets: &[TargetRange], ordinal: Ordinal) -> Option<&RevisionName> {
     let place = targets.partition_point(|range| range.last < ordinal);
     targets.get(place).filter(|range| range.first <= ordinal).map(|range| &range.revision)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_known_as_far_as_they_were_healthy_together() {
+        let spec = SetSpec { start: Ordinal(1), replicas: 3, reserved: vec![Ordinal(2)], ..SetSpec::default() };
+        let pod = |ordinal, ready| Pod { ordinal: Ordinal(ordinal), phase: Phase::Running, ready, ..Pod::default() };
+        for (pods, before, expected) in [
+            (vec![pod(1, false)], None, None),
+            (vec![pod(1, true)], None, Some(1)),
+            (vec![pod(1, true), pod(3, true)], None, Some(3)),
+            (vec![pod(1, true), pod(3, false), pod(4, true)], None, Some(1)),
+            (vec![pod(1, true), pod(3, false)], Some(4), Some(4)),
+            // All are there; what was beyond is forgotten.
+            (vec![pod(1, true), pod(3, true), pod(4, true)], Some(9), Some(4)),
+        ] {
+            let (spec, formed) = (spec.clone(), before.map(Ordinal));
+            let snapshot = Snapshot { spec, formed, pods: pods.into(), ..Snapshot::default() };
+            assert_eq!(snapshot.formed_by_now(), expected.map(Ordinal), "{:?}", snapshot.pods);
+        }
+    }
 }

@@ -47,9 +47,10 @@ fn update(request: &UpdateRequest) -> UpdatePlan {
     let (status, status_refusal) = stored_or(snapshot, status::of(snapshot, &choice, &replacement));
     let pruned = history::prune(request, &choice.revisions);
     let Progress { stuck, outages, revert, next_deadline } = progress::of(request, &choice.revisions);
-    let look_again_at = next_deadline.into_iter().chain(snapshot.next_availability()).min();
     let revisions = choice.change.into_iter().chain(pruned).collect();
-    let Replacement { replace, recall, waits } = replacement;
+    let Replacement { replace, recall, waits, look_again_at } = replacement;
+    let moments = [look_again_at, next_deadline, snapshot.next_availability()];
+    let look_again_at = moments.into_iter().flatten().min();
     UpdatePlan {
         revisions,
         targets,

@@ -100,6 +100,8 @@ pub struct Cluster {
     pub cold_start: bool,
     /// Whether it was paused when the status was written.
     pub was_paused: bool,
+    /// When it was resumed last.
+    pub resumed_at: Option<Timestamp>,
     /// The present moment.
     pub now: Timestamp,
     /// Which call fails.
@@ -164,6 +166,7 @@ impl Cluster {
             formed: None,
             cold_start: false,
             was_paused: false,
+            resumed_at: None,
             now: Timestamp(1_000_000_000),
             outage: Outage::default(),
             log: Vec::new(),
@@ -222,7 +225,8 @@ impl Cluster {
             outages: self.outages.clone(),
             formed: self.formed,
             cold_start: self.cold_start,
-            resumed: self.was_paused && !self.spec.paused,
+            resumed_at: if self.was_paused && !self.spec.paused { Some(self.now) } else { self.resumed_at },
+            watched_since: None,
             switches: self.kind.switches,
             now: self.now,
         };

@@ -50,6 +50,8 @@ pub struct World {
     pub cold_start: bool,
     /// Whether the set was paused in the last pass.
     pub was_paused: bool,
+    /// When it was resumed last, as far as a pass has seen it.
+    pub resumed_at: Option<Timestamp>,
     /// The present moment.
     pub now: Timestamp,
     incarnations: u64,
@@ -91,6 +93,7 @@ impl World {
             formed: None,
             cold_start: false,
             was_paused: false,
+            resumed_at: None,
             now: Timestamp(1_000_000_000),
             incarnations: 0,
             images: BTreeMap::new(),
@@ -112,7 +115,8 @@ impl World {
             outages: self.outages.clone(),
             formed: self.formed,
             cold_start: self.cold_start,
-            resumed: self.was_paused && !self.spec.paused,
+            resumed_at: if self.was_paused && !self.spec.paused { Some(self.now) } else { self.resumed_at },
+            watched_since: None,
             switches: self.switches,
             now: self.now,
         };
@@ -143,7 +147,7 @@ impl World {
         self.outages.clone_from(&update.outages);
         self.formed = question.snapshot.formed_by_now();
         self.cold_start = ordinals.cold_start;
-        self.was_paused = self.spec.paused;
+        (self.was_paused, self.resumed_at) = (self.spec.paused, question.snapshot.resumed_at);
         for change in &update.revisions {
             self.change_revision(change);
         }

@@ -374,7 +374,8 @@ pub(crate) fn without_pods(snapshot: &Snapshot) -> proto::Snapshot {
         cold_start: snapshot.cold_start,
         outages: snapshot.outages.iter().copied().map(Into::into).collect(),
         steady: Vec::new(),
-        resumed: snapshot.resumed,
+        resumed_at: snapshot.resumed_at.map(to_timestamp),
+        watched_since: snapshot.watched_since.map(to_timestamp),
     }
 }
 
@@ -409,7 +410,9 @@ impl TryFrom<proto::Snapshot> for Snapshot {
         let failures = violations.list("failures", snapshot.failures);
         let outages = violations.list("outages", snapshot.outages);
         let formed = snapshot.formed.map(|number| ordinal(&mut violations, "formed", number));
-        let (cold_start, resumed) = (snapshot.cold_start, snapshot.resumed);
+        let cold_start = snapshot.cold_start;
+        let resumed_at = violations.timestamp("resumed_at", snapshot.resumed_at);
+        let watched_since = violations.timestamp("watched_since", snapshot.watched_since);
         let switches = snapshot.switches.map(Into::into).unwrap_or_default();
         violations.require(snapshot.now.is_some(), "now", "is required");
         let now = violations.timestamp("now", snapshot.now);
@@ -433,7 +436,8 @@ impl TryFrom<proto::Snapshot> for Snapshot {
             outages,
             formed,
             cold_start,
-            resumed,
+            resumed_at,
+            watched_since,
             switches,
             now,
         }))

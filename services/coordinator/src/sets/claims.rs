@@ -49,11 +49,6 @@ impl ClaimPlan {
         self.waits.iter().any(|wait| wait.ordinal == Some(ordinal))
     }
 
-    /// Whether the claim of this name is created.
-    pub(super) fn creates(&self, name: &str) -> bool {
-        self.create.iter().any(|(key, ..)| key.name == name)
-    }
-
     /// Leaves out what was said when the set began to wait for the same claims.
     pub(super) fn only_news(&mut self, waited_for: &[Wait]) {
         if self.waits.iter().all(|wait| waited_for.contains(wait)) {

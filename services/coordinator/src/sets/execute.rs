@@ -9,7 +9,6 @@ use domain::{
 };
 use serde_json::{Value, json};
 
-use super::claims::ClaimPlan;
 use super::scene::Scene;
 use super::{Decision, identity, status, templates};
 use crate::events::{self, Event};
@@ -52,14 +51,16 @@ struct Writer<'a> {
     deleted: BTreeSet<Ordinal>,
     /// Members whose claims change hands: in the words of Kubernetes their pod is updated.
     updated: BTreeSet<Ordinal>,
+    /// Names of the claims that are created.
+    claims_made: BTreeSet<&'a str>,
     goes_on: bool,
 }
 
 /// Builds the transactions of a decision. The last one holds the status and may be empty otherwise.
-pub(super) fn transactions(
-    world: &World,
-    scene: &Scene,
-    decision: &Decision,
+pub(super) fn transactions<'a>(
+    world: &'a World,
+    scene: &'a Scene,
+    decision: &'a Decision,
     now: Timestamp,
 ) -> Result<Execution, String> {
     let mut writer = Writer {
@@ -71,6 +72,7 @@ pub(super) fn transactions(
         steps: Vec::new(),
         deleted: BTreeSet::new(),
         updated: BTreeSet::new(),
+        claims_made: decision.claims.create.iter().map(|(key, ..)| &*key.name).collect(),
         goes_on: decision.update.revert.is_some(),
     };
     for change in &decision.update.revisions {
@@ -208,7 +210,7 @@ impl Writer<'_> {
     ) -> Result<(), String> {
         let template = self.template(decision, &creation.revision.0)?;
         let pod = build::pod(&self.scene.set, &template, identity, self.now);
-        let mut pod = self.placed_already(&decision.claims, pod);
+        let mut pod = self.placed_already(pod);
         rollouts::mark(&mut pod, &self.scene.set, &identity.name);
         let key = Key::new(Kind::Pod, &self.scene.set.key.namespace, &identity.name);
         self.guard(creation.ordinal, creation.guard);
@@ -239,7 +241,7 @@ impl Writer<'_> {
 
     /// A pod whose claims are bound needs no second look to get its machine. One that has to wait says why from the
     /// beginning: of a claim that is made with it what will be found once both are stored.
-    fn placed_already(&mut self, claims: &ClaimPlan, pod: Value) -> Value {
+    fn placed_already(&mut self, pod: Value) -> Value {
         let namespace = &self.scene.set.key.namespace;
         match self.world.view(|view| placement::place(view, &pod, namespace)) {
             // A claim for one pod only is given away in one place, which sees every pod that wants it.
@@ -248,7 +250,7 @@ impl Writer<'_> {
                 claims.iter().for_each(|claim| self.open.unchanged(claim));
                 placement::placed(&pod, &node, self.now)
             }
-            Err(Unplaceable::ClaimMissing(claim)) if claims.creates(&claim) => {
+            Err(Unplaceable::ClaimMissing(claim)) if self.claims_made.contains(&*claim) => {
                 let why = Unplaceable::ClaimUnbound { claim, why: String::new() };
                 placement::unplaceable(&pod, &why, self.now)
             }
@@ -313,7 +315,8 @@ impl Writer<'_> {
     /// Has the names of pods served before they are ready while a set is started as a whole, and no longer after that.
     fn serve_early(&mut self, cold_start: bool) {
         let snapshot = &self.scene.snapshot;
-        let waits = |pod: &domain::Pod| cold_start && !pod.is_ready() && snapshot.spec.contains(pod.ordinal);
+        // Those out of range too: without them the others may be too few.
+        let waits = |pod: &domain::Pod| cold_start && !pod.is_ready();
         let pods = self.scene.members.iter().zip(&snapshot.pods).filter(|(member, _)| !member.deleting);
         for (member, early) in pods.map(|(member, pod)| (member, waits(pod))) {
             if member.served_early != early {

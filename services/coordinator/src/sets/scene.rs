@@ -59,6 +59,8 @@ pub(crate) struct Glance {
     pub(crate) draining: bool,
     pub(crate) switches: Switches,
     pub(crate) now: Timestamp,
+    /// Since when somebody looks after sets without a break.
+    pub(crate) watched_since: Timestamp,
     /// A report that is to be shown as if it were stored, if it still says something new.
     pub(super) coming: Option<Coming>,
 }
@@ -90,7 +92,7 @@ impl Scene {
     }
 
     fn of(view: &View<'_>, rosters: &Rosters, set: Arc<Object>, spec: SetSpec, glance: Glance) -> Self {
-        let Glance { draining, switches, now, coming } = glance;
+        let Glance { draining, switches, now, watched_since, coming } = glance;
         let incarnation = set_ref(&set);
         let selector = set.value.pointer("/spec/selector").and_then(|value| Selector::from_label_selector(value).ok());
         let roster = rosters.of(view, &incarnation, selector.as_ref(), coming.as_ref());
@@ -109,7 +111,8 @@ impl Scene {
             outages: stored::outages(&set.value),
             formed: stored::formed(&set.value, &spec),
             cold_start: stored::holds(&set.value, stored::COLD_START),
-            resumed: stored::was_paused(&set.value) && !spec.paused,
+            resumed_at: stored::resumed_at(&set.value, now).filter(|_| !spec.paused),
+            watched_since: Some(watched_since),
             switches,
             spec,
             now,

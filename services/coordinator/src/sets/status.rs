@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use self::conditions::Conditions;
 use super::Decision;
 use super::scene::Scene;
-use super::stored::{FAILURES, FORMED, OUTAGES, formed_json};
+use super::stored::{FAILURES, FORMED, OUTAGES, PAUSED_AT, RESUMED_AT, formed_json, paused_at};
 use crate::objects::{object_mut, precise_time_text};
 use crate::rollouts;
 
@@ -106,6 +106,17 @@ fn write_memory(fields: &mut Map<String, Value>, scene: &Scene, decision: &Decis
     put(fields, FAILURES, (!failures.is_empty()).then_some(Value::Array(failures)));
     let outages: Vec<Value> = decision.update.outages.iter().map(outage_json).collect();
     put(fields, OUTAGES, (!outages.is_empty()).then_some(Value::Array(outages)));
+    write_pause(fields, scene);
+}
+
+/// Since when the set is paused, or was resumed while it still waits for something that it waited for then.
+fn write_pause(fields: &mut Map<String, Value>, scene: &Scene) {
+    let Snapshot { spec, switches, resumed_at, now, .. } = &scene.told;
+    let paused_at = spec.paused.then(|| paused_at(&scene.set.value).unwrap_or(*now));
+    let waits = scene.told.first_unhealthy().is_some() || scene.told.condemned().next().is_some();
+    for (name, moment) in [(PAUSED_AT, paused_at), (RESUMED_AT, resumed_at.filter(|_| waits))] {
+        put(fields, name, moment.filter(|_| switches.watch_progress).map(|moment| precise_time_text(moment).into()));
+    }
 }
 
 fn put(fields: &mut Map<String, Value>, name: &str, value: Option<Value>) {

@@ -1,6 +1,6 @@
 //! What an earlier pass wrote into the status of a set, read again.
 
-use domain::{Failures, Ordinal, Outage, RevisionName, SetSpec, SetStatus};
+use domain::{Failures, Ordinal, Outage, RevisionName, SetSpec, SetStatus, Timestamp};
 use serde_json::{Value, json};
 
 use crate::objects::{condition, time};
@@ -11,14 +11,14 @@ pub(super) const COLD_START: &str = "ColdStart";
 /// Condition: ordinals have not been available before their progress deadline.
 pub(super) const STUCK: &str = "Stuck";
 
-/// Condition: how the set gets on.
-pub(super) const PROGRESSING: &str = "Progressing";
-
-/// Reason of [`PROGRESSING`]: somebody paused the set.
-pub(super) const PAUSED: &str = "Paused";
-
-/// Field of the status: the range in which the set was complete at one time.
+/// Field of the status: the range in which every pod was available at one time.
 pub(super) const FORMED: &str = "formed";
+
+/// Field of the status: when the set was paused.
+pub(super) const PAUSED_AT: &str = "pausedAt";
+
+/// Field of the status: when the set was resumed, until all that it waits for has come.
+pub(super) const RESUMED_AT: &str = "resumedAt";
 
 /// Field of the status: ordinals whose pods have ended lately.
 pub(super) const FAILURES: &str = "failures";
@@ -78,26 +78,63 @@ fn outage(value: &Value) -> Option<Outage> {
     Some(Outage { ordinal, since: time(value.get("since")?.as_str()?)? })
 }
 
-/// Up to where the set was complete at one time, as stored; none where its range begins elsewhere by now, or leaves other
-/// ordinals out: then nobody knows who was a member.
+/// Up to where every pod of the set was available at one time, as stored; none where an ordinal up to there is in its range
+/// that was not then: nobody knows who was a member.
 pub(super) fn formed(set: &Value, spec: &SetSpec) -> Option<Ordinal> {
     let stored = set.pointer(&format!("/status/{FORMED}"))?;
-    let through = u32::try_from(stored.get("through")?.as_u64()?).ok().map(Ordinal)?;
-    (*stored == formed_json(through, spec) && through <= Ordinal::MAX).then_some(through)
+    let ordinal = |value: &Value| u32::try_from(value.as_u64()?).ok().map(Ordinal).filter(|it| *it <= Ordinal::MAX);
+    let (start, through) = (ordinal(stored.get("start")?)?, ordinal(stored.get("through")?)?);
+    let left_out: Option<Vec<Ordinal>> = stored.get("reserved")?.as_array()?.iter().map(ordinal).collect();
+    let is_left_out = |ordinal: &Ordinal| *ordinal < spec.start || *ordinal > through || spec.is_reserved(*ordinal);
+    let members = spec.start >= start && left_out?.iter().all(is_left_out);
+    (members && through >= spec.start).then_some(through)
 }
 
-/// The range in which a set is complete, with all that it depends on.
+/// The range in which every pod is known to have been available, with all that it depends on.
 pub(super) fn formed_json(through: Ordinal, spec: &SetSpec) -> Value {
     let reserved: Vec<u32> = spec.reserved.iter().map(|ordinal| ordinal.0).collect();
     json!({ "start": spec.start.0, "through": through.0, "reserved": reserved })
 }
 
-/// Whether the pass before found the set paused, and not complete.
-pub(super) fn was_paused(set: &Value) -> bool {
-    condition(set, PROGRESSING).is_some_and(|condition| condition.get("reason").is_some_and(|reason| reason == PAUSED))
+/// When a set was paused that is so still, as a pass has found it.
+pub(super) fn paused_at(set: &Value) -> Option<Timestamp> {
+    moment(set, PAUSED_AT)
+}
+
+/// When a set was resumed that is not paused `now`: in this pass, if the one before found it paused.
+pub(super) fn resumed_at(set: &Value, now: Timestamp) -> Option<Timestamp> {
+    paused_at(set).map(|_| now).or_else(|| moment(set, RESUMED_AT))
+}
+
+fn moment(set: &Value, field: &str) -> Option<Timestamp> {
+    time(set.get("status")?.get(field)?.as_str()?)
 }
 
 /// Whether a condition is stored as true.
 pub(super) fn holds(set: &Value, kind: &str) -> bool {
     condition(set, kind).is_some_and(|condition| condition.get("status").is_some_and(|status| status == "True"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_stay_known_while_no_other_ordinal_comes_among_them() {
+        let spec = |start, reserved: &[u32]| {
+            let reserved = reserved.iter().copied().map(Ordinal).collect();
+            SetSpec { start: Ordinal(start), replicas: 9, reserved, ..SetSpec::default() }
+        };
+        let set = json!({ "status": { FORMED: formed_json(Ordinal(6), &spec(2, &[4, 8])) } });
+        for (spec, expected) in [
+            (spec(2, &[4, 8]), Some(6)),
+            (spec(2, &[4, 5]), Some(6)),
+            (spec(5, &[]), Some(6)),
+            (spec(2, &[5]), None),
+            (spec(1, &[4]), None),
+            (spec(7, &[]), None),
+        ] {
+            assert_eq!(formed(&set, &spec), expected.map(Ordinal), "{spec:?}");
+        }
+    }
 }

@@ -7,10 +7,11 @@ use domain::{
     RevisionName, SetStatus, Timestamp, Uid, UpdatePlan, Wait, WaitReason,
 };
 use serde_json::{Value, json};
-use service_kit::CancellationToken;
+use service_kit::{CancellationToken, Channel};
 
 use super::settled::About;
 use super::*;
+use crate::pods::placement::{self, Unplaceable};
 use crate::store::{MemoryStore, StateStore, StoreRevision};
 use crate::world::{Object, Transaction, controller_reference};
 
@@ -83,14 +84,64 @@ pub(super) async fn change(world: &World, kind: Kind, name: &str, change: impl F
     world.commit(transaction).await.unwrap();
 }
 
+/// Keeps the sets of a world; nobody answers it.
+pub(super) fn sets_of(world: &Arc<World>) -> Sets {
+    sets_with(world, nobody(), Patience::default())
+}
+
+pub(super) fn nobody() -> Channel {
+    service_kit::connect(&"127.0.0.1:1".parse().unwrap(), None)
+}
+
+pub(super) fn sets_with(world: &Arc<World>, channel: Channel, patience: Patience) -> Sets {
+    let planners = Planners {
+        ordinal_scheduler: channel.clone(),
+        update_planner: channel.clone(),
+        volume_claim: channel.clone(),
+        identity_dns: channel,
+    };
+    Sets::new(world.clone(), planners, Profile::Setkeeper.switches(), patience, Context::default())
+}
+
 fn scene(world: &World) -> Scene {
     scene_as(Profile::Setkeeper, world)
 }
 
 fn scene_as(profile: Profile, world: &World) -> Scene {
     let switches = profile.switches();
-    let glance = Glance { draining: false, switches, now: NOW, coming: None };
+    let glance = Glance { draining: false, switches, now: NOW, watched_since: NOW, coming: None };
     Scene::take(world, &Rosters::default(), &key(Kind::StatefulSet, "web"), glance).unwrap().expect("the set is there")
+}
+
+#[tokio::test]
+async fn a_set_is_woken_by_what_it_waits_for() {
+    let world = world().await;
+    let owner = controller_reference(&world.get(&key(Kind::StatefulSet, "web")).unwrap());
+    let mut waits = placement::unplaceable(&pod("web-0"), &Unplaceable::NoNode, NOW);
+    waits["spec"].as_object_mut().unwrap().remove("nodeName");
+    waits["metadata"]["ownerReferences"] = json!([owner]);
+    let placed = placement::placed(&waits, "here", NOW);
+    let mut runs = placed.clone();
+    runs["status"]["phase"] = "Pending".into();
+    let claim = |phase: &str, owners: Value| json!({ "metadata": { "name": "data-web-0", "ownerReferences": owners }, "status": { "phase": phase } });
+    let sets = sets_of(&world);
+    let wakes = |kind, name: &str, old: &Value, new: &Value| {
+        let version =
+            |value: &Value, at| Some(Arc::new(Object::new(key(kind, name), value.clone(), StoreRevision(at))));
+        let change = Change { key: key(kind, name), old: version(old, 1), new: version(new, 2) };
+        !sets.affected(&world, &change).is_empty()
+    };
+    assert!(wakes(Kind::Pod, "web-0", &waits, &runs), "it has become something else");
+    assert!(!wakes(Kind::Pod, "web-0", &waits, &placed), "it has got its machine");
+    change(&world, Kind::StatefulSet, "web", |set| {
+        set["status"]["conditions"] = json!([{ "type": "Stuck", "status": "True" }]);
+        set["spec"]["volumeClaimTemplates"] = json!([{ "metadata": { "name": "data" } }]);
+    })
+    .await;
+    assert!(wakes(Kind::Pod, "web-0", &waits, &placed), "it was stuck for want of one");
+    let bound = claim("Bound", json!([]));
+    assert!(!wakes(Kind::PersistentVolumeClaim, "data-web-0", &claim("Pending", json!([])), &bound));
+    assert!(wakes(Kind::PersistentVolumeClaim, "data-web-0", &claim("Bound", json!([owner])), &bound));
 }
 
 /// A new revision, and its status.

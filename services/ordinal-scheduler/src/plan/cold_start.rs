@@ -2,8 +2,8 @@
 //! anyway; there only their names are served early.
 //!
 //! The members of many applications need each other: one that is alone never becomes ready, and OrderedReady never
-//! gives it company. When a set was complete once, and now none of its pods is healthy and the lowest makes no headway,
-//! its members are created together and their names are served before they are ready. Order protects the first start of
+//! gives it company. When several were healthy together once, and now none of its pods is and the lowest makes no headway,
+//! those members are created together and their names are served before they are ready. Order protects the first start of
 //! a member, which is long past.
 
 use std::time::Duration;
@@ -48,19 +48,23 @@ impl ColdStart {
 
 /// Looks for a total outage of a set of several pods that was complete before.
 pub(super) fn of(snapshot: &Snapshot) -> ColdStart {
-    let formed = snapshot.formed.is_some() && snapshot.spec.size() > 1;
+    let several = |formed| snapshot.spec.size() > 1 && snapshot.spec.index(formed) > 0;
+    let formed = snapshot.formed.is_some_and(several);
     if !snapshot.switches.break_cold_start || !formed {
         return ColdStart::No;
     }
-    let Some((lowest, _)) = snapshot.first_unhealthy() else { return ColdStart::No };
+    if snapshot.first_unhealthy().is_none() {
+        return ColdStart::No;
+    }
     if !snapshot.is_down() {
         return if snapshot.cold_start { ColdStart::Closing } else { ColdStart::No };
     }
     if snapshot.cold_start {
         return ColdStart::Together;
     }
-    let waiting = snapshot.pod(lowest).filter(|pod| !pod.terminating && !pod.phase.terminal());
-    let Some(since) = waiting.and_then(|pod| snapshot.unready_since(&pod)) else { return ColdStart::No };
+    // Whoever is missing below it may have to wait for something else.
+    let waiting = snapshot.members().find(|pod| !pod.terminating && !pod.phase.terminal());
+    let Some(since) = waiting.and_then(|pod| snapshot.unready_since(pod)) else { return ColdStart::No };
     let begins_at = since.plus(PATIENCE);
     if begins_at <= snapshot.now { ColdStart::Together } else { ColdStart::At(begins_at) }
 }

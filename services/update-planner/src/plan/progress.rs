@@ -1,9 +1,9 @@
 //! Which ordinals have had their time, and whether the update goes back because of them.
 //!
 //! Kubernetes has no such thing for sets (kubernetes/kubernetes 79606, 133592); the words are those of its Deployments,
-//! the clock runs for each ordinal by itself: from when it was available last, through every pod that it has had since; or
-//! from when the set was resumed, if that is later. Most pods tell that time themselves; what they cannot tell is an
-//! [`Outage`], handed from pass to pass.
+//! the clock runs for each ordinal by itself: from when it was available last, through every pod that it has had since, and
+//! not before the set was resumed last. Most pods tell that time themselves; what they cannot tell is an [`Outage`], handed
+//! from pass to pass.
 
 use std::time::Duration;
 
@@ -41,23 +41,26 @@ pub(super) fn of(request: &UpdateRequest, revisions: &Revisions) -> Progress {
     let deadline = Duration::from_secs(seconds.into());
     let mut progress = Progress::default();
     let mut stuck_at_update = false;
-    let clocks = Clocks::of(snapshot, revisions);
-    for clock in clocks.all().map(|clock| if snapshot.resumed { clock.anew(snapshot.now) } else { clock }) {
+    for clock in Clocks::of(snapshot, revisions).all() {
         let Clock { ordinal, since, cause, kept, at_update } = clock;
         progress.outages.extend(kept.map(|since| Outage { ordinal, since }));
         let Some(since) = since else { continue };
-        let due = since.plus(deadline);
+        let due = snapshot.resumed_at.map_or(since, |resumed| since.max(resumed)).plus(deadline);
         if due > snapshot.now {
             progress.next_deadline = Some(progress.next_deadline.map_or(due, |next| next.min(due)));
             continue;
         }
-        stuck_at_update |= at_update;
+        stuck_at_update |= at_update && cause != Some(Cause::Dns);
         progress.stuck.push(Stuck { ordinal, since, cause });
     }
     progress.outages.sort_by_key(|outage| outage.ordinal);
     progress.stuck.sort_by_key(|stuck| stuck.ordinal);
     progress.stuck.truncate(STUCK_MAX);
-    progress.revert = revert(request, revisions).filter(|_| stuck_at_update);
+    let watched_for_it = snapshot.watched_since.map(|since| since.plus(deadline)).filter(|due| *due > snapshot.now);
+    progress.revert = revert(request, revisions).filter(|_| stuck_at_update && watched_for_it.is_none());
+    if stuck_at_update {
+        progress.next_deadline = progress.next_deadline.into_iter().chain(watched_for_it).min();
+    }
     progress
 }
 
@@ -78,19 +81,13 @@ impl Clock {
     fn stopped(ordinal: Ordinal) -> Self {
         Self { ordinal, since: None, cause: None, kept: None, at_update: false }
     }
-
-    /// The same if everything begins now.
-    fn anew(self, now: Timestamp) -> Self {
-        let kept = self.since.or(self.kept).map(|_| now);
-        Self { since: self.since.map(|_| now), kept, ..self }
-    }
 }
 
 struct Clocks<'a> {
     snapshot: &'a Snapshot,
     revisions: &'a Revisions,
-    /// What the pods of an ordinal do not tell: that others were out before them, or that the set was paused meanwhile.
-    /// Nothing where the update is a new one: what was stuck is not stuck once somebody has mended the template.
+    /// What earlier pods of an ordinal cannot tell any more. Nothing where the update is a new one: what was stuck is not
+    /// stuck once somebody has mended the template.
     outages: &'a [Outage],
     /// Under OrderedReady, the only ordinal whose pod may be created now.
     turn: Option<Ordinal>,
@@ -109,7 +106,7 @@ impl<'a> Clocks<'a> {
     fn all(&self) -> impl Iterator<Item = Clock> {
         let wanted = |pod: &Pod| self.snapshot.spec.contains(pod.ordinal) && !self.is_replaced(pod);
         let pods = self.snapshot.pods.iter();
-        let pods = pods.map(move |pod| if wanted(pod) { self.of_member(pod) } else { self.of_unwanted(pod) });
+        let pods = pods.map(move |pod| if wanted(pod) { self.of_member(pod) } else { Self::of_unwanted(pod) });
         let missing = |ordinal| self.snapshot.spec.contains(ordinal) && !self.snapshot.has_pod(ordinal);
         let empty = self.outages.iter().filter(move |outage| missing(outage.ordinal) && self.has_turn(outage.ordinal));
         pods.chain(empty.map(|outage| self.of_missing(outage)))
@@ -120,18 +117,18 @@ impl<'a> Clocks<'a> {
         let known = self.known(ordinal);
         let unready = self.snapshot.unready_since(pod);
         let clock = Clock { cause: pod.cause, at_update: pod.at(&self.revisions.update), ..Clock::stopped(ordinal) };
-        let out = known.or(unready);
+        let earliest = [known, unready].into_iter().flatten().min();
         if pod.terminating {
-            let since = known.or_else(|| unready.into_iter().chain(pod.stops_by).min());
-            return Clock { since, kept: out, cause: Some(Cause::Termination), at_update: false, ..clock };
+            let since = earliest.into_iter().chain(pod.stops_by).min();
+            return Clock { since, kept: earliest, cause: Some(Cause::Termination), at_update: false, ..clock };
         }
         if pod.phase.terminal() {
             // It is being replaced, or waits for that until its predecessors are healthy.
-            let kept = out.filter(|_| self.has_turn(ordinal));
+            let kept = earliest.filter(|_| self.has_turn(ordinal));
             return Clock { since: known.and(kept), kept, ..clock };
         }
         match unready {
-            Some(unready) => Clock { since: out, kept: known.filter(|known| *known != unready), ..clock },
+            Some(unready) => Clock { since: earliest, kept: known.filter(|known| *known < unready), ..clock },
             None if self.snapshot.healthy(pod) => Clock::stopped(ordinal),
             // One that is ready and only has to stay so for `minReadySeconds` makes progress.
             None => Clock { kept: known, ..Clock::stopped(ordinal) },
@@ -139,10 +136,9 @@ impl<'a> Clocks<'a> {
     }
 
     /// A pod that nobody wants, or not at its revision: once its grace period is over it should be gone.
-    fn of_unwanted(&self, pod: &Pod) -> Clock {
-        let stops_by = pod.stops_by.filter(|_| pod.terminating);
-        let kept = self.known(pod.ordinal).filter(|known| stops_by.is_some_and(|stops_by| stops_by < *known));
-        Clock { since: kept.or(stops_by), kept, cause: Some(Cause::Termination), ..Clock::stopped(pod.ordinal) }
+    fn of_unwanted(pod: &Pod) -> Clock {
+        let since = pod.stops_by.filter(|_| pod.terminating);
+        Clock { since, cause: Some(Cause::Termination), ..Clock::stopped(pod.ordinal) }
     }
 
     /// An ordinal whose pod was held back, or replaced in this very moment. The update does not get on there if its pods
@@ -172,12 +168,15 @@ impl<'a> Clocks<'a> {
         let rolls = matches!(spec.strategy, UpdateStrategy::RollingUpdate(_));
         let updatable = spec.index(pod.ordinal) >= spec.partition();
         let target = if updatable { &self.revisions.update } else { &self.revisions.current };
-        rolls && self.snapshot.switches.heal_broken_pods && !pod.at(target)
+        // One at the update revision stays, also where a partition was raised above it.
+        let outdated = !pod.at(target) && !pod.at(&self.revisions.update);
+        rolls && self.snapshot.switches.heal_broken_pods && outdated
     }
 }
 
 /// The revision that a stuck update goes back to, if its set wants that: the current one, where it is another and still
-/// stored.
+/// stored. Whether the update is to blame is asked before: it is not for a time in which nobody looked after the set, as
+/// while the power was off, nor where its names cannot be served.
 fn revert(request: &UpdateRequest, revisions: &Revisions) -> Option<RevisionName> {
     let wanted = request.snapshot.spec.progress_deadline_policy == DeadlinePolicy::Revert;
     let elsewhere = revisions.current != revisions.update;

@@ -1,16 +1,25 @@
 //! Which pods to delete now so that they come back at another revision (StatefulSet rules, sections 8 and 17).
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use domain::{
-    Guard, Ordinal, Pod, PodDeletion, PodManagementPolicy, PodRun, Snapshot, TargetRange, UpdateStrategy, Wait,
-    WaitReason, Waits,
+    Guard, Ordinal, Pod, PodDeletion, PodManagementPolicy, PodRun, Snapshot, TargetRange, Timestamp, UpdateStrategy,
+    Wait, WaitReason, Waits,
 };
 
 use super::Revisions;
 
 /// How many pods are recalled in one plan: as many as the ordinal scheduler creates in one.
 const RECALLS_MAX: usize = 10_000;
+
+/// How long a pod that the set has left behind, and the one at which an ordered walk stops, may take to become ready again
+/// before the former is given up. As long as a set is down before it is started as a whole.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long any pod may take before it is given up while a set is started as a whole: more than slow programs need after a
+/// loss of power. Those that broke by themselves have mostly been broken for longer when somebody mends their template.
+const SLOW_START: Duration = Duration::from_secs(120);
 
 /// What the update does now, and why it does no more.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,6 +30,8 @@ pub(super) struct Replacement {
     pub(super) recall: Vec<Ordinal>,
     /// Why other outdated pods stay.
     pub(super) waits: Vec<Wait>,
+    /// When a pod that is broken will have had its time.
+    pub(super) look_again_at: Option<Timestamp>,
 }
 
 /// The update phase. `targets` say at which revision a missing pod is created.
@@ -47,7 +58,10 @@ impl Update<'_> {
     /// Begins only when every pod in range is healthy and none is left outside; until then at most heals.
     fn ordered(&self) -> Replacement {
         if let Some((lowest, ailment)) = self.snapshot.first_unhealthy() {
-            return self.explained(self.heal(lowest).into_iter().collect(), ailment);
+            return match self.heal(lowest) {
+                Ok(deletion) => self.explained(vec![deletion], ailment),
+                Err(look_again_at) => Replacement { look_again_at, ..self.explained(Vec::new(), ailment) },
+            };
         }
         if let Some(condemned) = self.snapshot.condemned().next_back() {
             return self.explained(Vec::new(), WaitReason::ScalingDown { ordinal: condemned.last() });
@@ -99,16 +113,37 @@ impl Update<'_> {
         recalled.take(RECALLS_MAX).collect()
     }
 
-    /// The deletion that mends an ordered set which cannot go on by itself: of the lowest pod that is broken and is the one
-    /// at which the walk stops, or is at a revision that the set has left for good, or is started together with all others
-    /// after a total outage. Without it a broken template could never be rolled back, and pods that need each other would
-    /// wait for one that nobody mends. Any other pod at the current revision may recover, and is not given up for a
-    /// template that has not proved itself below it.
-    fn heal(&self, lowest: Ordinal) -> Option<PodDeletion> {
-        let together = self.snapshot.cold_start && self.snapshot.is_down();
-        let given_up = |pod: &Pod| pod.ordinal == lowest || !pod.at(&self.revisions.current) || together;
-        let broken = self.candidates().filter(|pod| given_up(pod) && self.heals(pod));
-        broken.last().map(|pod| self.deletion(pod, Guard::AllPods))
+    /// The deletion that mends an ordered set, of the lowest pod that may be healed; without it a broken template could never
+    /// be rolled back. Or when there may be one, if nothing changes before.
+    fn heal(&self, lowest: Ordinal) -> Result<PodDeletion, Option<Timestamp>> {
+        let broken = self.candidates().filter(|pod| self.heals(pod));
+        let mut next = None;
+        let mut healed = None;
+        for (pod, from) in broken.filter_map(|pod| Some((pod, self.heals_from(pod, lowest)?))) {
+            if from <= self.snapshot.now {
+                healed = Some(pod);
+            } else {
+                next = next.into_iter().chain([from]).min();
+            }
+        }
+        healed.map(|pod| self.deletion(pod, Guard::AllPods)).ok_or(next)
+    }
+
+    /// Since when an ordered set heals a broken pod: the one at which its walk stops, at once. One above that comes back only
+    /// when the lower one is healthy, so it is left its chance to recover; but where pods need each other, the lower one never
+    /// is before the broken one is replaced. Then a pod goes that the set has left behind, at neither of its revisions; and
+    /// while all are started together after a total outage, any.
+    fn heals_from(&self, pod: &Pod, lowest: Ordinal) -> Option<Timestamp> {
+        let unready = self.snapshot.unready_since(pod)?;
+        if pod.ordinal == lowest {
+            return Some(unready);
+        }
+        if self.snapshot.cold_start && self.snapshot.is_down() {
+            return Some(unready.plus(SLOW_START));
+        }
+        let below = self.snapshot.pod(lowest).filter(|below| !below.terminating && !below.phase.terminal())?;
+        let left_behind = !pod.at(&self.revisions.current);
+        left_behind.then(|| unready.max(self.snapshot.unready_since(&below).unwrap_or(unready)).plus(PATIENCE))
     }
 
     /// Whether healing may delete this outdated pod: it will not become available by the mere passing of time, and it
@@ -160,7 +195,7 @@ impl Update<'_> {
             }
             waits.push_run_down(pods.ordinal.0..end, reason);
         }
-        Replacement { replace, recall: Vec::new(), waits: waits.finish() }
+        Replacement { replace, waits: waits.finish(), ..Replacement::default() }
     }
 }
 

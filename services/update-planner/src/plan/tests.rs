@@ -107,31 +107,42 @@ fn s_66_the_pod_at_which_the_walk_stops_is_healed() {
     check("0:broken@ 1:ready@C 2:ready@C", "delete 0 (AllPods)");
 }
 
+/// What an ordered set updated to C does `seconds` after its pods were made, and when it looks again.
+fn healed(pods: &str, seconds: i64, cold_start: bool) -> String {
+    let mut request = request(PodManagementPolicy::OrderedReady, "C", pods);
+    request.snapshot.spec.progress_deadline_seconds = 0;
+    (request.snapshot.now, request.snapshot.cold_start) = (Timestamp(seconds * 1_000), cold_start);
+    let plan = plan(&request);
+    let deletions = plan.replace.iter().map(|deletion| format!("delete {} ({:?})", deletion.ordinal, deletion.guard));
+    let looks = plan.look_again_at.map(|at| format!("looks at {}", at.0 / 1_000));
+    deletions.chain(looks).collect::<Vec<_>>().join(", ")
+}
+
 #[test]
-fn a_pod_that_the_set_has_left_behind_is_healed_above_another_that_is_broken() {
-    check("0:broken@C 1:ready@C 2:broken@B", "delete 2 (AllPods)");
-    check("0:broken@C 1:broken@B 2:broken@B", "delete 1 (AllPods), 2: waiting for pod 0 to become ready");
-    check("0:failed@A 1:broken@B 2:ready@C", "delete 1 (AllPods)");
-    check("1:broken@B 2:ready@C", "delete 1 (AllPods)");
-    check("0:broken@C 1:ready@B 2:gone@B", "1: waiting for pod 0 to become ready");
-    // Below the partition, where it was, it may recover.
-    let mut request = request(PodManagementPolicy::OrderedReady, "C", "0:broken@C 1:broken@A 2:ready@C");
-    let block = RollingUpdate { partition: 2, max_unavailable: None };
-    request.snapshot.spec.strategy = UpdateStrategy::RollingUpdate(Some(block));
-    assert_eq!(words(&plan(&request)), "1: held back by partition 2");
+fn a_pod_that_the_set_has_left_behind_is_healed_above_one_that_does_not_recover_either() {
+    assert_eq!(healed("0:broken@C 1:ready@C 2:broken@B", 29, false), "looks at 30");
+    assert_eq!(healed("0:broken@C 1:ready@C 2:broken@B", 30, false), "delete 2 (AllPods)");
+    assert_eq!(healed("0:broken@C 1:broken@B 2:broken@B", 30, false), "delete 1 (AllPods)");
+    // It could not come back.
+    for pods in ["0:failed@A 1:broken@B 2:ready@C", "1:broken@B 2:ready@C", "0:gone@C 1:broken@B 2:ready@C"] {
+        assert_eq!(healed(pods, 30, false), "", "{pods}");
+    }
+    // It works, or goes, or may recover where it was.
+    for pods in ["0:broken@C 1:ready@B 2:gone@B", "0:broken@C 1:broken@A 2:ready@C"] {
+        assert_eq!(healed(pods, 900, false), "", "{pods}");
+    }
+    let mut lost = request(PodManagementPolicy::OrderedReady, "C", "0:broken@C 1:ready@C 2:broken@B");
+    (lost.snapshot.now, lost.snapshot.pods[2].ready_since) = (Timestamp(900_000), Some(Timestamp(880_000)));
+    assert_eq!((plan(&lost).replace, plan(&lost).look_again_at), (vec![], Some(Timestamp(910_000))), "just now");
 }
 
 #[test]
 fn while_all_are_started_together_every_outdated_one_is_healed() {
-    let mut request = request(PodManagementPolicy::OrderedReady, "C", "0:broken@C 1:broken@A 2:broken@A");
-    let waits = "1: waiting for pod 0 to become ready";
-    assert_eq!(words(&plan(&request)), format!("2: waiting for pod 0 to become ready, {waits}"));
-    request.snapshot.cold_start = true;
-    assert_eq!(words(&plan(&request)), "delete 1 (AllPods), 2: waiting for pod 0 to become ready");
+    assert_eq!(healed("0:broken@C 1:broken@A 2:broken@A", 120, false), "");
+    assert_eq!(healed("0:broken@C 1:broken@A 2:broken@A", 119, true), "looks at 120");
+    assert_eq!(healed("0:broken@C 1:broken@A 2:broken@A", 120, true), "delete 1 (AllPods)");
     // One is healthy: the others may follow it.
-    request.snapshot.pods[0].ready = true;
-    request.snapshot.pods[1].revision = Some(RevisionName("C".into()));
-    assert_eq!(words(&plan(&request)), "2: waiting for pod 1 to become ready");
+    assert_eq!(healed("0:ready@C 1:broken@C 2:broken@A", 900, true), "");
 }
 
 #[test]

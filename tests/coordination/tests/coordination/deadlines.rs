@@ -83,11 +83,13 @@ async fn a_set_that_was_paused_has_all_its_time_when_it_is_resumed() {
     paused(false).await;
     let set = has_condition(&plane, "Progressing", "True", "Waiting").await;
     assert!(condition(&set, "Stuck").is_none(), "{}", set["status"]);
-    assert_eq!(set["status"]["outages"][0]["ordinal"], 0, "it is remembered since when it is waited for");
+    assert!(set["status"]["pausedAt"].is_null() && set["status"]["resumedAt"].is_string(), "{}", set["status"]);
     deadline_passes(&plane).await;
     stuck_for(&plane, "Readiness").await;
     machine.ready("web-0").await;
     recovers(&plane, 1).await;
+    let status = plane.get("sts", "web").await.unwrap()["status"].clone();
+    assert!(status["resumedAt"].is_null(), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,8 +37,8 @@ pub fn s4_scale_down_in_order(view: &View, ordinal: usize) -> Result<(), Violati
 
 /// S5: an update deletes outdated pods that the partition lets go, an available one only when no higher one would have
 /// to go first. One that is not available may go back to the current revision below the partition, if it is healed; in
-/// order, that is the lowest that is not available, or one that is at neither revision of the set, or any while all of
-/// a set that was complete once are down.
+/// order, that is the lowest that is not available, or one that is at neither revision of the set while that one lives, or
+/// any while all of a set that was complete once are down.
 pub fn s5_update_in_order(view: &View, ordinal: usize) -> Result<(), Violation> {
     let Some(pod) = view.pods[ordinal] else { return Ok(()) };
     hold("S5", view.in_range[ordinal], || format!("pod {ordinal} is updated out of range"))?;
@@ -47,9 +47,11 @@ pub fn s5_update_in_order(view: &View, ordinal: usize) -> Result<(), Violation> 
     hold("S5", view.updatable(ordinal) || heals, || format!("pod {ordinal} is updated below the partition"))?;
     let first = || view.range().find(|other| !view.healthy(*other));
     if !pod.healthy() {
-        let given_up = (pod.revision != view.current || !view.current_recorded || s5_starts_as_a_whole(view))
-            && view.switches.heal_broken_pods;
-        let blocking = first().filter(|first| view.ordered && *first != ordinal && !given_up);
+        let left_behind = pod.revision != view.current || !view.current_recorded;
+        let lives = first().and_then(|first| view.pods[first]).is_some_and(|pod| !pod.terminating && !pod.ended);
+        let given_up = (left_behind && lives) || s5_starts_as_a_whole(view);
+        let waits = view.ordered && !(given_up && view.switches.heal_broken_pods);
+        let blocking = first().filter(|first| waits && *first != ordinal);
         return hold("S5", blocking.is_none(), || format!("pod {ordinal} is healed before pod {blocking:?}"));
     }
     let outdated = |other: &usize| view.pods[*other].is_some_and(|pod| pod.revision != view.update && pod.healthy());

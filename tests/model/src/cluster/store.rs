@@ -245,8 +245,9 @@ impl Cluster {
         let formed = snapshot.formed_by_now();
         let Decision { order, update, .. } = decision;
         let paused = snapshot.spec.paused;
-        let before = (&self.status, &self.failures, &self.outages, self.formed, self.cold_start, self.was_paused);
-        if before == (computed, &order.failures, &update.outages, formed, order.cold_start, paused) {
+        let before = (&self.status, &self.failures, &self.outages, self.formed, self.cold_start);
+        let pause = (self.was_paused, self.resumed_at) == (paused, snapshot.resumed_at);
+        if pause && before == (computed, &order.failures, &update.outages, formed, order.cold_start) {
             return Ok(true);
         }
         self.status_is_earned(snapshot, computed)?;
@@ -257,7 +258,8 @@ impl Cluster {
         self.status = computed.clone();
         self.failures.clone_from(&order.failures);
         self.outages.clone_from(&update.outages);
-        (self.formed, self.cold_start, self.was_paused) = (formed, order.cold_start, paused);
+        (self.formed, self.cold_start) = (formed, order.cold_start);
+        (self.was_paused, self.resumed_at) = (paused, snapshot.resumed_at);
         Ok(true)
     }
 

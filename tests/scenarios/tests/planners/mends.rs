@@ -28,20 +28,21 @@ fn s_209_an_undo_reaches_a_broken_pod_above_one_that_needs_it() {
         "
         image=B -> delete 1@A
         gone(1) -> create 1@B
-        broken(1) broken(0) image=A -> delete 1@B | A>A
-        gone(1) -> none
-        +30s -> create 1@A
+        broken(1) broken(0) image=A -> none | A>A
+        +30s -> delete 1@B
+        gone(1) -> create 1@A
         broken(1) ready(0) ready(1) -> none | 2/2/2/2/2 A>A
     ",
     );
-    // And with the third of three, where the lowest is well.
+    // One of three needs the third.
     run(
         SETKEEPER,
         "settled image=B settled",
         "
         image=C -> delete 2@B
         gone(2) -> create 2@C
-        broken(2) image=B broken(1) -> delete 2@C | 3/1/1/2/2 B>B
+        broken(2) image=B broken(1) -> none | 3/1/1/2/2 B>B
+        +30s -> delete 2@C
         gone(2) ready(1) -> create 2@B
         ready(2) -> none | 3/3/3/3/3 B>B
     ",
@@ -55,14 +56,25 @@ fn s_209_a_template_that_mends_them_all_reaches_every_pod_of_an_outage() {
         SETKEEPER,
         "settled",
         "
-        broken(0) broken(1) broken(2) image=B -> delete 0@A
-        gone(0) -> create 0@B
-        broken(0) -> none
-        +30s -> none
-        -> delete 1@A
+        broken(0) broken(1) broken(2) -> none
+        +600s image=B -> delete 0@A
+        gone(0) -> create 0@B, delete 1@A
         gone(1) -> create 1@B, delete 2@A
-        gone(2) broken(1) -> create 2@B
+        gone(2) -> create 2@B
         ready(0) ready(1) ready(2) -> none | 3/3/3/3/3 B>B
+    ",
+    );
+    // One that starts slowly is given its time.
+    run(
+        SETKEEPER,
+        "settled",
+        "
+        image=B broken(0) broken(1) broken(2) -> delete 0@A
+        gone(0) -> create 0@B
+        broken(0) +30s -> none
+        +30s -> none
+        ready(1) ready(2) -> none
+        ready(0) -> delete 2@A
     ",
     );
 }

@@ -291,9 +291,9 @@ fn s_76_stuck_with_a_larger_budget() {
         gone(3) gone(4) -> create 3@B, create 4@B
         broken(3) broken(4) -> none | 5/3/3/3/2 A>B
         image=A -> delete 3@B | 5/3/3/3/3 A>A
-        gone(3) -> create 3@A, delete 4@B
-        gone(4) -> none
-        ready(3) -> create 4@A
+        gone(3) -> create 3@A
+        ready(3) -> delete 4@B
+        gone(4) -> create 4@A
         ready(4) -> none | 5/5/5/5/5 A>A
     ",
     );

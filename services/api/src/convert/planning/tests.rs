@@ -166,7 +166,12 @@ fn switches() -> impl Strategy<Value = Switches> {
 fn snapshot() -> impl Strategy<Value = Snapshot> {
     let intent = prop_oneof![Just(Intent::Keep), Just(Intent::Drain), Just(Intent::Delete)];
     let set = (label(), label(), text()).prop_map(|(namespace, name, uid)| SetRef { namespace, name, uid: Uid(uid) });
-    let memory = (vec(failures(), 0..3), vec(outage(), 0..3), option::of(ordinal()), any::<[bool; 2]>());
+    let memory = (
+        vec(failures(), 0..3),
+        vec(outage(), 0..3),
+        option::of(ordinal()),
+        (any::<bool>(), option::of(time()), option::of(time())),
+    );
     (set, 0..i64::MAX, spec(), intent, status(), vec(pod(), 0..6), memory, (switches(), time())).prop_map(
         |(
             set,
@@ -175,7 +180,7 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
             intent,
             status,
             mut pods,
-            (failures, outages, formed, [cold_start, resumed]),
+            (failures, outages, formed, (cold_start, resumed_at, watched_since)),
             (switches, now),
         )| {
             pods.sort_by_key(|pod| pod.ordinal);
@@ -192,7 +197,8 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
                 outages,
                 formed,
                 cold_start,
-                resumed,
+                resumed_at,
+                watched_since,
                 switches,
                 now,
             }

@@ -3,36 +3,18 @@
 use std::pin::pin;
 
 use api::manifest::Kind;
-use domain::{Guard, Profile};
+use domain::Guard;
 use serde_json::{Value, json};
-use service_kit::{Channel, Context};
 
-use super::super::tests::{NOW, change, create, creation, key, member, pod, set, versions, world, world_on};
-use super::super::{Planners, execute};
+use super::super::execute;
+use super::super::tests::{
+    NOW, change, create, creation, key, member, nobody, pod, set, sets_of, sets_with, versions, world, world_on,
+};
 use super::*;
 use crate::driver::{Controller as _, Outcome};
 use crate::store::refusing::Refusing;
 use crate::store::{EmbeddedStore, StoreError};
 use crate::world::controller_reference;
-
-/// Keeps the sets of a world; nobody answers it.
-fn sets_of(world: &Arc<World>) -> Sets {
-    sets_with(world, nobody(), Patience::default())
-}
-
-fn nobody() -> Channel {
-    service_kit::connect(&"127.0.0.1:1".parse().unwrap(), None)
-}
-
-fn sets_with(world: &Arc<World>, channel: Channel, patience: Patience) -> Sets {
-    let planners = Planners {
-        ordinal_scheduler: channel.clone(),
-        update_planner: channel.clone(),
-        volume_claim: channel.clone(),
-        identity_dns: channel,
-    };
-    Sets::new(world.clone(), planners, Profile::Setkeeper.switches(), patience, Context::default())
-}
 
 /// A report of a stored pod, which changes it so: the pod as it will be, and the commit.
 fn report(stored: &Object, change: impl Fn(&mut Value)) -> (Arc<Object>, Transaction) {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::super::Decision;
 use super::super::scene::Scene;
-use super::super::stored::{COLD_START, PAUSED, PROGRESSING, STUCK, holds};
+use super::super::stored::{COLD_START, STUCK, holds};
 use crate::objects::{condition, set_condition, time_text};
 use crate::pods::trouble;
 
@@ -64,13 +64,13 @@ impl Conditions<'_> {
         } else if let Some(words) = stuck {
             ("False", "ProgressDeadlineExceeded", words)
         } else if self.scene.snapshot.spec.paused {
-            ("Unknown", PAUSED, self.waiting_words())
+            ("Unknown", "Paused", self.waiting_words())
         } else if self.waits.is_empty() {
             ("True", "Working", String::new())
         } else {
             ("True", "Waiting", self.waiting_words())
         };
-        set_condition(fields, PROGRESSING, truth, (reason, &message), self.now);
+        set_condition(fields, "Progressing", truth, (reason, &message), self.now);
     }
 
     /// A condition that most sets never have: written when it becomes true, and from then on.

@@ -151,33 +151,55 @@ fn a_new_template_and_a_pause_give_new_time() {
     paused.snapshot.spec.paused = true;
     assert_eq!(words(&paused), "");
     // Resumed an hour later, which is no fault of the pods.
-    paused.snapshot.spec.paused = false;
-    paused.snapshot.resumed = true;
-    paused.snapshot.spec.progress_deadline_policy = DeadlinePolicy::Revert;
-    paused.snapshot.now = Timestamp(3_600_000);
-    assert_eq!(words(&paused), "remembers 1@3600000; looks at 4200000");
-    assert_eq!(plan(&paused).revert, None);
-    for (now, expected) in
-        [(3_700_000, "remembers 1@3600000; looks at 4200000"), (4_200_000, "stuck 1@3600000; remembers 1@3600000")]
-    {
-        check("0:ready@C 1:broken@C", "1@3600000", now, expected);
+    for (pods, outages, stuck) in [
+        ("0:ready@C 1:broken@C", "", "stuck 1@0"),
+        ("0:ready@C 1:broken@C", "1@-900000", "stuck 1@-900000; remembers 1@-900000"),
+        ("0:ready@C 1:ready@C 2:stopping@A", "", "stuck 2@30000 Termination"),
+    ] {
+        let mut resumed = watched(PodManagementPolicy::OrderedReady, pods, outages, 3_600_000);
+        let last = resumed.snapshot.pods.last_mut().expect("there are pods");
+        last.stops_by = last.terminating.then_some(Timestamp(30_000));
+        resumed.snapshot.spec.progress_deadline_policy = DeadlinePolicy::Revert;
+        resumed.snapshot.resumed_at = Some(Timestamp(3_600_000));
+        for now in [3_600_000, 4_199_999] {
+            resumed.snapshot.now = Timestamp(now);
+            assert!(words(&resumed).ends_with("looks at 4200000"), "{}", words(&resumed));
+            assert_eq!((plan(&resumed).stuck, plan(&resumed).revert), (vec![], None));
+        }
+        resumed.snapshot.now = Timestamp(4_200_000);
+        assert_eq!(words(&resumed), stuck);
     }
-    // The same where it does not stop, or has ended.
-    let mut stops = watched(PodManagementPolicy::OrderedReady, "0:ready@C 1:ready@C 2:stopping@A", "", 3_600_000);
-    stops.snapshot.pods[2].stops_by = Some(Timestamp(30_000));
-    stops.snapshot.resumed = true;
-    assert_eq!(words(&stops), "remembers 2@3600000; looks at 4200000");
-    stops.snapshot.resumed = false;
-    stops.snapshot.outages = vec![outage("2@3600000")];
-    assert_eq!(words(&stops), "remembers 2@3600000; looks at 4200000");
-    let mut ended = watched(PodManagementPolicy::OrderedReady, "0:ready@C 1:failed@C", "1@-900000", 3_600_000);
-    ended.snapshot.resumed = true;
-    assert_eq!(words(&ended), "remembers 1@3600000; looks at 4200000");
     for intent in [Intent::Drain, Intent::Delete] {
         let mut stopped = watched(PodManagementPolicy::OrderedReady, "0:ready@C 1:broken@C", "1@-900000", 1);
         stopped.snapshot.intent = intent;
         assert_eq!(words(&stopped), "");
     }
+}
+
+#[test]
+fn an_update_is_not_taken_back_for_what_is_no_fault_of_its_template() {
+    let mut request = watched(PodManagementPolicy::OrderedReady, "0:ready@A 1:ready@A 2:broken@C", "", 600_000);
+    request.snapshot.spec.progress_deadline_policy = DeadlinePolicy::Revert;
+    let back = Some(RevisionName("A".into()));
+    assert_eq!(plan(&request).revert, back);
+    // Its names cannot be served.
+    request.snapshot.pods[2].cause = Some(Cause::Dns);
+    assert_eq!((plan(&request).stuck.len(), plan(&request).revert), (1, None));
+    request.snapshot.pods[2].cause = None;
+    // The power was off.
+    request.snapshot.watched_since = Some(Timestamp(599_000));
+    let waits = plan(&request);
+    assert_eq!((waits.stuck.len(), waits.revert, waits.look_again_at), (1, None, Some(Timestamp(1_199_000))));
+    request.snapshot.now = Timestamp(1_199_000);
+    assert_eq!(plan(&request).revert, back);
+}
+
+#[test]
+fn a_pod_above_which_the_partition_was_raised_has_its_time_too() {
+    let mut request = watched(PodManagementPolicy::OrderedReady, "0:ready@A 1:ready@A 2:broken@C", "", 600_000);
+    let block = RollingUpdate { partition: 3, max_unavailable: None };
+    request.snapshot.spec.strategy = UpdateStrategy::RollingUpdate(Some(block));
+    assert_eq!(words(&request), "stuck 2@0");
 }
 
 #[test]
