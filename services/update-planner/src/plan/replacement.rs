@@ -134,16 +134,18 @@ impl Update<'_> {
     /// is before the broken one is replaced. Then a pod goes that the set has left behind, at neither of its revisions; and
     /// while all are started together after a total outage, any.
     fn heals_from(&self, pod: &Pod, lowest: Ordinal) -> Option<Timestamp> {
-        let unready = self.snapshot.unready_since(pod)?;
         if pod.ordinal == lowest {
-            return Some(unready);
+            // Whatever the clock of its machine says.
+            return Some(self.snapshot.now);
         }
+        let unready = self.snapshot.unready_since(pod)?;
         if self.snapshot.cold_start && self.snapshot.is_down() {
             return Some(unready.plus(SLOW_START));
         }
         let below = self.snapshot.pod(lowest).filter(|below| !below.terminating && !below.phase.terminal())?;
+        let both = unready.max(self.snapshot.unready_since(&below)?);
         let left_behind = !pod.at(&self.revisions.current);
-        left_behind.then(|| unready.max(self.snapshot.unready_since(&below).unwrap_or(unready)).plus(PATIENCE))
+        left_behind.then(|| both.plus(PATIENCE))
     }
 
     /// Whether healing may delete this outdated pod: it will not become available by the mere passing of time, and it
