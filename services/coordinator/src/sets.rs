@@ -81,8 +81,8 @@ pub(crate) struct Sets {
     /// Whether every pod is to stop because the machine goes down.
     draining: AtomicBool,
     shaken: Notify,
-    /// When this process began to look after sets.
-    started_at: Timestamp,
+    /// The monotonic time at which this process began to look after sets.
+    started_at: Duration,
 }
 
 /// All that the planners said about one scene.
@@ -146,7 +146,7 @@ impl Sets {
         context: Context,
     ) -> Self {
         let arrivals = Arrivals::new(patience, &context.metrics);
-        let started_at = context.clock.now();
+        let started_at = context.clock.monotonic();
         Self {
             world,
             planners,
@@ -225,7 +225,8 @@ impl Sets {
     /// A set as it is, or as it will be once a report that is on its way is stored; none if it does not exist.
     fn look(&self, key: &Key, now: Timestamp) -> Result<Option<Scene>, InvalidSet> {
         let draining = self.draining.load(Ordering::SeqCst);
-        let (switches, watched_since) = (self.switches, self.started_at);
+        let watched = self.context.clock.monotonic().saturating_sub(self.started_at);
+        let (switches, watched_since) = (self.switches, now.minus(watched));
         let glance = Glance { draining, switches, now, watched_since, coming: self.arrivals.take(key) };
         Scene::take(&self.world, &self.rosters, key, glance)
     }

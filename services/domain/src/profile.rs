@@ -46,7 +46,7 @@ switches! {
     remove_broken_condemned,
     /// The pod of an ordinal whose pods end again and again comes back after a growing delay (section 7.1).
     back_off_failed_pods,
-    /// After a total outage the pods of a set that was complete before start together.
+    /// After a total outage the pods of a set that were healthy together before start together.
     break_cold_start,
     /// A pod that has ended and is outdated is deleted once, where Kubernetes deletes it as the one and then, under Parallel,
     /// as the other, and tells both (sections 7, rule R1, and 8.2).

@@ -76,9 +76,9 @@ impl Plans<'_> {
         Ok(())
     }
 
-    /// S3: under OrderedReady a pod is created only when every lower ordinal in range has a healthy pod. A set that was
-    /// complete once has two exceptions: it is started again as a whole, when no pod is healthy; and what an update may take
-    /// down, and no more than its budget, comes back together while one is under way.
+    /// S3: under OrderedReady a pod is created only when every lower ordinal in range has a healthy pod. Pods that were healthy
+    /// together once are two exceptions: they are started again as a whole, when no pod is healthy; and what an update of a
+    /// set that was complete may take down, and no more than its budget, comes back together while one is under way.
     ///
     /// # Errors
     /// The first breach.
@@ -206,7 +206,7 @@ impl Plans<'_> {
     }
 
     fn total_outage(&self) -> bool {
-        !self.snapshot.pods.iter().any(|pod| self.snapshot.healthy(pod))
+        self.snapshot.is_down()
     }
 
     fn was_member(&self, ordinal: Ordinal) -> bool {

@@ -48,7 +48,7 @@ pub struct Snapshot {
     pub cold_start: bool,
     /// When the set was resumed, if not all that it waits for has come since.
     pub resumed_at: Option<Timestamp>,
-    /// Since when somebody looks after the set without a break; none where that is long ago.
+    /// Since when somebody looks after the set without a break, by the present clock; none where nobody knows.
     pub watched_since: Option<Timestamp>,
     /// Which mends of Kubernetes' behaviour apply.
     pub switches: Switches,

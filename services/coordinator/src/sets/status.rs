@@ -44,6 +44,7 @@ pub(super) fn undecided(scene: &Scene, waits: &[Wait], now: Timestamp) -> Option
     if scene.snapshot.switches.publish_conditions {
         let fields = object_mut(&mut changed, "status");
         Conditions { scene, decision: None, waits, now }.write(fields);
+        write_pause(fields, scene);
     }
     (changed != scene.set.value).then_some(changed)
 }

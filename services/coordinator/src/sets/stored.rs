@@ -103,7 +103,8 @@ pub(super) fn paused_at(set: &Value) -> Option<Timestamp> {
 
 /// When a set was resumed that is not paused `now`: in this pass, if the one before found it paused.
 pub(super) fn resumed_at(set: &Value, now: Timestamp) -> Option<Timestamp> {
-    paused_at(set).map(|_| now).or_else(|| moment(set, RESUMED_AT))
+    // One that lies ahead was written by a clock that has been put right since.
+    paused_at(set).map(|_| now).or_else(|| moment(set, RESUMED_AT)).map(|moment| moment.min(now))
 }
 
 fn moment(set: &Value, field: &str) -> Option<Timestamp> {

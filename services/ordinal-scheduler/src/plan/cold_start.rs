@@ -46,25 +46,22 @@ impl ColdStart {
     }
 }
 
-/// Looks for a total outage of a set of several pods that was complete before.
+/// Looks for a total outage of a set of several pods that were healthy together before.
 pub(super) fn of(snapshot: &Snapshot) -> ColdStart {
     let several = |formed| snapshot.spec.size() > 1 && snapshot.spec.index(formed) > 0;
     let formed = snapshot.formed.is_some_and(several);
     if !snapshot.switches.break_cold_start || !formed {
         return ColdStart::No;
     }
-    if snapshot.first_unhealthy().is_none() {
-        return ColdStart::No;
-    }
+    let Some((lowest, _)) = snapshot.first_unhealthy() else { return ColdStart::No };
     if !snapshot.is_down() {
         return if snapshot.cold_start { ColdStart::Closing } else { ColdStart::No };
     }
     if snapshot.cold_start {
         return ColdStart::Together;
     }
-    // Whoever is missing below it may have to wait for something else.
-    let waiting = snapshot.members().find(|pod| !pod.terminating && !pod.phase.terminal());
-    let Some(since) = waiting.and_then(|pod| snapshot.unready_since(pod)) else { return ColdStart::No };
+    let waiting = snapshot.pod(lowest).filter(|pod| !pod.terminating && !pod.phase.terminal());
+    let Some(since) = waiting.and_then(|pod| snapshot.unready_since(&pod)) else { return ColdStart::No };
     let begins_at = since.plus(PATIENCE);
     if begins_at <= snapshot.now { ColdStart::Together } else { ColdStart::At(begins_at) }
 }

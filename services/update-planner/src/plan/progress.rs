@@ -14,6 +14,10 @@ use domain::{
 
 use super::Revisions;
 
+/// How long a set that nobody has looked after, as while the power was off, may take to recover before an update is blamed
+/// for it; its deadline, if that is shorter.
+const RECOVERY: Duration = Duration::from_secs(600);
+
 /// Stuck ordinals that one plan names. A person reads a few, and a set of thousands may be stuck as a whole.
 const STUCK_MAX: usize = 100;
 
@@ -56,7 +60,8 @@ pub(super) fn of(request: &UpdateRequest, revisions: &Revisions) -> Progress {
     progress.outages.sort_by_key(|outage| outage.ordinal);
     progress.stuck.sort_by_key(|stuck| stuck.ordinal);
     progress.stuck.truncate(STUCK_MAX);
-    let watched_for_it = snapshot.watched_since.map(|since| since.plus(deadline)).filter(|due| *due > snapshot.now);
+    let watched_for_it = snapshot.watched_since.map(|since| since.plus(deadline.min(RECOVERY)));
+    let watched_for_it = watched_for_it.filter(|due| *due > snapshot.now);
     progress.revert = revert(request, revisions).filter(|_| stuck_at_update && watched_for_it.is_none());
     if stuck_at_update {
         progress.next_deadline = progress.next_deadline.into_iter().chain(watched_for_it).min();

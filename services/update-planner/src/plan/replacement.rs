@@ -13,8 +13,8 @@ use super::Revisions;
 /// How many pods are recalled in one plan: as many as the ordinal scheduler creates in one.
 const RECALLS_MAX: usize = 10_000;
 
-/// How long a pod that the set has left behind, and the one at which an ordered walk stops, may take to become ready again
-/// before the former is given up. As long as a set is down before it is started as a whole.
+/// How long a pod that the set has left behind may take to become ready again before it is given up. As long as a set is down
+/// before it is started as a whole.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long any pod may take before it is given up while a set is started as a whole: more than slow programs need after a
@@ -131,21 +131,19 @@ impl Update<'_> {
 
     /// Since when an ordered set heals a broken pod: the one at which its walk stops, at once. One above that comes back only
     /// when the lower one is healthy, so it is left its chance to recover; but where pods need each other, the lower one never
-    /// is before the broken one is replaced. Then a pod goes that the set has left behind, at neither of its revisions; and
-    /// while all are started together after a total outage, any.
+    /// is before the broken one is replaced. Then a pod goes that the set has left behind, at neither of its revisions, unless
+    /// the lower one is not there at all; and while all are started together after a total outage, any.
     fn heals_from(&self, pod: &Pod, lowest: Ordinal) -> Option<Timestamp> {
         if pod.ordinal == lowest {
             // Whatever the clock of its machine says.
             return Some(self.snapshot.now);
         }
         let unready = self.snapshot.unready_since(pod)?;
-        if self.snapshot.cold_start && self.snapshot.is_down() {
-            return Some(unready.plus(SLOW_START));
-        }
-        let below = self.snapshot.pod(lowest).filter(|below| !below.terminating && !below.phase.terminal())?;
-        let both = unready.max(self.snapshot.unready_since(&below)?);
-        let left_behind = !pod.at(&self.revisions.current);
-        left_behind.then(|| both.plus(PATIENCE))
+        let lives = |below: &Pod| !below.terminating && !below.phase.terminal();
+        let left_behind = !pod.at(&self.revisions.current) && self.snapshot.pod(lowest).is_some_and(|pod| lives(&pod));
+        let together = self.snapshot.cold_start && self.snapshot.is_down();
+        let patience = if left_behind { Some(PATIENCE) } else { together.then_some(SLOW_START) };
+        patience.map(|patience| unready.plus(patience))
     }
 
     /// Whether healing may delete this outdated pod: it will not become available by the mere passing of time, and it

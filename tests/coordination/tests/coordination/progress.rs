@@ -93,6 +93,9 @@ async fn a_mended_template_reaches_every_pod_of_an_outage_though_they_need_each_
     plane.waits_for("web", "pod 0 to become ready").await;
     plane.clock().forward(Duration::from_secs(31));
     machine.report("web-0", "Unknown", false).await.unwrap();
+    has_condition(&plane, "ColdStart", "True", "TotalOutage").await;
+    plane.clock().forward(Duration::from_secs(120));
+    machine.report("web-0", "Running", false).await.unwrap();
     replaced(1).await;
     replaced(2).await;
     for name in names {

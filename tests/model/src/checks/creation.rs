@@ -24,9 +24,9 @@ pub fn s2_no_name_twice(ordinal: usize, taken: bool) -> Result<(), Violation> {
     hold("S2", !taken, || format!("pod {ordinal} is created, and another pod has its name"))
 }
 
-/// S3: in order, no pod is created before every lower one in range is available; save where a set that was complete once
-/// has lost all its pods, or no more of those that an update may replace than it may take down: its members come back
-/// together.
+/// S3: in order, no pod is created before every lower one in range is available; save where a set has lost all its pods, or,
+/// if it was complete once, no more of those that an update may replace than it may take down: those that were healthy
+/// together come back together.
 pub fn s3_predecessors_are_available(view: &View, ordinal: usize) -> Result<(), Violation> {
     hold("S3", view.in_range[ordinal], || format!("pod {ordinal} is created out of range"))?;
     hold("S3", !view.stopping, || format!("pod {ordinal} is created while the set stops"))?;

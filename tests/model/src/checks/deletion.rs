@@ -67,7 +67,7 @@ pub fn s5_update_in_order(view: &View, ordinal: usize) -> Result<(), Violation> 
 /// Whether a set that was complete once has lost all its pods, but for those that the same plan creates.
 fn s5_starts_as_a_whole(view: &View) -> bool {
     let down = !(0..view.pods.len()).any(|other| view.healthy(other) && view.company & (1 << other) == 0);
-    down && view.switches.break_cold_start && view.formed.is_some()
+    down && view.switches.break_cold_start && view.formed.is_some_and(|formed| view.index(formed) > 0)
 }
 
 /// S7: under OnDelete, and while the set is paused, no pod is deleted for its revision.
