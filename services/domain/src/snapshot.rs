@@ -198,7 +198,7 @@ pub struct UpdateRequest {
     pub template: String,
     /// Every stored revision of the set, in any order.
     pub revisions: Vec<Revision>,
-    /// Revisions of others that have a name which one of this set could get, in any order; where its template is a new one.
+    /// Revisions of others that have a name which one of this set could get, in any order; none where the template's own one is known.
     pub foreign: Vec<Revision>,
     /// Name of the revision that is equal to the present template once the stored one is defaulted anew, if the
     /// newest is (StatefulSet rules, section 5.2, step 2).

@@ -58,10 +58,8 @@ impl Update<'_> {
     /// Begins only when every pod in range is healthy and none is left outside; until then at most heals.
     fn ordered(&self) -> Replacement {
         if let Some((lowest, ailment)) = self.snapshot.first_unhealthy() {
-            return match self.heal(lowest) {
-                Ok(deletion) => self.explained(vec![deletion], ailment),
-                Err(look_again_at) => Replacement { look_again_at, ..self.explained(Vec::new(), ailment) },
-            };
+            let (deletion, look_again_at) = self.heal(lowest);
+            return Replacement { look_again_at, ..self.explained(deletion.into_iter().collect(), ailment) };
         }
         if let Some(condemned) = self.snapshot.condemned().next_back() {
             return self.explained(Vec::new(), WaitReason::ScalingDown { ordinal: condemned.last() });
@@ -113,23 +111,18 @@ impl Update<'_> {
         recalled.take(RECALLS_MAX).collect()
     }
 
-    /// The deletion that mends an ordered set, of the lowest pod that may be healed; without it a broken template could never
-    /// be rolled back. Or when there may be one, if nothing changes before.
-    fn heal(&self, lowest: Ordinal) -> Result<PodDeletion, Option<Timestamp>> {
+    /// The deletion that mends an ordered set, of the lowest pod that may be healed now; without it a broken template could
+    /// never be rolled back. And when the next one may be.
+    fn heal(&self, lowest: Ordinal) -> (Option<PodDeletion>, Option<Timestamp>) {
         let broken = self.candidates().filter(|pod| self.heals(pod));
-        let mut next = None;
-        let mut healed = None;
-        for (pod, from) in broken.filter_map(|pod| Some((pod, self.heals_from(pod, lowest)?))) {
-            if from <= self.snapshot.now {
-                healed = Some(pod);
-            } else {
-                next = next.into_iter().chain([from]).min();
-            }
-        }
-        healed.map(|pod| self.deletion(pod, Guard::AllPods)).ok_or(next)
+        let times = broken.filter_map(|pod| Some((pod, self.heals_from(pod, lowest)?)));
+        let (now, later): (Vec<_>, Vec<_>) = times.partition(|(_, from)| *from <= self.snapshot.now);
+        // They come highest first.
+        let deletion = now.last().map(|(pod, _)| self.deletion(pod, Guard::AllPods));
+        (deletion, later.into_iter().map(|(_, from)| from).min())
     }
 
-    /// Since when an ordered set heals a broken pod: the one at which its walk stops, at once. One above that comes back only
+    /// From when on an ordered set heals a broken pod, if ever: the one at which its walk stops, at once. One above that comes back only
     /// when the lower one is healthy, so it is left its chance to recover; but where pods need each other, the lower one never
     /// is before the broken one is replaced. Then a pod goes that the set has left behind, at neither of its revisions, unless
     /// the lower one is not there at all; and while all are started together after a total outage, any.

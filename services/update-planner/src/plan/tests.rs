@@ -141,7 +141,7 @@ fn while_all_are_started_together_every_outdated_one_is_healed() {
     assert_eq!(healed("0:broken@C 1:broken@A 2:broken@A", 120, false), "");
     assert_eq!(healed("0:broken@C 1:broken@A 2:broken@A", 119, true), "looks at 120");
     assert_eq!(healed("0:broken@C 1:broken@A 2:broken@A", 120, true), "delete 1 (AllPods)");
-    assert_eq!(healed("0:broken@C 1:broken@A 2:broken@B", 30, true), "delete 2 (AllPods)");
+    assert_eq!(healed("0:broken@C 1:broken@A 2:broken@B", 30, true), "delete 2 (AllPods), looks at 120");
     // One is healthy: the others may follow it.
     assert_eq!(healed("0:ready@C 1:broken@C 2:broken@A", 900, true), "");
 }

@@ -163,17 +163,19 @@ async fn an_owner_that_goes_is_forgotten_and_the_last_takes_along_what_it_owns()
     plane.lacks("pod", "owned").await;
 }
 
+/// A set whose selector and template are those of others too.
+fn sharing(name: &str, replicas: u32) -> Value {
+    let mut set = set(name, replicas, json!({}));
+    set["spec"]["selector"]["matchLabels"]["app"] = "nginx".into();
+    set["spec"]["template"]["metadata"]["labels"]["app"] = "nginx".into();
+    set
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn s_157_two_sets_of_one_selector_manage_only_their_own_names() {
     for profile in [Profile::Kubernetes, Profile::Setkeeper] {
         let plane = Plane::start_as(profile).await;
         let machine = Machine::eager(&plane).await;
-        let sharing = |name: &str, replicas: u32| {
-            let mut set = set(name, replicas, json!({}));
-            set["spec"]["selector"]["matchLabels"]["app"] = "nginx".into();
-            set["spec"]["template"]["metadata"]["labels"]["app"] = "nginx".into();
-            set
-        };
         // The name of one begins with the other's.
         plane.apply(&[sharing("web", 2), sharing("db", 2), sharing("web-1", 2)]).await;
         for set in ["web", "db", "web-1"] {
@@ -201,12 +203,6 @@ async fn s_157_two_sets_of_one_selector_manage_only_their_own_names() {
 async fn s_157_no_set_takes_over_the_revision_of_one_whose_name_begins_with_its_own() {
     let plane = Plane::start().await;
     let machine = Machine::eager(&plane).await;
-    let sharing = |name: &str, replicas: u32| {
-        let mut set = set(name, replicas, json!({}));
-        set["spec"]["selector"]["matchLabels"]["app"] = "nginx".into();
-        set["spec"]["template"]["metadata"]["labels"]["app"] = "nginx".into();
-        set
-    };
     plane.apply(&[sharing("web", 1)]).await;
     plane.complete("web", 1).await;
     plane.clock().forward(Duration::from_secs(2));

@@ -124,6 +124,20 @@ fn step(world: &mut World, starts: bool) {
     }
 }
 
+/// The set is Setkeeper's, and updates itself.
+fn rolls(world: &mut World) {
+    world.switches = Switches::SETKEEPER;
+    if matches!(world.spec.strategy, UpdateStrategy::OnDelete) {
+        world.spec.strategy = UpdateStrategy::default();
+    }
+}
+
+/// Somebody asks for B, whose pods never become ready.
+fn roll_to_bad(world: &mut World) {
+    world.bad.insert("B".to_owned());
+    world.roll("B");
+}
+
 /// The members of a set need each other: as long as one is missing or does not run, none is ready.
 fn need_each_other(world: &mut World) {
     let runs = |world: &World, ordinal: &Ordinal| {
@@ -228,13 +242,9 @@ proptest! {
     /// when it was undone is the same incarnation when the set has come to rest, and was ready all the time.
     #[test]
     fn undo_restarts_no_healthy_pod(mut world in world(), passes in 0..30_usize, order in vec(any::<bool>(), 0..200)) {
-        world.switches = Switches::SETKEEPER;
-        if matches!(world.spec.strategy, UpdateStrategy::OnDelete) {
-            world.spec.strategy = UpdateStrategy::default();
-        }
+        rolls(&mut world);
         world.settle();
-        world.bad.insert("B".to_owned());
-        world.roll("B");
+        roll_to_bad(&mut world);
         for _ in 0..passes {
             world.pass();
             step(&mut world, true);
@@ -261,13 +271,9 @@ proptest! {
     fn bad_templates_can_be_undone_where_pods_need_each_other(
         mut world in world(), passes in 0..60_usize, back in any::<bool>()
     ) {
-        world.switches = Switches::SETKEEPER;
-        if matches!(world.spec.strategy, UpdateStrategy::OnDelete) {
-            world.spec.strategy = UpdateStrategy::default();
-        }
+        rolls(&mut world);
         world.settle();
-        world.bad.insert("B".to_owned());
-        world.roll("B");
+        roll_to_bad(&mut world);
         let turn = |world: &mut World| {
             world.pass();
             step(world, true);
@@ -286,18 +292,14 @@ proptest! {
     fn bad_templates_can_always_be_undone(
         mut world in world(), passes in 0..30_usize, back in any::<bool>(), first_is_bad in any::<bool>()
     ) {
-        world.switches = Switches::SETKEEPER;
-        if matches!(world.spec.strategy, UpdateStrategy::OnDelete) {
-            world.spec.strategy = UpdateStrategy::default();
-        }
+        rolls(&mut world);
         // A partition keeps the pods below it at the revision they have, which must then be a good one.
         let partition = world.spec.partition();
         if first_is_bad && partition == 0 {
             world.bad.insert("A".to_owned());
         }
         world.settle();
-        world.bad.insert("B".to_owned());
-        world.roll("B");
+        roll_to_bad(&mut world);
         for _ in 0..passes {
             world.pass();
             step(&mut world, true);
