@@ -45,8 +45,8 @@ pub use set::{
     RetentionRule, RollingUpdate, SetSpec, UpdateStrategy,
 };
 pub use snapshot::{
-    Intent, OrdinalPlan, OrdinalRequest, RevisionChange, Snapshot, Stuck, TargetRange, UpdatePlan, UpdateRequest,
-    target_of,
+    Intent, OrdinalPlan, OrdinalRequest, PATIENCE, RevisionChange, SLOW_START, Snapshot, Stuck, TargetRange,
+    UpdatePlan, UpdateRequest, target_of,
 };
 pub use status::SetStatus;
 pub use time::Timestamp;

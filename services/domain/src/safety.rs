@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::{
-    Ordinal, OrdinalPlan, Pod, PodManagementPolicy, RetentionRule, RevisionName, SetSpec, Snapshot, UpdatePlan,
-    UpdateStrategy,
+    Ordinal, OrdinalPlan, PATIENCE, Pod, PodManagementPolicy, RetentionRule, RevisionName, SetSpec, Snapshot,
+    UpdatePlan, UpdateStrategy,
 };
 
 /// A plan breaks a predicate.
@@ -77,8 +77,9 @@ impl Plans<'_> {
     }
 
     /// S3: under OrderedReady a pod is created only when every lower ordinal in range has a healthy pod. Pods that were healthy
-    /// together once are two exceptions: they are started again as a whole, when no pod is healthy; and what an update of a
-    /// set that was complete may take down, and no more than its budget, comes back together while one is under way.
+    /// together once are three exceptions: they are started again as a whole, when no pod is healthy; they come back where the
+    /// lowest that is not healthy lives and has made no headway for a while; and what an update of a set that was complete may
+    /// take down, and no more than its budget, comes back together while one is under way.
     ///
     /// # Errors
     /// The first breach.
@@ -90,7 +91,9 @@ impl Plans<'_> {
         for creation in &self.order.create {
             let ordinal = creation.ordinal;
             let in_order = blocked.as_ref().is_none_or(|(lowest, _)| *lowest >= ordinal);
-            let together = || self.order.cold_start && self.total_outage() && self.was_member(ordinal);
+            let down = || self.order.cold_start && self.total_outage();
+            let stalled = || blocked.as_ref().is_some_and(|(lowest, _)| self.makes_no_headway(*lowest));
+            let together = || self.was_member(ordinal) && (down() || stalled());
             let again = || blocked.as_ref().is_some_and(|(lowest, _)| self.comes_back_together(*lowest));
             require("S3", ordinal, in_order || together() || again(), || match &blocked {
                 Some((lowest, reason)) => format!("ordinal {lowest} is not healthy: {reason}"),
@@ -101,7 +104,8 @@ impl Plans<'_> {
     }
 
     /// S4: under OrderedReady a pod is removed for a scale-down only when every higher one is gone and every pod in range
-    /// is healthy; and under any policy a pod in range is removed by the order of the set only when it has ended.
+    /// is healthy, or the lowest that is not has made no headway for a while and neither has this one, which is outdated;
+    /// and under any policy a pod in range is removed by the order of the set only when it has ended.
     ///
     /// # Errors
     /// The first breach.
@@ -118,7 +122,8 @@ impl Plans<'_> {
                 let highest = self.snapshot.condemned().next_back().is_none_or(|pods| pods.last() == ordinal);
                 require("S4", ordinal, highest, || "a higher one is not gone".to_owned())?;
                 let blocked = self.snapshot.first_unhealthy();
-                require("S4", ordinal, blocked.is_none(), || format!("not all in range are healthy: {blocked:?}"))?;
+                let in_order = blocked.as_ref().is_none_or(|(lowest, _)| self.is_given_up(ordinal, *lowest));
+                require("S4", ordinal, in_order, || format!("not all in range are healthy: {blocked:?}"))?;
             }
         }
         Ok(())
@@ -211,6 +216,20 @@ impl Plans<'_> {
 
     fn was_member(&self, ordinal: Ordinal) -> bool {
         self.snapshot.formed.is_some_and(|formed| ordinal <= formed)
+    }
+
+    /// Whether a pod lives and has not been ready for a while.
+    fn makes_no_headway(&self, ordinal: Ordinal) -> bool {
+        let lives = |pod: &Pod| !pod.terminating && !pod.phase.terminal();
+        let pod = self.snapshot.pod(ordinal).filter(|pod| lives(pod));
+        let since = pod.and_then(|pod| self.snapshot.unready_since(&pod));
+        since.is_some_and(|since| since.plus(PATIENCE) <= self.snapshot.now)
+    }
+
+    /// Whether a pod out of range is given up for the sake of the lowest in range that is not healthy.
+    fn is_given_up(&self, ordinal: Ordinal, lowest: Ordinal) -> bool {
+        let outdated = self.snapshot.pod(ordinal).is_some_and(|pod| self.outdated(&pod));
+        outdated && self.makes_no_headway(ordinal) && self.makes_no_headway(lowest)
     }
 
     /// Whether all that is not healthy, from the lowest on, was part of the set before, and an update is under way that may

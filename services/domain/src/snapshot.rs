@@ -4,11 +4,20 @@
 //! chose.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use crate::{
-    Cause, Failures, Generation, Ordinal, Outage, Phase, Pod, PodCreation, PodDeletion, PodRun, Pods, Revision,
-    RevisionName, SetRef, SetSpec, SetStatus, Switches, Timestamp, UpdateStrategy, Wait, WaitReason,
+    Cause, Failures, Generation, Ordinal, Outage, Phase, Pod, PodCreation, PodDeletion, PodManagementPolicy, PodRun,
+    Pods, Revision, RevisionName, SetRef, SetSpec, SetStatus, Switches, Timestamp, UpdateStrategy, Wait, WaitReason,
 };
+
+/// How long a pod in range that lives may be not ready before it is given company by others, or others are given up for its
+/// sake: longer than most programs need to start.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long any outdated pod may be not ready before it is given up for the sake of a lower one that is not either: more than
+/// slow programs need after a loss of power.
+pub const SLOW_START: Duration = Duration::from_secs(120);
 
 /// What is to become of the set as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -132,6 +141,37 @@ impl Snapshot {
     pub fn unready_since(&self, pod: &Pod) -> Option<Timestamp> {
         let lost = pod.ready_since.unwrap_or(pod.created_at);
         (!pod.is_ready()).then(|| lost.max(pod.created_at))
+    }
+
+    /// Since when the pod of `ordinal` lives and has not been ready; none where there is none, it is ready, or it goes.
+    #[must_use]
+    pub fn stalled_since(&self, ordinal: Ordinal) -> Option<Timestamp> {
+        let pod = self.pod(ordinal).filter(|pod| !pod.terminating && !pod.phase.terminal())?;
+        self.unready_since(&pod)
+    }
+
+    /// The highest pod out of range, where it may go before the pods in range are healthy, and from when on (switch
+    /// `heal_broken_pods`): it is outdated and not ready, and the lowest that is not healthy makes no headway; sooner where the
+    /// set has left it behind, at neither of its revisions. It serves nobody; and where pods need each other, it may be what
+    /// keeps the others.
+    #[must_use]
+    pub fn abandoned(&self) -> Option<(Cow<'_, Pod>, Timestamp)> {
+        let SetStatus { observed_generation, current_revision, update_revision, .. } = &self.status;
+        let (lowest, _) = self.first_unhealthy()?;
+        let highest = self.condemned().next_back()?.last();
+        let pod = self.pod(highest)?;
+        let known = self.switches.heal_broken_pods && *observed_generation == self.generation.0;
+        let since = self.stalled_since(lowest)?.max(self.stalled_since(highest)?);
+        let patience = if pod.at(current_revision) { SLOW_START } else { PATIENCE };
+        (known && !pod.at(update_revision)).then(|| (pod, since.plus(patience)))
+    }
+
+    /// Whether pods out of range may be deleted now: always under Parallel, else once every pod in range is healthy, or where
+    /// one is [abandoned](Self::abandoned).
+    #[must_use]
+    pub fn scales_down(&self) -> bool {
+        let parallel = self.spec.policy == PodManagementPolicy::Parallel;
+        parallel || self.first_unhealthy().is_none() || self.abandoned().is_some_and(|(_, from)| from <= self.now)
     }
 
     /// The next moment at which a pod becomes available if its readiness does not change before.

@@ -37,14 +37,15 @@ fn keep(request: &OrdinalRequest) -> OrdinalPlan {
     let snapshot = &request.snapshot;
     let cold_start = cold_start::of(snapshot);
     let mut plan = match snapshot.spec.policy {
-        PodManagementPolicy::OrderedReady if cold_start.together() => cold_start::create_all(request),
+        PodManagementPolicy::OrderedReady if cold_start.together => cold_start::create_all(request),
         PodManagementPolicy::OrderedReady => ordered::plan(request),
         PodManagementPolicy::Parallel => parallel::plan(request),
     };
     plan.failures = failures::after(snapshot, &plan.delete);
-    plan.cold_start = cold_start.is_on();
+    plan.cold_start = cold_start.is_on;
     let retries = failures::next_retry(snapshot);
-    let moments = [cold_start.begins_at(), retries, snapshot.next_availability()];
+    let abandoned = snapshot.abandoned().map(|(_, from)| from).filter(|from| *from > snapshot.now);
+    let moments = [cold_start.begins_at, abandoned, retries, snapshot.next_availability()];
     plan.look_again_at = moments.into_iter().flatten().min();
     plan
 }
@@ -134,6 +135,13 @@ fn wait_for_members(snapshot: &Snapshot, acted_on: Option<Ordinal>, waits: &mut 
             waits.push(pod.ordinal, ailment);
         }
     }
+}
+
+/// Says what the condemned pods wait for while pods in range are not healthy; the highest one goes if it is abandoned.
+fn hold_condemned(snapshot: &Snapshot, reason: &WaitReason, plan: &mut OrdinalPlan, waits: &mut Waits) {
+    let abandoned = snapshot.abandoned().filter(|(_, from)| *from <= snapshot.now).map(|(pod, _)| pod);
+    wait_for_condemned(snapshot, abandoned.as_ref().map(|pod| pod.ordinal), reason, waits);
+    plan.delete.extend(abandoned.map(|pod| scale_down(&snapshot.spec, &pod, Guard::AllPods)));
 }
 
 /// Says of each condemned pod, save of the one that is acted on, that it waits for `reason`, or for its own end.

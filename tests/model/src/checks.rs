@@ -55,6 +55,8 @@ pub struct PodView {
     pub ready: bool,
     /// Whether it is ready and has been so for long enough; says nothing about termination.
     pub available: bool,
+    /// Whether it lives and has not been ready for a while.
+    pub stalled: bool,
     /// Whether it was asked to go.
     pub terminating: bool,
     /// Whether it will never run again.
@@ -133,6 +135,13 @@ impl View {
     #[must_use]
     pub fn healthy(&self, ordinal: usize) -> bool {
         self.pods[ordinal].is_some_and(|pod| pod.healthy())
+    }
+
+    /// Whether the lowest ordinal that is not healthy has a pod that makes no headway.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        let lowest = self.range().find(|ordinal| !self.healthy(*ordinal));
+        lowest.and_then(|lowest| self.pods[lowest]).is_some_and(|pod| pod.stalled)
     }
 
     /// Position in the range.

@@ -249,15 +249,13 @@ impl Cluster {
         let coming = order.create.iter().map(ClaimOrdinal::to_create);
         let mut ordinals: Vec<_> = existing.chain(coming).collect();
         ordinals.sort_by_key(|ordinal| ordinal.ordinal);
-        let healthy = snapshot.members().filter(|pod| snapshot.healthy(pod)).count();
-        let parallel = snapshot.spec.policy == PodManagementPolicy::Parallel;
         SetClaimsRequest {
             set: set_ref(),
             intent: snapshot.intent,
             retention: snapshot.spec.retention,
             match_labels: BTreeMap::from([("app".to_owned(), SET.to_owned())]),
             templates: vec![ClaimTemplate { name: TEMPLATE.to_owned(), ..ClaimTemplate::default() }],
-            scaling_down: parallel || healthy == snapshot.spec.ordinals().count(),
+            scaling_down: snapshot.scales_down(),
             claims: self
                 .claims
                 .values()
@@ -299,11 +297,14 @@ impl Cluster {
             ..View::new(self.kind.switches)
         };
         view.current = if view.current_recorded { self.number(&self.status.current_revision) } else { view.update };
+        let snapshot = self.request().snapshot;
+        let stalled = |since: Timestamp| since.plus(domain::PATIENCE) <= self.now;
         for pod in self.pods.values().filter(|pod| (pod.ordinal.0 as usize) < ORDINALS_MAX) {
             view.pods[pod.ordinal.0 as usize] = Some(PodView {
                 revision: pod.revision.as_ref().map_or(u8::MAX, |name| self.number(name)),
                 ready: pod.is_ready(),
                 available: pod.available(self.spec.min_ready_seconds, self.now),
+                stalled: snapshot.stalled_since(pod.ordinal).is_some_and(stalled),
                 terminating: pod.terminating,
                 ended: pod.phase.terminal(),
             });

@@ -2,7 +2,7 @@
 //!
 //! - [`world`]: what is stored, small enough to be compared and kept by the million;
 //! - [`claims`]: the part of it that holds the data;
-//! - [`strangers`]: a pod in it that is not the set's;
+//! - [`strangers`]: a pod in it that is not the set's; [`peers`]: programs that need each other;
 //! - [`desk`]: what the real planners are asked about such a world, and answer;
 //! - [`decision`]: their answer as a list of writes; [`plans`]: each decided once;
 //! - [`commit`]: the executor: which writes a store with conditional commits takes;
@@ -19,6 +19,7 @@ pub mod desk;
 pub mod hash;
 pub mod heal;
 mod next;
+pub mod peers;
 pub mod people;
 pub mod plans;
 pub mod rest;
@@ -30,6 +31,7 @@ pub mod world;
 use domain::{PodManagementPolicy, RetentionPolicy, RetentionRule, Switches};
 
 use crate::Mutant;
+use peers::Peers;
 use world::Strategy;
 
 /// One kind of set, and how much may happen to it.
@@ -51,6 +53,8 @@ pub struct Config {
     pub claims: Option<RetentionPolicy>,
     /// Whether pods turn up that are not the set's.
     pub strangers: bool,
+    /// Whether its programs need each other.
+    pub peers: Peers,
     /// How often people change the template, the number of replicas or the strategy.
     pub edits: u8,
     /// What of it they change.
@@ -83,6 +87,7 @@ impl Config {
             switches: Switches::SETKEEPER,
             claims: None,
             strangers: false,
+            peers: Peers::Independent,
             edits: 2,
             edited: Edited::Everything,
             faults: 2,
@@ -113,6 +118,12 @@ impl Config {
     #[must_use]
     pub fn with_strangers(self) -> Self {
         Self { strangers: true, ..self }
+    }
+
+    /// The same, with programs that need each other.
+    #[must_use]
+    pub fn with_peers(self, peers: Peers) -> Self {
+        Self { peers, ..self }
     }
 
     /// With this bug.

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use domain::RetentionRule;
+use model::exhaustive::peers::Peers;
 use model::exhaustive::{Config, search::search};
 
 /// Visits every state of a small set with the real planners, checks the safety rules at every commit, and heals the set
@@ -34,17 +35,21 @@ struct Arguments {
     /// Let pods turn up that are not the set's.
     #[arg(long)]
     strangers: bool,
+    /// The programs need each other: each is ready only while all run.
+    #[arg(long)]
+    peers: bool,
     /// Pods must stay ready for a while to be available.
     #[arg(long)]
     soak: bool,
 }
 
 fn main() -> ExitCode {
-    let Arguments { ordinals, edits, faults, max_unavailable, parallel, on_delete, claims, strangers, soak } =
+    let Arguments { ordinals, edits, faults, max_unavailable, parallel, on_delete, claims, strangers, peers, soak } =
         Arguments::parse();
     let kind = if parallel { Config::parallel() } else { Config::ordered() };
     let kind = if on_delete { kind.on_delete() } else { kind };
     let kind = if claims { kind.with_claims(RetentionRule::Delete) } else { kind };
+    let kind = if peers { kind.with_peers(Peers::Needed) } else { kind };
     let report = search(&Config { ordinals, edits, faults, max_unavailable, strangers, soak, ..kind });
     println!("{report}");
     if report.broken.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -2,6 +2,7 @@
 
 use domain::RetentionRule::{Delete, Retain};
 use domain::Switches;
+use model::exhaustive::peers::Peers;
 use model::exhaustive::search::{Report, search};
 use model::exhaustive::{Config, Edited};
 use model::{Mutant, say};
@@ -12,6 +13,7 @@ const STATES_MIN: usize = 1_000_000;
 #[test]
 fn every_state_is_safe_and_heals() {
     let scaled = |kind: Config| Config { edits: 1, edited: Edited::Scale, ..kind.with_strangers() };
+    let peers = |peers, kind: Config| kind.with_peers(peers);
     let kinds = [
         ("in order, two edits and a fault", Config { edits: 2, faults: 1, ..Config::ordered() }),
         ("in order, with minReadySeconds", Config { edits: 1, faults: 1, soak: true, ..Config::ordered() }),
@@ -27,6 +29,17 @@ fn every_state_is_safe_and_heals() {
         ("in order, among strangers", Config { edits: 1, faults: 1, ..Config::ordered().with_strangers() }),
         ("two scaled in order, among strangers, two faults", scaled(Config { ordinals: 2, ..Config::ordered() })),
         ("two scaled at once, among strangers, two faults", scaled(Config { ordinals: 2, ..Config::parallel() })),
+        ("in order, among peers", peers(Peers::Needed, Config { edits: 2, faults: 0, ..Config::ordered() })),
+        (
+            "two in order, among peers, a fault",
+            peers(Peers::Needed, Config { ordinals: 2, faults: 1, ..Config::ordered() }),
+        ),
+        ("in order, higher ones among peers", peers(Peers::NeededByHigher, Config { faults: 0, ..Config::ordered() })),
+        (
+            "higher ones among peers, a fault",
+            peers(Peers::NeededByHigher, Config { edits: 1, faults: 1, ..Config::ordered() }),
+        ),
+        ("at once, among peers", peers(Peers::Needed, Config { edits: 1, faults: 0, ..Config::parallel() })),
         ("parallel, two at once", Config { edits: 0, faults: 2, max_unavailable: 2, ..Config::parallel() }),
     ];
     let (mut states, mut seconds) = (0, 0.0);
@@ -62,6 +75,11 @@ fn the_model_has_teeth() {
         say(format_args!("{mutant:?}: {report}"));
         assert_eq!(found, rule, "{mutant:?}: {report}");
     }
+    let alone = Switches { break_cold_start: false, ..Switches::SETKEEPER };
+    let alone = Config { switches: alone, edits: 0, faults: 1, ..Config::ordered().with_peers(Peers::NeededByHigher) };
+    let (found, report) = broken(&alone);
+    say(format_args!("without company: {report}"));
+    assert_eq!(found, "L2", "pods that need each other get ready alone: {report}");
     let kubernetes = Config { switches: Switches::KUBERNETES, edits: 1, faults: 0, ..Config::ordered() };
     let (found, report) = broken(&kubernetes);
     say(format_args!("profile kubernetes: {report}"));

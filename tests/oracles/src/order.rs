@@ -115,10 +115,14 @@ fn sight(pod: &Value, spec: &SetSpec, revisions: &mut Vec<String>, now_ms: i64) 
     let waited = since.map_or(0, |since| now_ms.saturating_sub(since));
     let min_ready = i64::from(spec.min_ready_seconds) * 1000;
     let ready = ready(pod);
+    let made = millis(text(pod, "/metadata/creationTimestamp"));
+    let unready = since.max(made).map_or(0, |since| now_ms.saturating_sub(since));
+    let alive = !ready && !deleting(pod) && !ended(pod);
     PodView {
         revision: number(revisions, text(pod, REVISION_LABEL)),
         ready,
         available: ready && (min_ready == 0 || waited >= min_ready),
+        stalled: alive && u128::try_from(unready).is_ok_and(|unready| unready >= domain::PATIENCE.as_millis()),
         terminating: deleting(pod),
         ended: ended(pod),
     }
@@ -201,7 +205,8 @@ fn each_creation(
         let Some(ordinal) = sight.ordinal(change) else { continue };
         let revision = number(&mut sight.revisions, text(pod, REVISION_LABEL));
         rule(&sight.after, ordinal, revision)?;
-        let born = PodView { revision, ready: false, available: false, terminating: false, ended: false };
+        let born =
+            PodView { revision, ready: false, available: false, stalled: false, terminating: false, ended: false };
         sight.after.pods[ordinal] = Some(born);
         sight.after.company |= 1 << ordinal;
     }

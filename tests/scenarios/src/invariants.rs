@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use domain::{Intent, Ordinal, RevisionChange, RevisionName, Snapshot, UpdateStrategy};
+use domain::{Intent, Ordinal, PATIENCE, Pod, RevisionChange, RevisionName, Snapshot, UpdateStrategy};
 
 use crate::world::{Pass, World};
 
@@ -29,14 +29,20 @@ pub(crate) fn check(before: &World, pass: &Pass, after: &World) {
     everyone_waits_for_something(before, pass);
 }
 
-/// 2: nothing is created while a lower ordinal in range is not healthy, but where a set is started as a whole, or what an
-/// update took down comes back.
+/// 2: nothing is created while a lower ordinal in range is not healthy, but where a set is started as a whole, or its lowest
+/// makes no headway, or what an update took down comes back.
 fn ordered_creation(snapshot: &Snapshot, pass: &Pass) {
-    let in_order = !pass.ordinals.cold_start && !again_after_an_update(snapshot);
+    let in_order = !pass.ordinals.cold_start && !is_stalled(snapshot) && !again_after_an_update(snapshot);
     for creation in pass.ordinals.create.iter().filter(|_| in_order) {
         let lowest = snapshot.first_unhealthy().expect("something is missing");
         assert_eq!(lowest.0, creation.ordinal, "created before {lowest:?} was healthy");
     }
+}
+
+/// Whether the lowest that is not healthy has lived long enough without becoming ready.
+fn is_stalled(snapshot: &Snapshot) -> bool {
+    let since = snapshot.first_unhealthy().and_then(|(lowest, _)| snapshot.stalled_since(lowest));
+    since.is_some_and(|since| since.plus(PATIENCE) <= snapshot.now)
 }
 
 /// Whether no more of a complete set is down than an update may take down.
@@ -56,10 +62,13 @@ fn one_step_per_pass(snapshot: &Snapshot, pass: &Pass) {
     let condemned: Vec<_> =
         pass.ordinals.delete.iter().filter(|deletion| !snapshot.spec.contains(deletion.ordinal)).collect();
     let steps = pass.ordinals.create.len() + condemned.len();
-    let together = pass.ordinals.cold_start || again_after_an_update(snapshot);
+    let together = pass.ordinals.cold_start || is_stalled(snapshot) || again_after_an_update(snapshot);
     assert!(steps <= 1 || together, "more than one step: {pass:?}");
     if let Some(deletion) = condemned.first() {
-        assert_eq!(snapshot.first_unhealthy(), None, "scaled down while a pod is not healthy");
+        let hopeless = |pod: &Pod| !pod.at(&snapshot.status.update_revision) && !pod.is_ready();
+        let hopeless = snapshot.pod(deletion.ordinal).is_some_and(|pod| hopeless(&pod));
+        let in_order = snapshot.first_unhealthy().is_none() || (is_stalled(snapshot) && hopeless);
+        assert!(in_order, "scaled down while a pod is not healthy");
         let highest = snapshot.condemned().next_back().expect("something is condemned");
         assert_eq!(highest.ordinal, deletion.ordinal, "not the highest");
     }

@@ -2,7 +2,10 @@
 
 use domain::{Guard, Ordinal, OrdinalPlan, OrdinalRequest, Pod, PodRun, Snapshot, WaitReason, Waits};
 
-use super::{create_members, creation, gaps, replacement_of_ended, scale_down, wait_for_condemned, wait_for_members};
+use super::{
+    create_members, creation, gaps, hold_condemned, replacement_of_ended, scale_down, wait_for_condemned,
+    wait_for_members,
+};
 
 /// In-range pods come first, ascending; only when all of them are healthy, condemned pods go, descending.
 pub(super) fn plan(request: &OrdinalRequest) -> OrdinalPlan {
@@ -34,7 +37,7 @@ fn repair(request: &OrdinalRequest, lowest: Ordinal, ailment: WaitReason) -> Ord
             waits.push_run(first, last, &ailment);
         }
     }
-    wait_for_condemned(snapshot, None, &ailment, &mut waits);
+    hold_condemned(snapshot, &ailment, &mut plan, &mut waits);
     plan.waits = waits.finish();
     plan
 }

@@ -9,7 +9,8 @@ fn request(policy: PodManagementPolicy, replicas: u32, pods: &str) -> OrdinalReq
     let pods = pods.split_whitespace().map(pod).collect();
     let spec = SetSpec { replicas, policy, min_ready_seconds: 10, ..SetSpec::default() };
     let target = TargetRange { first: Ordinal(0), last: Ordinal::MAX, revision: RevisionName("A".into()) };
-    let snapshot = Snapshot { spec, pods, now: Timestamp(100_000), ..Snapshot::default() };
+    let generation = Generation(1);
+    let snapshot = Snapshot { generation, spec, pods, now: Timestamp(100_000), ..Snapshot::default() };
     OrdinalRequest { snapshot, targets: vec![target] }
 }
 
@@ -202,7 +203,6 @@ fn after_a_total_outage_members_start_together() {
         ("0:broken", None),
         // It was alone when it was healthy.
         ("0:broken", Some(0)),
-        ("0:broken 1:ready", Some(2)),
         ("0:stopping", Some(2)),
         ("", Some(2)),
         // It is on its way, however long the other has been broken.
@@ -216,6 +216,65 @@ fn after_a_total_outage_members_start_together() {
 }
 
 #[test]
+fn s_209_former_members_come_back_where_the_lowest_makes_no_headway() {
+    let partial = |pods: &str, now| {
+        let mut request = request(PodManagementPolicy::OrderedReady, 5, pods);
+        (request.snapshot.formed, request.snapshot.now) = (Some(Ordinal(3)), Timestamp(now));
+        plan(&request)
+    };
+    let patient = partial("0:ready 1:broken 2:failed", 29_999);
+    assert_eq!(words(&patient), "1:NotReady(1), 2:Ended(2), 3:NotReady(1), 4:NotReady(1)");
+    assert_eq!(patient.look_again_at, Some(Timestamp(30_000)));
+    // There is a healthy one for clients to find: names are served as ever.
+    let company = partial("0:ready 1:broken 2:failed", 30_000);
+    assert_eq!(words(&company), "create 3 (AllPods), delete 2 (Pod), 4:NotReady(1), 1:NotReady(1)");
+    assert!(!company.cold_start);
+    for pods in ["0:ready 1:stopping", "0:ready 1:failed", "0:ready 1:soaking"] {
+        assert!(partial(pods, 100_000).create.is_empty(), "{pods}");
+    }
+    assert_eq!(
+        words(&partial("0:ready", 100_000)),
+        "create 1 (Predecessors), 2:Missing(1), 3:Missing(1), 4:Missing(1)"
+    );
+}
+
+#[test]
+fn s_209_the_highest_pod_out_of_range_goes_where_it_was_left_behind_broken() {
+    let scaled = |pods: &str, at: &str, now| {
+        let mut request = request(PodManagementPolicy::OrderedReady, 2, pods);
+        let name = |name: &str| RevisionName(name.into());
+        let (current_revision, update_revision) = (name("A"), name("C"));
+        let status = SetStatus { observed_generation: 1, current_revision, update_revision, ..SetStatus::default() };
+        (request.snapshot.status, request.snapshot.now) = (status, Timestamp(now));
+        let at = |pod: &PodRun| Pod { revision: Some(name(at)), ..pod.pods().next().expect("one") };
+        request.snapshot.pods = request.snapshot.pods.iter().map(at).collect::<Vec<_>>().into();
+        plan(&request)
+    };
+    let patient = scaled("0:broken 1:ready 3:broken", "B", 29_999);
+    assert_eq!(
+        (words(&patient).as_str(), patient.look_again_at),
+        ("0:NotReady(0), 3:NotReady(0)", Some(Timestamp(30_000)))
+    );
+    assert_eq!(
+        words(&scaled("0:broken 1:ready 2:ready 3:broken", "B", 30_000)),
+        "delete 3 (AllPods), 0:NotReady(0), 2:NotReady(0)"
+    );
+    // At the current revision it may only be slow.
+    assert_eq!(scaled("0:broken 3:broken", "A", 100_000).look_again_at, Some(Timestamp(120_000)));
+    assert_eq!(scaled("0:broken 3:broken", "A", 120_000).delete.len(), 1);
+    for (pods, at) in [
+        ("0:broken 3:broken", "C"),
+        ("0:broken 3:ready", "B"),
+        ("0:broken 2:broken 3:ready", "B"),
+        ("0:stopping 3:broken", "B"),
+        ("0:broken 3:stopping", "B"),
+        ("3:broken", "B"),
+    ] {
+        assert!(scaled(pods, at, 900_000).delete.is_empty(), "{pods} at {at}");
+    }
+}
+
+#[test]
 fn a_cold_start_goes_on_until_all_are_healthy() {
     let started = |pods: &str| {
         let mut request = request(PodManagementPolicy::OrderedReady, 3, pods);
@@ -223,7 +282,7 @@ fn a_cold_start_goes_on_until_all_are_healthy() {
         plan(&request)
     };
     assert!(started("0:ready 1:broken").cold_start);
-    assert_eq!(words(&started("0:ready 1:broken")), "1:NotReady(1), 2:NotReady(1)");
+    assert_eq!(words(&started("0:ready 1:broken")), "create 2 (AllPods), 1:NotReady(1)");
     assert!(!started("0:ready 1:ready 2:ready").cold_start);
 }
 

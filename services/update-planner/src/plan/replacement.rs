@@ -1,25 +1,16 @@
 //! Which pods to delete now so that they come back at another revision (StatefulSet rules, sections 8 and 17).
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use domain::{
-    Guard, Ordinal, Pod, PodDeletion, PodManagementPolicy, PodRun, Snapshot, TargetRange, Timestamp, UpdateStrategy,
-    Wait, WaitReason, Waits,
+    Guard, Ordinal, PATIENCE, Pod, PodDeletion, PodManagementPolicy, PodRun, SLOW_START, Snapshot, Switches,
+    TargetRange, Timestamp, UpdateStrategy, Wait, WaitReason, Waits,
 };
 
 use super::Revisions;
 
 /// How many pods are recalled in one plan: as many as the ordinal scheduler creates in one.
 const RECALLS_MAX: usize = 10_000;
-
-/// How long a pod that the set has left behind may take to become ready again before it is given up. As long as a set is down
-/// before it is started as a whole.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How long any pod may take before it is given up while a set is started as a whole: more than slow programs need after a
-/// loss of power. Those that broke by themselves have mostly been broken for longer when somebody mends their template.
-const SLOW_START: Duration = Duration::from_secs(120);
 
 /// What the update does now, and why it does no more.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -90,11 +81,13 @@ impl Update<'_> {
     }
 
     /// Outdated pods that are not available, highest first. Each deletion rests on that pod alone. Those that have ended are
-    /// deleted by the ordinal scheduler, and by this one too where Kubernetes does it (switch `delete_once`).
+    /// deleted by the ordinal scheduler, and by this one too where Kubernetes does it (switch `delete_once`). One that is ready
+    /// and has yet to stay so serves somebody: in Kubernetes it counts as broken, else it waits its turn.
     fn broken(&self) -> Vec<PodDeletion> {
+        let Switches { heal_broken_pods, delete_once, .. } = self.snapshot.switches;
         let unavailable = self.present().filter(|pod| self.snapshot.unavailable(pod));
-        let ended = |pod: &Pod| !self.snapshot.switches.delete_once && self.updatable(pod);
-        let alive = |pod: &Pod| self.updatable(pod) || self.heals(pod);
+        let ended = |pod: &Pod| !delete_once && self.updatable(pod);
+        let alive = |pod: &Pod| if heal_broken_pods { self.heals(pod) } else { self.updatable(pod) };
         let broken = unavailable.filter(|pod| if pod.phase.terminal() { ended(pod) } else { alive(pod) });
         broken.map(|pod| self.deletion(pod, Guard::Pod)).collect()
     }
@@ -122,10 +115,10 @@ impl Update<'_> {
         (deletion, later.into_iter().map(|(_, from)| from).min())
     }
 
-    /// From when on an ordered set heals a broken pod, if ever: the one at which its walk stops, at once. One above that comes back only
-    /// when the lower one is healthy, so it is left its chance to recover; but where pods need each other, the lower one never
-    /// is before the broken one is replaced. Then a pod goes that the set has left behind, at neither of its revisions, unless
-    /// the lower one is not there at all; and while all are started together after a total outage, any.
+    /// From when on an ordered set heals a broken pod, if ever: the one at which its walk stops, at once. One above that comes
+    /// back only when the lower one is healthy, or makes no headway, so it is left its chance to recover; but where pods need
+    /// each other, the lower one never is before the broken one is replaced. Then a pod goes that the set has left behind, at
+    /// neither of its revisions, unless the lower one is not there at all; and any, where the lower one has had as much time.
     fn heals_from(&self, pod: &Pod, lowest: Ordinal) -> Option<Timestamp> {
         if pod.ordinal == lowest {
             // Whatever the clock of its machine says.
@@ -133,10 +126,15 @@ impl Update<'_> {
         }
         let unready = self.snapshot.unready_since(pod)?;
         let lives = |below: &Pod| !below.terminating && !below.phase.terminal();
-        let left_behind = !pod.at(&self.revisions.current) && self.snapshot.pod(lowest).is_some_and(|pod| lives(&pod));
+        let below = self.snapshot.pod(lowest).filter(|below| lives(below));
         let together = self.snapshot.cold_start && self.snapshot.is_down();
-        let patience = if left_behind { Some(PATIENCE) } else { together.then_some(SLOW_START) };
-        patience.map(|patience| unready.plus(patience))
+        if !pod.at(&self.revisions.current) && below.is_some() {
+            Some(unready.plus(PATIENCE))
+        } else if together {
+            Some(unready.plus(SLOW_START))
+        } else {
+            self.snapshot.stalled_since(lowest).map(|stalled| stalled.max(unready).plus(SLOW_START))
+        }
     }
 
     /// Whether healing may delete this outdated pod: it will not become available by the mere passing of time, and it

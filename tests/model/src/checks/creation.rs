@@ -24,14 +24,16 @@ pub fn s2_no_name_twice(ordinal: usize, taken: bool) -> Result<(), Violation> {
     hold("S2", !taken, || format!("pod {ordinal} is created, and another pod has its name"))
 }
 
-/// S3: in order, no pod is created before every lower one in range is available; save where a set has lost all its pods, or,
-/// if it was complete once, no more of those that an update may replace than it may take down: those that were healthy
-/// together come back together.
+/// S3: in order, no pod is created before every lower one in range is available; save where a set has lost all its pods, or the
+/// lowest that is not healthy makes no headway, or, if it was complete once, no more of those that an update may replace are
+/// down than it may take down: those that were healthy together come back together.
 pub fn s3_predecessors_are_available(view: &View, ordinal: usize) -> Result<(), Violation> {
     hold("S3", view.in_range[ordinal], || format!("pod {ordinal} is created out of range"))?;
     hold("S3", !view.stopping, || format!("pod {ordinal} is created while the set stops"))?;
     let outage = !view.range().any(|member| view.healthy(member) && view.company & (1 << member) == 0);
-    let together = outage && view.switches.break_cold_start && view.formed.is_some_and(|formed| ordinal <= formed);
+    let together = (outage || view.is_stalled())
+        && view.switches.break_cold_start
+        && view.formed.is_some_and(|formed| ordinal <= formed);
     let missed = view.range().take_while(|lower| *lower < ordinal).find(|lower| !view.healthy(*lower));
     let again = missed.is_some_and(|lowest| view.updatable(lowest) && s3_was_taken_down(view));
     if !view.ordered || together || again {

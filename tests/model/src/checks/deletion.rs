@@ -1,6 +1,6 @@
 //! S4, S5, S7, S8, S13: before a pod is deleted.
 
-use super::{View, Violation, hold};
+use super::{PodView, View, Violation, hold};
 
 /// Why a pod is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -13,8 +13,9 @@ pub enum Cause {
     Update,
 }
 
-/// S4: in order, a condemned pod goes when every higher one is gone and every pod in range is available. It may be
-/// unhealthy itself if it is the lowest that is, or if unhealthy ones hold up nobody.
+/// S4: in order, a condemned pod goes when every higher one is gone and every pod in range is available; or the lowest that is
+/// not makes no headway, and neither does this one, which is outdated. It may be unhealthy itself if it
+/// is the lowest that is, or if unhealthy ones hold up nobody.
 pub fn s4_scale_down_in_order(view: &View, ordinal: usize) -> Result<(), Violation> {
     hold("S4", view.stopping || !view.in_range[ordinal], || format!("pod {ordinal} is in range"))?;
     if !view.ordered {
@@ -27,7 +28,9 @@ pub fn s4_scale_down_in_order(view: &View, ordinal: usize) -> Result<(), Violati
     if view.stopping {
         return Ok(());
     }
-    let lacking = view.range().find(|member| !view.healthy(*member));
+    let hopeless = |pod: PodView| pod.revision != view.update && pod.stalled;
+    let given_up = view.is_stalled() && view.pods[ordinal].is_some_and(hopeless) && view.switches.heal_broken_pods;
+    let lacking = view.range().find(|member| !view.healthy(*member) && !given_up);
     hold("S4", lacking.is_none(), || format!("pod {ordinal} is deleted while pod {lacking:?} is not available"))?;
     let sick = |other: &usize| condemned(*other) && view.pods[*other].is_some() && !view.healthy(*other);
     let lowest_sick = (0..view.pods.len()).find(sick);
@@ -38,7 +41,7 @@ pub fn s4_scale_down_in_order(view: &View, ordinal: usize) -> Result<(), Violati
 /// S5: an update deletes outdated pods that the partition lets go, an available one only when no higher one would have
 /// to go first. One that is not available may go back to the current revision below the partition, if it is healed; in
 /// order, that is the lowest that is not available, or one that is at neither revision of the set while that one lives, or
-/// any while all of a set that was complete once are down.
+/// any while that one makes no headway, or all of a set that was complete once are down.
 pub fn s5_update_in_order(view: &View, ordinal: usize) -> Result<(), Violation> {
     let Some(pod) = view.pods[ordinal] else { return Ok(()) };
     hold("S5", view.in_range[ordinal], || format!("pod {ordinal} is updated out of range"))?;
@@ -49,7 +52,7 @@ pub fn s5_update_in_order(view: &View, ordinal: usize) -> Result<(), Violation> 
     if !pod.healthy() {
         let left_behind = pod.revision != view.current || !view.current_recorded;
         let lives = first().and_then(|first| view.pods[first]).is_some_and(|pod| !pod.terminating && !pod.ended);
-        let given_up = (left_behind && lives) || s5_starts_as_a_whole(view);
+        let given_up = (left_behind && lives) || view.is_stalled() || s5_starts_as_a_whole(view);
         let waits = view.ordered && !(given_up && view.switches.heal_broken_pods);
         let blocking = first().filter(|first| waits && *first != ordinal);
         return hold("S5", blocking.is_none(), || format!("pod {ordinal} is healed before pod {blocking:?}"));

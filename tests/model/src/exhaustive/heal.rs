@@ -72,7 +72,7 @@ impl<'a> Healer<'a> {
                 state.remove(place);
             }
             let can_start = state.world.can_start(place, self.plans.config());
-            state.world.pods[place].iter_mut().for_each(|pod| run(pod, can_start));
+            state.world.pods[place].iter_mut().for_each(|pod| start(pod, can_start));
             if state.world.claim_can_go(place) {
                 state.remove_claim(place);
             }
@@ -81,17 +81,27 @@ impl<'a> Healer<'a> {
         if state.world.stranger.is_some_and(|stranger| stranger.terminating) {
             state.remove_stranger();
         }
+        for place in 0..state.world.pods.len() {
+            let company = state.world.has_peers(place, self.plans.config());
+            state.world.pods[place].iter_mut().for_each(|pod| get_ready(pod, company));
+        }
         state.world.wait();
         Ok(())
     }
 }
 
-/// The containers of a pod start, if they can; those of a good template get ready.
-fn run(pod: &mut Pod, can_start: bool) {
+/// The containers of a pod start, if they can.
+fn start(pod: &mut Pod, can_start: bool) {
+    if pod.health == Health::Pending && can_start {
+        pod.health = Health::Broken;
+    }
+}
+
+/// A pod of a good template gets ready, if it has the company that it needs.
+fn get_ready(pod: &mut Pod, company: bool) {
     match pod.health {
-        Health::Pending if !can_start => {}
-        Health::Pending if pod.image == BAD => pod.health = Health::Broken,
-        Health::Pending | Health::Broken if pod.image != BAD => (pod.health, pod.aged) = (Health::Ready, false),
+        Health::Broken if pod.image != BAD && company => (pod.health, pod.aged) = (Health::Ready, false),
+        Health::Ready if !company => (pod.health, pod.aged) = (Health::Broken, false),
         _ => {}
     }
 }

@@ -95,10 +95,16 @@ impl Plans {
             }
             match pod.health {
                 Health::Pending if !pod.terminating && state.world.can_start(place, self.config()) => {
-                    let health = if pod.image == BAD { Health::Broken } else { Health::Ready };
+                    let alone = pod.image == BAD || !state.world.has_peers(place, self.config());
+                    let health = if alone { Health::Broken } else { Health::Ready };
                     found.push((Step::Start(number), self.changed(state, place, health)));
                 }
-                Health::Broken if !pod.terminating && pod.image != BAD => {
+                Health::Ready if !state.world.has_peers(place, self.config()) => {
+                    found.push((Step::Alone(number), self.changed(state, place, Health::Broken)));
+                }
+                Health::Broken
+                    if !pod.terminating && pod.image != BAD && state.world.has_peers(place, self.config()) =>
+                {
                     found.push((Step::Recover(number), self.changed(state, place, Health::Ready)));
                 }
                 _ => {}

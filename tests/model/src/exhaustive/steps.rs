@@ -28,6 +28,8 @@ pub enum Step {
     Vanish(u8),
     /// A pod of a good template is ready again.
     Recover(u8),
+    /// A pod has no longer the company without which it is not ready.
+    Alone(u8),
     /// The collector finds that all owners of a claim are gone.
     Collect(u8),
     /// A claim that was asked to go is gone.
@@ -73,6 +75,7 @@ impl fmt::Display for Step {
             Self::Start(ordinal) => write!(f, "pod {ordinal} starts"),
             Self::Vanish(ordinal) => write!(f, "pod {ordinal} is gone"),
             Self::Recover(ordinal) => write!(f, "pod {ordinal} is ready again"),
+            Self::Alone(ordinal) => write!(f, "pod {ordinal} is not ready any more, for want of the others"),
             Self::Collect(ordinal) => write!(f, "the collector looks at claim {ordinal}"),
             Self::ClaimGone(ordinal) => write!(f, "claim {ordinal} is gone"),
             Self::DeleteStranger => f.write_str("somebody deletes the strange pod"),

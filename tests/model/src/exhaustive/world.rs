@@ -218,6 +218,7 @@ impl World {
                 revision: pod.image,
                 ready: pod.health == Health::Ready,
                 available: pod.health == Health::Ready && (pod.aged || !config.soak),
+                stalled: matches!(pod.health, Health::Pending | Health::Broken) && pod.aged && !pod.terminating,
                 terminating: pod.terminating,
                 ended: pod.health == Health::Failed,
             });
