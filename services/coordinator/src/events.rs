@@ -3,7 +3,7 @@
 use domain::{Timestamp, revision_hash};
 use serde_json::{Value, json};
 
-use crate::objects::time_text;
+use crate::objects::{time, time_text};
 use crate::store::CommitError;
 use crate::world::{Key, Transaction, World};
 
@@ -75,6 +75,12 @@ fn key((object, uid): (&Key, &str), component: &str, event: &Event) -> Key {
     let digest = revision_hash(&format!("{uid}/{component}/{}/{message}", event.reason), 0);
     let namespace = if object.namespace.is_empty() { "default" } else { &object.namespace };
     Key::new(Kind::Event, namespace, &format!("{}.{digest}", object.name))
+}
+
+/// Whether an event was said at that time or later.
+pub(crate) fn is_said(world: &World, about: (&Key, &str), component: &str, event: &Event, since: Timestamp) -> bool {
+    let said = world.get(&key(about, component, event));
+    said.and_then(|event| time(last_seen(&event.value))).is_some_and(|last| last >= since)
 }
 
 /// Adds an event about an object to a transaction. `component` is who says so.

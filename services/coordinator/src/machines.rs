@@ -1,4 +1,8 @@
-//! The machines that run pods, and how to call them.
+//! The machines that run pods: how to call them, whether they are there, and what becomes of those that are not.
+
+pub(crate) mod fence;
+pub(crate) mod lifecycle;
+pub(crate) mod presence;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

@@ -26,6 +26,7 @@ mod stored;
 pub(crate) mod templates;
 #[cfg(test)]
 pub(crate) mod tests;
+mod waiting;
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -55,8 +56,11 @@ use self::refusals::{Failure, Refusal};
 use self::roster::Rosters;
 use self::scene::{Glance, InvalidSet, Scene};
 use self::settled::Settled;
+use self::waiting::Telling;
 use crate::config::Patience;
 use crate::driver::{Controller, Outcome};
+use crate::events;
+use crate::machines::lifecycle;
 use crate::pods::placement;
 use crate::rollouts::{self, Rollout};
 use crate::store::{CommitError, StoreRevision};
@@ -107,6 +111,8 @@ struct Committed {
     steps: bool,
     /// Whether the next step may follow from it at once.
     goes_on: bool,
+    /// When time alone may change what is to be done, or told.
+    look_again_at: Option<Timestamp>,
 }
 
 /// One commit of a pass: what it rested on, and its revision.
@@ -301,15 +307,18 @@ impl Sets {
         let mut transactions = plan.transactions;
         let last = transactions.last_mut().expect("there is always one, for the status");
         let number = self.recorder.add(last, &self.world, &scene.set, &record);
+        let tell_at = self.tell_waits(last, scene, &waits, now);
+        let look_again_at = [decision.look_again_at(), tell_at].into_iter().flatten().min();
         let progress_only = record.steps.is_empty() && !waits.is_empty() && transactions.len() == 1;
         if progress_only && !transactions[0].is_empty() {
             let monotonic = self.context.clock.monotonic();
             if let Err(early) = self.pace.take(&scene.snapshot.set.uid, monotonic) {
                 let later = self.context.clock.now().plus(early + MOMENT);
-                return Ok(Outcome::At(decision.look_again_at().map_or(later, |next| next.min(later))));
+                return Ok(Outcome::At(look_again_at.map_or(later, |next| next.min(later))));
             }
         }
-        let mut committed = Committed { own: None, steps: !record.steps.is_empty(), goes_on: plan.goes_on };
+        let mut committed =
+            Committed { own: None, steps: !record.steps.is_empty(), goes_on: plan.goes_on, look_again_at };
         let mut before = None;
         for transaction in transactions {
             let writes = !transaction.is_empty();
@@ -329,20 +338,20 @@ impl Sets {
                 waits = record.waits.len(),
                 "pass changed something"
             );
-            self.recorder.committed(&scene.set, number, waits);
+            self.recorder.committed(&scene.set, number, waits, now);
         }
         if let Some(failure) = &decision.failure {
             return Err(failure.error.clone());
         }
-        Ok(self.rest(scene, decision, &committed))
+        Ok(self.rest(scene, &committed))
     }
 
     /// When to look again after a pass that committed last at `own`, if it did.
     ///
     /// What a pass wrote itself is no news to it. Only the counts that follow from its own steps are: they are written
     /// together with the next step, or no sooner than progress may be.
-    fn rest(&self, scene: &Scene, decision: &Decision, committed: &Committed) -> Outcome {
-        let next = decision.look_again_at();
+    fn rest(&self, scene: &Scene, committed: &Committed) -> Outcome {
+        let next = committed.look_again_at;
         let Some(own) = committed.own.filter(|_| !committed.goes_on) else {
             return next.map_or(Outcome::Settled, Outcome::At);
         };
@@ -352,6 +361,29 @@ impl Sets {
         let wait = self.pace.wait(&scene.snapshot.set.uid, self.context.clock.monotonic());
         let later = self.context.clock.now().plus(wait + MOMENT);
         Outcome::After(vec![own], Some(next.map_or(later, |next| next.min(later))))
+    }
+
+    /// Tells what a set waits for, if it is time; else when it will be.
+    fn tell_waits(
+        &self,
+        transaction: &mut Transaction,
+        scene: &Scene,
+        waits: &[Wait],
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let since = self.recorder.waiting_since(&self.world, &scene.set, waits, now);
+        match waiting::telling(&self.world, scene, waits, since) {
+            Telling::Done => None,
+            Telling::At(due) => Some(due),
+            Telling::Now(event) => {
+                if transaction.is_empty() {
+                    transaction.unchanged(&scene.set);
+                }
+                let about = (&scene.set.key, &*scene.set.uid().0);
+                events::record(transaction, &self.world, about, execute::COMPONENT, &event, now);
+                None
+            }
+        }
     }
 
     /// Commits what follows from a scene, after what was done `before` for the same one. Where it shows a report that is on
@@ -402,9 +434,11 @@ impl Sets {
         if let Some(value) = status::undecided(scene, &record.waits, now) {
             transaction.update(&scene.set, value);
         }
+        // It is tried again until it is time.
+        let _later = self.tell_waits(&mut transaction, scene, &record.waits, now);
         let committed = self.commit(scene, transaction, None).await.is_ok();
         if let Some(number) = number.filter(|_| committed) {
-            self.recorder.committed(&scene.set, number, vec![wait]);
+            self.recorder.committed(&scene.set, number, vec![wait], now);
         }
     }
 }
@@ -461,6 +495,9 @@ impl Controller for Sets {
                     .filter(|set| templates::claim_ordinal(&set.value, &key.name).is_some())
                     .map(|set| set.key.clone())
                     .collect()
+            }
+            Kind::Node if lifecycle::comes_or_goes(change) => {
+                world.list(Kind::StatefulSet, None).iter().map(|set| set.key.clone()).collect()
             }
             _ => Vec::new(),
         };

@@ -19,6 +19,8 @@ use tokio_util::sync::DropGuard;
 use crate::api::{BACKUPS_AT_ONCE_MAX, Front, NAMESPACE_DEFAULT, System};
 use crate::config::Config;
 use crate::machines::Machines;
+use crate::machines::lifecycle::Lifecycle;
+use crate::machines::presence::Presence;
 use crate::names::Names;
 use crate::objects::time_text;
 use crate::pods::node_service::Nodes;
@@ -90,6 +92,10 @@ pub async fn start_on(store: Arc<dyn StateStore>, config: Config, context: Conte
     tasks.spawn(driver::run(placement, world.clone(), context.clone()));
     tasks.spawn(driver::run(collector, world.clone(), context.clone()));
 
+    let presence = Arc::new(Presence::new(context.clone()));
+    let lifecycle = Lifecycle { world: world.clone(), presence: presence.clone(), context: context.clone() };
+    tasks.spawn(driver::run(Arc::new(lifecycle), world.clone(), context.clone()));
+
     let machines = Machines::new(world.clone(), config.token.clone(), context.clone());
     let front = Front { world: world.clone(), context: context.clone(), switches };
     let supervised = world.clone();
@@ -99,12 +105,14 @@ pub async fn start_on(store: Arc<dyn StateStore>, config: Config, context: Conte
         context: context.clone(),
         cluster_domain: config.cluster_domain.clone(),
         dns_address: config.dns_address.clone(),
+        presence: presence.clone(),
         former_stores,
     };
     let dependencies = services.clone();
     let system = System {
         front: front.clone(),
         sets,
+        presence,
         machines: machines.clone(),
         services,
         names,

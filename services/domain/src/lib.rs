@@ -9,6 +9,7 @@
 mod action;
 mod decision;
 mod failures;
+pub mod fencing;
 mod identity;
 mod name;
 mod outages;

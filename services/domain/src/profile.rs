@@ -46,7 +46,8 @@ switches! {
     remove_broken_condemned,
     /// The pod of an ordinal whose pods end again and again comes back after a growing delay (section 7.1).
     back_off_failed_pods,
-    /// After a total outage the pods of a set that were healthy together before start together.
+    /// Pods of a set that were healthy together before start together where the lowest makes no headway alone: after a total
+    /// outage, or a partial one.
     break_cold_start,
     /// A pod that has ended and is outdated is deleted once, where Kubernetes deletes it as the one and then, under Parallel,
     /// as the other, and tells both (sections 7, rule R1, and 8.2).
@@ -87,6 +88,8 @@ switches! {
     /// The status has conditions, keeps those of others (section 10.2), and names the ordinal at which a partition lies
     /// (section 18).
     publish_conditions,
+    /// What a set waits for is told as an event once it has waited for a while (section 14).
+    tell_waits,
     /// Counters of the status that are zero are written like all others, where Kubernetes leaves out those of ready, current
     /// and updated pods (section 1.4).
     write_zero_counters,

@@ -1,6 +1,7 @@
 //! The command line: what can be typed.
 
 mod certs;
+mod fence;
 mod objects;
 mod operate;
 mod port_forward;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand};
 use service_kit::Target;
 
 pub(crate) use self::certs::CertsArgs;
+pub(crate) use self::fence::FenceArgs;
 pub(crate) use self::objects::{ApplyArgs, DeleteArgs, DescribeArgs, DryRun, GetArgs, LogsArgs, Output, ScaleArgs};
 pub(crate) use self::operate::{MetricsListen, OperateArgs};
 pub(crate) use self::port_forward::{LocalPort, PortForwardArgs, PortPair};
@@ -97,6 +99,8 @@ pub(crate) enum Command {
     PortForward(PortForwardArgs),
     /// Follow, undo, pause, resume or restart a rolling update, and show its history
     Rollout(RolloutArgs),
+    /// Say of a machine that nothing runs there any more, so that its pods come back elsewhere
+    Fence(FenceArgs),
     /// Write everything that is stored to a file, while Setkeeper runs
     Backup(BackupArgs),
     /// Make the state store anew from a backup, while Setkeeper does not run
@@ -243,6 +247,7 @@ mod tests {
             "setkeeper backup monday.backup",
             "setkeeper restore monday.backup --force --data-dir /srv/setkeeper",
             "setkeeper check",
+            "setkeeper fence node-2 --evidence off",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
         }

@@ -3,6 +3,7 @@
 mod apply;
 mod delete;
 mod describe;
+mod fence;
 mod get;
 mod logs;
 mod port_forward;
@@ -14,6 +15,7 @@ mod version;
 pub(crate) use self::apply::{apply, send};
 pub(crate) use self::delete::delete;
 pub(crate) use self::describe::describe;
+pub(crate) use self::fence::fence;
 pub(crate) use self::get::get;
 pub(crate) use self::logs::logs;
 pub(crate) use self::port_forward::port_forward;

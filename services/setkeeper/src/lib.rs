@@ -88,6 +88,7 @@ async fn dispatch(cli: Cli) -> Outcome {
             commands::port_forward(&Client::new(global)?, global, args, &mut out).await?;
         }
         Command::Rollout(args) => commands::rollout(&Client::new(global)?, global, args, &mut out).await?,
+        Command::Fence(args) => commands::fence(&Client::new(global)?, args, &mut out).await?,
         Command::Backup(args) => commands::backup(&Client::new(global)?, args, &mut out).await?,
         Command::Restore(args) => commands::restore(global, args, &mut out)?,
         Command::Check => commands::check(global, &mut out)?,

@@ -268,6 +268,7 @@ same_fields! { Switches:
     withdraw_claim_references
     wait_for_claims
     publish_conditions
+    tell_waits
     protect_revisions
     classless_before_default
     delete_in_order

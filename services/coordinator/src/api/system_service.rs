@@ -6,23 +6,28 @@ use std::time::Duration;
 use api::manifest::Kind;
 use api::proto::coordinator::v1::system_service_server::SystemService;
 use api::proto::coordinator::v1::{
-    BackupRequest, BackupResponse, DrainRequest, DrainResponse, GetSystemRequest, GetSystemResponse, ServiceState,
+    BackupRequest, BackupResponse, DrainRequest, DrainResponse, FenceNodeRequest, FenceNodeResponse, GetSystemRequest,
+    GetSystemResponse, ServiceState,
 };
 use api::proto::pod_runtime::v1::StopAllRequest;
 use api::proto::pod_runtime::v1::pod_runtime_service_client::PodRuntimeServiceClient;
 use domain::Profile;
+use domain::fencing::SILENCE_MAX;
 use service_kit::access::Caller;
+use service_kit::status::StatusBuilder;
 use service_kit::{Channel, Role, readiness};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
-use super::{Front, visible};
-use crate::machines::Machines;
+use super::{Front, expected, visible};
+use crate::error::{SERVICE, invalid_argument};
+use crate::machines::presence::Presence;
+use crate::machines::{Machines, fence};
 use crate::names::Names;
 use crate::sets::Sets;
-use crate::world::Object;
+use crate::world::{Key, Object};
 
 /// Longest stop of the pods that no set owns: the longest grace period that makes sense, and a little.
 const STOP_ALL_MAX: Duration = Duration::from_secs(600);
@@ -30,12 +35,17 @@ const STOP_ALL_MAX: Duration = Duration::from_secs(600);
 /// Messages of a drain that a slow reader may be behind.
 const DRAIN_BUFFERED_MAX: usize = 16;
 
+/// Longest evidence of a fence, in bytes: it is repeated in the status of each pod.
+const EVIDENCE_LENGTH_MAX: usize = 1000;
+
 /// What the system service knows.
 #[derive(Debug, Clone)]
 pub(crate) struct System {
     pub(crate) front: Front,
     pub(crate) sets: Arc<Sets>,
     pub(crate) machines: Machines,
+    /// Which of them are there.
+    pub(crate) presence: Arc<Presence>,
     /// Services this coordinator calls.
     pub(crate) services: Vec<(&'static str, Channel)>,
     /// Knows which replicas of identity-dns are behind.
@@ -76,6 +86,41 @@ impl SystemService for System {
         }))
     }
 
+    async fn fence_node(&self, request: Request<FenceNodeRequest>) -> Result<Response<FenceNodeResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        caller.may_everywhere()?;
+        let FenceNodeRequest { name, uid, evidence } = request.into_inner();
+        if evidence.trim().is_empty() || evidence.len() > EVIDENCE_LENGTH_MAX {
+            let message = format!(
+                "evidence: {} bytes: say how it is known that nothing runs on the machine, such as \"powered off through \
+                 its BMC\", in 1 to {EVIDENCE_LENGTH_MAX} bytes",
+                evidence.len()
+            );
+            return Err(invalid_argument("INVALID_EVIDENCE", &message));
+        }
+        let key = Key::new(Kind::Node, "", &name);
+        let (this, named) = (self.clone(), key.clone());
+        let fenced = self.front.change(&caller, &named, async move {
+            let (front, now) = (&this.front, this.front.now());
+            let fencing = |machine: &Object| {
+                expected(machine, &uid, "")?;
+                let fenced = fence::fenced(machine, &evidence, now);
+                if fenced.is_some() {
+                    this.is_silent(&machine.key.name)?;
+                }
+                Ok(fenced)
+            };
+            front.commit_change(&key, fencing).await
+        });
+        let (machine, _) = fenced.await?;
+        let pods = self.front.world.list(Kind::Pod, None);
+        let pods = pods.iter().filter(|pod| pod.text("/spec/nodeName") == machine.key.name).count();
+        Ok(Response::new(FenceNodeResponse {
+            node: Some(visible(&machine)),
+            pods: u32::try_from(pods).unwrap_or(u32::MAX),
+        }))
+    }
+
     async fn backup(&self, request: Request<BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
         let caller = Caller::of(&request)?;
         // It holds every object, and the ones that must not be shown are what counts.
@@ -110,6 +155,22 @@ impl SystemService for System {
 }
 
 impl System {
+    /// Refuses what cannot be true of a machine that was heard of just now.
+    fn is_silent(&self, machine: &str) -> Result<(), Status> {
+        let why = match self.presence.silence(machine) {
+            Some(silence) if silence >= SILENCE_MAX => return Ok(()),
+            Some(silence) => format!(
+                "has been silent for {} s only: it may be about to come back; ask again in {} s",
+                silence.as_secs(),
+                SILENCE_MAX.saturating_sub(silence).as_secs() + 1
+            ),
+            None => "answers: end its runtime first, or stop its pods with `setkeeper down`".to_owned(),
+        };
+        let message = format!("machine {machine:?} {why}");
+        let status = StatusBuilder::new(SERVICE, Code::FailedPrecondition, "NODE_ANSWERS", message.clone());
+        Err(status.precondition("NODE", machine, message).build())
+    }
+
     /// First the pods of sets, in order, by the controller; then what is left, by its machines.
     async fn drain_all(&self, feed: &mpsc::Sender<Result<DrainResponse, Status>>) -> Result<(), Status> {
         let world = &self.front.world;

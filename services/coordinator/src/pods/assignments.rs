@@ -8,6 +8,7 @@ use api::proto::coordinator::v1::{Assignment, ClaimVolume};
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::machines::fence;
 use crate::world::{Change, Key, Object, View};
 
 /// A pod with everything it refers to, as one machine needs it.
@@ -29,6 +30,11 @@ pub(crate) fn assignment(view: &View<'_>, pod: &Object) -> Assignment {
     let secrets = objects(Kind::Secret, references(&pod.value, "secret"));
     let claims = claims(view, pod, &mut missing);
     Assignment { pod: bytes(&pod.value), claims, config_maps, secrets, missing, revision: view.revision().0 }
+}
+
+/// Whether a machine is to hear of a pod.
+pub(crate) fn is_assigned(pod: &Object, node: &str) -> bool {
+    pod.text("/spec/nodeName") == node && !fence::is_released(pod)
 }
 
 /// An object as a machine gets it.
@@ -111,7 +117,7 @@ fn collect(value: &Value, what: &str, found: &mut BTreeMap<String, bool>) {
 
 /// Pods on `node` that a change concerns: the pod itself, or those that refer to what changed.
 pub(crate) fn concerned(view: &View<'_>, node: &str, change: &Change) -> Vec<Arc<Object>> {
-    let here = |pod: &Arc<Object>| pod.text("/spec/nodeName") == node;
+    let here = |pod: &Arc<Object>| is_assigned(pod, node);
     let users = |namespace: Option<&str>, uses: &dyn Fn(&Object) -> bool| {
         view.list(Kind::Pod, namespace).into_iter().filter(|pod| uses(pod) && here(pod)).collect()
     };

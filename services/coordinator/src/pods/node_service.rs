@@ -23,9 +23,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
-use super::assignments::{assignment, concerned};
+use super::assignments::{assignment, concerned, is_assigned};
 use super::report::{Report, Reports};
 use crate::events::{self, Event};
+use crate::machines::presence::Presence;
 use crate::objects::{object_mut, set_condition, time_text};
 use crate::store::CommitError;
 use crate::world::{Commit, Key, Object, Transaction, World};
@@ -44,6 +45,8 @@ pub(crate) struct Nodes {
     pub(crate) context: Context,
     pub(crate) cluster_domain: String,
     pub(crate) dns_address: String,
+    /// Which machines are there.
+    pub(crate) presence: Arc<Presence>,
     /// Stores that this one was restored from.
     pub(crate) former_stores: Vec<String>,
 }
@@ -98,6 +101,7 @@ impl NodeService for Nodes {
         let this = self.clone();
         // Owned by its receiver: it ends when the machine hangs up, or at shutdown.
         tokio::spawn(async move {
+            let _there = this.presence.enter(&node);
             let shutdown = this.context.shutdown.clone();
             tokio::select! {
                 () = shutdown.cancelled() => {
@@ -147,6 +151,8 @@ impl NodeService for Nodes {
 }
 
 impl Nodes {
+    /// What was said of the machine before is over, a fence included: its runtime is there. Of the pods that were released
+    /// it does not hear, so that it ends what it has left of them.
     async fn register(&self, node: &RegisterNodeRequest) -> Result<(), CommitError> {
         let key = Key::new(Kind::Node, "", &node.name);
         let old = self.world.get(&key);
@@ -222,7 +228,7 @@ impl Nodes {
     /// Sends every pod, then says so. The names of all that are to stop are waited for together and before: a machine
     /// that is not told of a pod until then would take it for one that is gone.
     async fn send_all(&self, node: &str, feed: &Feed) -> Option<Told> {
-        let here = |pod: &Arc<Object>| pod.text("/spec/nodeName") == node;
+        let here = |pod: &Arc<Object>| is_assigned(pod, node);
         let stopping: Vec<_> = self.world.list(Kind::Pod, None).into_iter().filter(here).collect();
         let stopping: Vec<_> = stopping.into_iter().filter(|pod| pod.deleting()).collect();
         futures::future::join_all(stopping.iter().map(|pod| withdrawn(self.clone(), pod.clone()))).await;

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::read::claim_names;
 use crate::driver::{Controller, Outcome};
+use crate::machines::fence;
 use crate::objects::{condition, object_mut, set_condition, time};
 use crate::store::CommitError;
 use crate::volumes::read;
@@ -32,6 +33,14 @@ pub(crate) enum Unplaceable {
     /// No machine has registered.
     #[error("no machine has registered yet")]
     NoNode,
+    /// Nothing runs on the machine any more.
+    #[error("machine {node:?} is fenced: {evidence}; start its runtime again, or register another machine")]
+    Fenced {
+        /// Which.
+        node: String,
+        /// How that is known.
+        evidence: String,
+    },
     /// Its spec names a machine that is not there.
     #[error("machine {0:?} has not registered")]
     UnknownNode(String),
@@ -79,13 +88,17 @@ pub(crate) enum Unplaceable {
 pub(crate) fn place(view: &View<'_>, pod: &Value, namespace: &str) -> Result<(String, Vec<Arc<Object>>), Unplaceable> {
     let wanted = pod.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or_default();
     let nodes = view.list(Kind::Node, None);
-    let node = match (wanted, nodes.first()) {
+    let node = match (wanted, fence::first_usable(&nodes).or(nodes.first())) {
         ("", Some(node)) => node,
         ("", None) => return Err(Unplaceable::NoNode),
         (name, _) => {
             nodes.iter().find(|node| node.key.name == name).ok_or_else(|| Unplaceable::UnknownNode(name.to_owned()))?
         }
     };
+    if fence::is_fenced(node) {
+        let (node, evidence) = (node.key.name.clone(), fence::evidence(node).to_owned());
+        return Err(Unplaceable::Fenced { node, evidence });
+    }
     let claims = claim_names(pod).map(|name| usable_claim(view, pod, (namespace, name), node));
     Ok((node.key.name.clone(), claims.collect::<Result<_, _>>()?))
 }
@@ -177,7 +190,7 @@ impl Controller for Placement {
         let concerns = match change.key.kind {
             Kind::Pod => change.new.as_ref().is_none_or(|pod| unplaced(pod)),
             Kind::PersistentVolumeClaim => true,
-            Kind::Node => change.old.is_none(),
+            Kind::Node => fence::matters(change),
             _ => false,
         };
         if concerns { vec![()] } else { Vec::new() }

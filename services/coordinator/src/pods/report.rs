@@ -13,6 +13,7 @@ use service_kit::Context;
 use service_kit::telemetry::SpanAddress;
 
 use crate::events::{self, Event};
+use crate::machines::fence;
 use crate::names::Names;
 use crate::objects::{condition, object_mut, set_condition};
 use crate::rollouts;
@@ -123,6 +124,9 @@ impl Reports {
         for _ in 0..TRIES_MAX {
             let gone = || ReportError::Gone { key: report.key.clone(), uid: report.uid.clone() };
             let pod = self.world.get(&report.key).filter(|pod| pod.uid() == report.uid).ok_or_else(gone)?;
+            if fence::is_released(&pod) {
+                return Err(gone());
+            }
             let node = pod.text("/spec/nodeName");
             if node != report.node {
                 return Err(ReportError::OtherMachine { key: report.key.clone(), node: node.to_owned() });

@@ -46,7 +46,7 @@ impl Sets {
             return Ok(Some(outcome));
         }
         if let Some(number) = number {
-            self.recorder.committed(&scene.set, number, record.waits);
+            self.recorder.committed(&scene.set, number, record.waits, record.at);
         }
         Ok(Some(Outcome::Stale))
     }

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use api::manifest::Kind;
-use domain::{DecisionRecord, Uid, Wait, WaitRun};
+use domain::{DecisionRecord, Timestamp, Uid, Wait, WaitRun};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
-use crate::objects::precise_time_text;
+use crate::objects::{precise_time_text, time};
 use crate::world::{Key, Object, Transaction, World};
 
 /// Records kept per set: enough for a rollout of a usual set, little enough for a thousand sets.
@@ -30,6 +30,8 @@ pub(super) struct Recorder {
 struct Last {
     number: u64,
     waits: Vec<Wait>,
+    /// Since when it waits for these.
+    since: Timestamp,
 }
 
 impl Recorder {
@@ -54,9 +56,16 @@ impl Recorder {
     }
 
     /// The record is durable.
-    pub(super) fn committed(&self, set: &Object, number: u64, waits: Vec<Wait>) {
+    pub(super) fn committed(&self, set: &Object, number: u64, waits: Vec<Wait>, at: Timestamp) {
         let mut last = self.last.lock().expect("no holder of this lock panics");
-        last.insert(set.uid(), Last { number, waits });
+        let since = last.get(&set.uid()).filter(|last| last.waits == waits).map_or(at, |last| last.since);
+        last.insert(set.uid(), Last { number, waits, since });
+    }
+
+    /// Since when a set waits for just these, which it does now.
+    pub(super) fn waiting_since(&self, world: &World, set: &Object, waits: &[Wait], now: Timestamp) -> Timestamp {
+        let last = self.last(world, set);
+        if last.waits == waits { last.since } else { now }
     }
 
     /// What a set last waited for.
@@ -77,7 +86,11 @@ impl Recorder {
         // After a start: the stored records tell.
         let owned = world.owned_by(&uid.0);
         let newest = owned.iter().filter(|object| object.kind() == Kind::Decision).max_by_key(|object| number(object));
-        newest.map_or_else(Last::default, |object| Last { number: number(object), waits: recorded_waits(object) })
+        newest.map_or_else(Last::default, |object| Last {
+            number: number(object),
+            waits: recorded_waits(object),
+            since: time(object.text("/metadata/creationTimestamp")).unwrap_or_default(),
+        })
     }
 }
 
@@ -128,7 +141,13 @@ fn to_json(set: &Object, number: u64, record: &DecisionRecord) -> Value {
 /// The record in one line. Of reasons to wait only the first: the record itself has them all.
 fn summary(record: &DecisionRecord) -> String {
     let steps = record.steps.iter().map(|step| format!("{} {}: {}", step.action, step.object, step.why));
-    let runs = WaitRun::of(&record.waits);
+    let waits = Some(wait_words(&record.waits)).filter(|words| !words.is_empty());
+    steps.take(STEPS_MAX).chain(waits).collect::<Vec<_>>().join("; ")
+}
+
+/// Reasons to wait in one line: the first ones, and how many more wait.
+pub(super) fn wait_words(waits: &[Wait]) -> String {
+    let runs = WaitRun::of(waits);
     let (named, others) = runs.split_at(runs.len().min(WAITS_IN_LINE_MAX));
     let waits = named.iter().map(|run| match (run.ordinal, run.through) {
         (Some(first), Some(last)) => format!("pods {first} to {last} wait: {}", run.reason),
@@ -137,7 +156,7 @@ fn summary(record: &DecisionRecord) -> String {
     });
     let more = others.iter().flat_map(WaitRun::waits).count();
     let more = (more > 0).then(|| format!("and {more} more wait"));
-    steps.take(STEPS_MAX).chain(waits).chain(more).collect::<Vec<_>>().join("; ")
+    waits.chain(more).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! One set and everything a pass over it must know, taken from the world at one revision; a pod may be seen as a report says
 //! that it will be.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::manifest::selector::Selector;
@@ -15,6 +16,7 @@ use serde_json::Value;
 use super::coming::Coming;
 use super::roster::{Member, Roster, Rosters, candidate, is_selected};
 use super::stored;
+use crate::machines::lifecycle;
 use crate::objects::time;
 use crate::store::StoreRevision;
 use crate::world::{Key, Object, View, World, owners};
@@ -48,6 +50,8 @@ pub(crate) struct Scene {
     pub(crate) snapshot: Snapshot,
     /// The same as planners are told it, with steady pods in runs: what is reckoned from it does not grow with them.
     pub(crate) told: Snapshot,
+    /// What is known of machines that say nothing or are fenced, in words, by name.
+    pub(super) lost_machines: BTreeMap<String, String>,
     /// A report that it shows as if it were stored.
     pub(super) coming: Option<Coming>,
 }
@@ -131,6 +135,7 @@ impl Scene {
             orphan_revisions,
             snapshot,
             told,
+            lost_machines: lifecycle::lost(view),
             coming,
         }
     }
@@ -157,6 +162,12 @@ impl Scene {
     /// What both planners are told: a snapshot of this scene's pods, its own or like it.
     pub(crate) fn encoded(&self, told: &Snapshot) -> EncodedSnapshot {
         EncodedSnapshot::new(told, |pod| self.pod(pod.ordinal).expect("it is a member").encoded(pod))
+    }
+
+    /// What is known of the machine of an ordinal's pod, where that says nothing.
+    pub(super) fn lost_machine(&self, ordinal: Ordinal) -> Option<&str> {
+        let pod = self.pod(ordinal).filter(|_| !self.lost_machines.is_empty())?;
+        self.lost_machines.get(pod.text("/spec/nodeName")).map(String::as_str)
     }
 
     /// The pod of an ordinal.

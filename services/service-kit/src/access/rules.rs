@@ -45,6 +45,8 @@ pub enum Verb {
     System,
     /// Stop every pod.
     Drain,
+    /// Say of a machine that nothing runs there any more.
+    Fence,
     /// Copy everything that is stored.
     Backup,
 }
@@ -68,6 +70,7 @@ impl Verb {
             Self::PortForward => "port-forward",
             Self::System => "system",
             Self::Drain => "drain",
+            Self::Fence => "fence",
             Self::Backup => "backup",
         }
     }
@@ -105,6 +108,7 @@ const RULES: &[(&str, Rule)] = &[
     ("setkeeper.coordinator.v1.PodService/PortForward", Rule::Users(Verb::PortForward)),
     ("setkeeper.coordinator.v1.SystemService/GetSystem", Rule::Users(Verb::System)),
     ("setkeeper.coordinator.v1.SystemService/Drain", Rule::Users(Verb::Drain)),
+    ("setkeeper.coordinator.v1.SystemService/FenceNode", Rule::Users(Verb::Fence)),
     ("setkeeper.coordinator.v1.SystemService/Backup", Rule::Users(Verb::Backup)),
     ("setkeeper.coordinator.v1.NodeService/RegisterNode", POD_RUNTIME),
     ("setkeeper.coordinator.v1.NodeService/WatchAssignments", POD_RUNTIME),

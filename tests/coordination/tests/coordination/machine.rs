@@ -40,6 +40,7 @@ struct State {
 }
 
 struct Inner {
+    node: String,
     client: NodeServiceClient<Channel>,
     state: Mutex<State>,
     starts: AtomicBool,
@@ -70,14 +71,20 @@ impl Machine {
     }
 
     async fn with(plane: &Plane, eager: bool) -> Self {
+        Self::named(plane, NODE, eager).await
+    }
+
+    /// A machine of this name.
+    pub(crate) async fn named(plane: &Plane, node: &str, eager: bool) -> Self {
         let client = service_kit::sized_client!(NodeServiceClient::new(plane.channel()));
         let inner = Arc::new(Inner {
+            node: node.to_owned(),
             client,
             state: Mutex::default(),
             starts: AtomicBool::new(eager),
             stops: AtomicBool::new(eager),
         });
-        register(&inner.client, plane).await;
+        register(&inner.client, plane, node).await;
         let watching = tokio::spawn(inner.clone().watch()).abort_handle();
         let machine = Self { inner, watching };
         until("the machine is synced", || async {
@@ -179,9 +186,9 @@ impl Machine {
 }
 
 /// Makes the machine known.
-pub(crate) async fn register(client: &NodeServiceClient<Channel>, plane: &Plane) {
+pub(crate) async fn register(client: &NodeServiceClient<Channel>, plane: &Plane, node: &str) {
     let request = RegisterNodeRequest {
-        name: NODE.to_owned(),
+        name: node.to_owned(),
         runtime_address: format!("unix:{}", plane.socket("runtime").display()),
         host_ip: "127.0.0.1".to_owned(),
         tier: "process".to_owned(),
@@ -196,7 +203,7 @@ impl Inner {
         let mut pace = tokio::time::interval(std::time::Duration::from_millis(20));
         loop {
             pace.tick().await;
-            let request = WatchAssignmentsRequest { node: NODE.to_owned() };
+            let request = WatchAssignmentsRequest { node: self.node.clone() };
             let Ok(stream) = self.client.clone().watch_assignments(request).await else { continue };
             let mut stream = stream.into_inner();
             while let Some(Ok(message)) = stream.next().await {
@@ -252,7 +259,7 @@ impl Inner {
     }
 
     async fn report(&self, pod: &Value, status: Value, stopped: bool) -> Result<(), Status> {
-        self.report_as(NODE, pod, status, stopped).await
+        self.report_as(&self.node, pod, status, stopped).await
     }
 
     async fn report_as(&self, node: &str, pod: &Value, status: Value, stopped: bool) -> Result<(), Status> {

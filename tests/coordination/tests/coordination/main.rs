@@ -5,6 +5,7 @@ mod deadlines;
 mod deletion;
 mod dns;
 mod faults;
+mod fences;
 mod levels;
 mod machine;
 mod names;

@@ -111,12 +111,15 @@ impl Conditions<'_> {
     fn of_one(&self, stuck: &Stuck) -> String {
         let name = domain::pod_name(&self.scene.set.key.name, stuck.ordinal);
         let since = time_text(stuck.since);
+        let lost = self.scene.lost_machine(stuck.ordinal);
         if !self.scene.snapshot.spec.contains(stuck.ordinal) {
-            return format!("{name} should have stopped by {since}");
+            let why = lost.map(|words| format!(": {words}")).unwrap_or_default();
+            return format!("{name} should have stopped by {since}{why}");
         }
         let trouble = self.scene.pod(stuck.ordinal).and_then(|pod| trouble::of(pod));
         let held = self.hindrance(stuck.ordinal).map(|(_, words)| words);
         let why = match (&trouble, held, stuck.cause) {
+            _ if lost.is_some() => lost.unwrap_or_default().to_owned(),
             (Some(trouble), ..) if !trouble.words.is_empty() => format!("{}: {}", trouble.cause, trouble.words),
             (_, Some(words), _) => words,
             (.., Some(cause)) => cause.to_string(),
@@ -144,6 +147,10 @@ impl Conditions<'_> {
                 seen.push(text);
             }
         }
+        // Who waits for a pod that nobody can see waits for its machine.
+        let waited_for = self.scene.told.pods.iter().filter(|pod| self.scene.told.ailment(pod).is_some());
+        let lost = waited_for.filter_map(|pod| self.scene.lost_machine(pod.ordinal)).next();
+        lost.into_iter().for_each(|words| seen.insert(0, words.to_owned()));
         named(&seen)
     }
 }
