@@ -24,6 +24,8 @@ pub enum Detector {
     ClaimStates,
     /// Every state of a small set among pods that are not its own: one fault.
     StrangerStates,
+    /// Every state of a small set on machines that fall silent: one fault.
+    SilentStates,
     /// Every kind of set, at random.
     Matrix,
     /// A history of its own.
@@ -44,6 +46,7 @@ impl Mutant {
             | Self::ClaimsNeverTakenBack
             | Self::BootsOnOldClaim => Detector::ClaimStates,
             Self::LeadingZeros | Self::LabelsDecide | Self::TakenNamesIgnored => Detector::StrangerStates,
+            Self::SilenceIsDeath => Detector::SilentStates,
             Self::OnDeleteRolls | Self::OnDeleteNeverPromotes => Detector::OnDeleteStates,
             Self::ForeignClaimsShared | Self::BrokenPodsHoldScaleDown | Self::TerminatingPodHoldsParallel => {
                 Detector::Story
@@ -73,6 +76,7 @@ impl Detector {
                 states(Config { edits: 2, faults: 0, ..Config::ordered().with_claims(RetentionRule::Retain) })
             }
             Self::StrangerStates => states(Config { edits: 0, faults: 1, ..Config::ordered().with_strangers() }),
+            Self::SilentStates => states(Config { edits: 0, faults: 1, ..Config::ordered().with_machines() }),
             Self::Matrix => matrix(mutant),
             Self::Story => {
                 let stories = [foreign_claim, crashing_set, pod_that_does_not_stop];

@@ -14,7 +14,7 @@ use domain::Switches;
 
 pub use claims::{ClaimState, ClaimView, s9_claim_is_deleted_for_a_reason, s10_claims_are_there, s22_only_our_own};
 pub use creation::{
-    s1_at_most_one, s2_members_are_ours, s2_no_name_twice, s3_predecessors_are_available,
+    s1_at_most_one, s1_predecessor_has_ended, s2_members_are_ours, s2_no_name_twice, s3_predecessors_are_available,
     s6_revision_follows_the_partition,
 };
 pub use deletion::{

@@ -2,7 +2,8 @@
 //!
 //! - [`world`]: what is stored, small enough to be compared and kept by the million;
 //! - [`claims`]: the part of it that holds the data;
-//! - [`strangers`]: a pod in it that is not the set's; [`peers`]: programs that need each other;
+//! - [`strangers`]: a pod in it that is not the set's; [`peers`]: programs that need each other; [`machines`]: some of which
+//!   fall silent;
 //! - [`desk`]: what the real planners are asked about such a world, and answer;
 //! - [`decision`]: their answer as a list of writes; [`plans`]: each decided once;
 //! - [`commit`]: the executor: which writes a store with conditional commits takes;
@@ -18,6 +19,7 @@ pub mod decision;
 pub mod desk;
 pub mod hash;
 pub mod heal;
+pub mod machines;
 mod next;
 pub mod peers;
 pub mod people;
@@ -53,6 +55,8 @@ pub struct Config {
     pub claims: Option<RetentionPolicy>,
     /// Whether pods turn up that are not the set's.
     pub strangers: bool,
+    /// Whether machines fall silent.
+    pub machines: bool,
     /// Whether its programs need each other.
     pub peers: Peers,
     /// How often people change the template, the number of replicas or the strategy.
@@ -87,6 +91,7 @@ impl Config {
             switches: Switches::SETKEEPER,
             claims: None,
             strangers: false,
+            machines: false,
             peers: Peers::Independent,
             edits: 2,
             edited: Edited::Everything,
@@ -118,6 +123,12 @@ impl Config {
     #[must_use]
     pub fn with_strangers(self) -> Self {
         Self { strangers: true, ..self }
+    }
+
+    /// The same, on machines that fall silent.
+    #[must_use]
+    pub fn with_machines(self) -> Self {
+        Self { machines: true, ..self }
     }
 
     /// The same, with programs that need each other.

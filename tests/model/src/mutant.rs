@@ -91,6 +91,8 @@ mutants! {
     LeadingZeros = "B26",
     /// kubernetes/kubernetes 126919: owners of claims are not changed, and pods are deleted all the same.
     OwnersNotChanged = "B28",
+    /// kubernetes/kubernetes 54368, 74947, 31762: a machine that does not answer is taken for dead, and its pods for gone.
+    SilenceIsDeath = "B29",
     /// Kruise 1480, 879, 196: the budget does not see that low ordinals are unavailable.
     BudgetIgnoresLowOrdinals = "B30",
     /// Kruise 2109: a pod that does not stop holds up every higher ordinal of a Parallel set.
@@ -133,7 +135,6 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("B10", "pods are built by the coordinator: MixedTemplates in tests/simulation"),
     ("B25", "a rule of admission: the planners are given valid names"),
     ("B27", "who is a member is decided before the planners are asked: OrphansGoUnseen in tests/simulation"),
-    ("B29", "fencing of an unreachable machine"),
     ("B36", "the planners are shown one set, with its own mark: MarkOutlivesItsSet in tests/simulation"),
     ("B38", "claims grow by an operation of their own: TornResize in tests/simulation"),
     ("B43", "the planners keep nothing in memory: PhaseBeforeCommit in tests/simulation"),

@@ -40,6 +40,9 @@ fn every_state_is_safe_and_heals() {
             peers(Peers::NeededByHigher, Config { edits: 1, faults: 1, ..Config::ordered() }),
         ),
         ("at once, among peers", peers(Peers::Needed, Config { edits: 1, faults: 0, ..Config::parallel() })),
+        ("in order, machines fall silent", Config { edits: 1, faults: 1, ..Config::ordered().with_machines() }),
+        ("two in order, machines fall silent", Config { ordinals: 2, edits: 0, ..Config::ordered().with_machines() }),
+        ("at once, machines fall silent", Config { edits: 0, faults: 1, ..Config::parallel().with_machines() }),
         ("parallel, two at once", Config { edits: 0, faults: 2, max_unavailable: 2, ..Config::parallel() }),
     ];
     let (mut states, mut seconds) = (0, 0.0);

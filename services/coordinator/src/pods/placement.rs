@@ -84,17 +84,28 @@ pub(crate) enum Unplaceable {
     },
 }
 
-/// The machine for a pod, with its claims as the objects they rest on.
+/// The machine for a pod, the first that reaches its volumes, with its claims as the objects they rest on.
 pub(crate) fn place(view: &View<'_>, pod: &Value, namespace: &str) -> Result<(String, Vec<Arc<Object>>), Unplaceable> {
     let wanted = pod.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or_default();
     let nodes = view.list(Kind::Node, None);
-    let node = match (wanted, fence::first_usable(&nodes).or(nodes.first())) {
-        ("", Some(node)) => node,
-        ("", None) => return Err(Unplaceable::NoNode),
-        (name, _) => {
-            nodes.iter().find(|node| node.key.name == name).ok_or_else(|| Unplaceable::UnknownNode(name.to_owned()))?
-        }
-    };
+    if !wanted.is_empty() {
+        let node = nodes.iter().find(|node| node.key.name == wanted);
+        return place_on(node.ok_or_else(|| Unplaceable::UnknownNode(wanted.to_owned()))?, view, pod, namespace);
+    }
+    let mut usable = nodes.iter().filter(|node| !fence::is_fenced(node));
+    let first = usable.next().or(nodes.first()).ok_or(Unplaceable::NoNode)?;
+    place_on(first, view, pod, namespace).or_else(|why| match why {
+        Unplaceable::Unreachable { .. } => usable.find_map(|node| place_on(node, view, pod, namespace).ok()).ok_or(why),
+        why => Err(why),
+    })
+}
+
+fn place_on(
+    node: &Object,
+    view: &View<'_>,
+    pod: &Value,
+    namespace: &str,
+) -> Result<(String, Vec<Arc<Object>>), Unplaceable> {
     if fence::is_fenced(node) {
         let (node, evidence) = (node.key.name.clone(), fence::evidence(node).to_owned());
         return Err(Unplaceable::Fenced { node, evidence });
@@ -277,8 +288,12 @@ mod tests {
     }
 
     fn node() -> Value {
-        let labels = json!({ "kubernetes.io/hostname": "here" });
-        json!({ "kind": "Node", "metadata": { "name": "here", "labels": labels } })
+        node_of("here")
+    }
+
+    fn node_of(name: &str) -> Value {
+        let labels = json!({ "kubernetes.io/hostname": name });
+        json!({ "kind": "Node", "metadata": { "name": name, "labels": labels } })
     }
 
     fn claim(mode: &str) -> Value {
@@ -343,5 +358,13 @@ mod tests {
     async fn v_32_a_volume_of_another_machine_keeps_its_pod_waiting() {
         let found = outcome(&[node(), claim("ReadWriteOnce"), volume("elsewhere"), pod("a")]).await;
         assert!(found[0].starts_with("volume node affinity conflict"), "{found:?}");
+        // The machine that has it takes the pod, whichever comes first by name.
+        let both = [node(), node_of("there"), claim("ReadWriteOnce"), volume("there"), pod("a")];
+        assert_eq!(outcome(&both).await, ["there"]);
+        let mut fenced = node_of("there");
+        fenced["spec"]["taints"] = json!([{ "key": "node.kubernetes.io/out-of-service" }]);
+        let lost = [node(), fenced.clone(), claim("ReadWriteOnce"), volume("there"), pod("a")];
+        assert!(outcome(&lost).await[0].contains("cannot be reached from node \"here\""));
+        assert!(outcome(&[fenced, pod("a")]).await[0].starts_with("machine \"there\" is fenced: "));
     }
 }

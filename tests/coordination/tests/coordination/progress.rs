@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use domain::Profile;
 use serde_json::{Value, json};
 use support::until;
 
 use crate::dns::addresses;
 use crate::plane::{condition, service, text};
+use crate::quiet::goes_quiet;
 use crate::{Machine, Plane, set};
 
 /// A set of our own group.
@@ -152,4 +154,40 @@ async fn what_was_read_can_be_applied_again() {
     let again = plane.apply(std::slice::from_ref(&read)).await;
     assert_eq!(again.objects[0].result, "unchanged");
     assert_eq!(plane.get("sts", "web").await.unwrap()["status"], read["status"]);
+}
+
+/// What was said of the set's waiting.
+async fn waiting(plane: &Plane) -> Vec<String> {
+    let said = plane.said_of("web").await;
+    said.into_iter().filter(|one| one.contains(" Waiting: ")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_set_waits_for_is_told_once_it_has_for_a_while() {
+    for profile in [Profile::Setkeeper, Profile::Kubernetes] {
+        let mut plane = Plane::start_as(profile).await;
+        let machine = Machine::join(&plane).await;
+        plane.apply(&[set("web", 3, json!({}))]).await;
+        machine.report("web-0", "Running", false).await.unwrap();
+        plane.has_counts("web", "1/0/0/1/1").await;
+        assert!(waiting(&plane).await.is_empty(), "{profile}: it has just begun");
+        plane.clock().forward(Duration::from_secs(11));
+        machine.report("web-0", "Unknown", false).await.unwrap();
+        if profile == Profile::Kubernetes {
+            goes_quiet(&mut plane, "web", "1/0/0/1/1").await;
+            assert!(waiting(&plane).await.is_empty());
+            continue;
+        }
+        let words = "StatefulSet web waits: pods 0 to 2 wait: waiting for pod 0 to become ready";
+        assert_eq!(plane.has_said("web", words).await, 1);
+        // Whoever looks again has nothing new to say, a coordinator that has just started neither.
+        goes_quiet(&mut plane, "web", "1/0/0/1/1").await;
+        assert_eq!(waiting(&plane).await, [format!("1 Waiting: {words}")]);
+        // Nobody waits for long any more.
+        for name in ["web-0", "web-1", "web-2"] {
+            machine.ready(name).await;
+        }
+        plane.complete("web", 3).await;
+        assert_eq!(waiting(&plane).await.len(), 1);
+    }
 }

@@ -9,6 +9,11 @@ pub fn s1_at_most_one(view: &View, ordinal: usize) -> Result<(), Violation> {
     hold("S1", view.pods[ordinal].is_none(), || format!("pod {ordinal} is created and exists"))
 }
 
+/// S1: no pod is created while an earlier one of its ordinal runs, stored or not.
+pub fn s1_predecessor_has_ended(ordinal: usize, runs: bool) -> Result<(), Violation> {
+    hold("S1", !runs, || format!("pod {ordinal} is created, and its predecessor runs on a silent machine"))
+}
+
 /// S2: a pod is taken for a member exactly if this incarnation of the set controls it and selects it, as `ours` says, and
 /// its name is the one that the set gives to that ordinal. Names are written, not read, to find that out.
 pub fn s2_members_are_ours(set: &str, name: &str, ours: bool, taken_for: Option<Ordinal>) -> Result<(), Violation> {

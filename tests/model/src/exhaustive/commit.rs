@@ -172,6 +172,7 @@ impl State {
     ) -> Result<(), Violation> {
         checks::creation(view, place, image)?;
         checks::s2_no_name_twice(place, self.world.is_taken(place))?;
+        checks::s1_predecessor_has_ended(place, self.world.machines.has_ghost(place))?;
         if config.claims.is_some() {
             self.world.claim_is_there(place, plan.finds_changed(place))?;
         }

@@ -68,6 +68,10 @@ impl<'a> Healer<'a> {
     /// Machines and the collector do everything that is due.
     fn work(&self, state: &mut State) -> Result<(), Violation> {
         for place in 0..state.world.pods.len() {
+            // Machines come back, or somebody says that they will not.
+            state.come_back(place);
+            state.release_pod(place, None);
+            state.end_ghost(place);
             if state.world.pods[place].is_some_and(|pod| pod.terminating) {
                 state.remove(place);
             }

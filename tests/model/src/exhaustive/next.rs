@@ -84,9 +84,32 @@ impl Plans {
         Ok(())
     }
 
+    /// What becomes of silent machines.
+    fn machines(&self, state: &State, found: &mut Vec<(Step, State)>) {
+        let mutant = self.config().mutant;
+        for (place, number) in (0..state.world.pods.len()).zip(0..) {
+            let mut then = |step: Step, change: &dyn Fn(&mut State)| {
+                let mut next = *state;
+                change(&mut next);
+                if next != *state {
+                    found.push((step, self.pruned(next)));
+                }
+            };
+            if state.world.machines.silent & (1 << place) != 0 {
+                then(Step::ComeBack(number), &|next| next.come_back(place));
+                then(Step::Die(number), &|next| next.die(place));
+            }
+            then(Step::Fence(number), &|next| _ = next.release_pod(place, mutant));
+            then(Step::GhostEnds(number), &|next| next.end_ghost(place));
+        }
+    }
+
     /// What machines do by themselves.
     fn work(&self, state: &State, found: &mut Vec<(Step, State)>) {
-        for (place, pod) in state.world.pods() {
+        if self.config().machines {
+            self.machines(state, found);
+        }
+        for (place, pod) in state.world.pods().filter(|(place, _)| !state.world.machines.is_away(*place)) {
             let number = place as u8;
             if pod.terminating {
                 let mut next = *state;
@@ -151,11 +174,19 @@ impl Plans {
         }
         for (place, pod) in state.world.pods() {
             let number = place as u8;
-            if pod.health == Health::Ready {
+            let away = state.world.machines.is_away(place);
+            if self.config().machines && !away && pod.health != Health::Failed {
+                let mut next = before;
+                next.silence(place);
+                found.push((Step::Silence(number), next));
+            }
+            if pod.health == Health::Ready && !away {
                 found.push((Step::Break(number), self.changed(&before, place, Health::Broken)));
             }
             if pod.health != Health::Failed && !pod.terminating {
-                found.push((Step::Fail(number), self.changed(&before, place, Health::Failed)));
+                if !away {
+                    found.push((Step::Fail(number), self.changed(&before, place, Health::Failed)));
+                }
                 let mut next = before;
                 next.delete(place);
                 found.push((Step::Delete(number), self.pruned(next)));

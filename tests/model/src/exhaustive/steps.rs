@@ -30,6 +30,14 @@ pub enum Step {
     Recover(u8),
     /// A pod has no longer the company without which it is not ready.
     Alone(u8),
+    /// A silent machine is heard again.
+    ComeBack(u8),
+    /// A silent machine dies.
+    Die(u8),
+    /// Somebody who knows that a machine is dead fences it.
+    Fence(u8),
+    /// A machine ends what it has left of a released pod.
+    GhostEnds(u8),
     /// The collector finds that all owners of a claim are gone.
     Collect(u8),
     /// A claim that was asked to go is gone.
@@ -40,6 +48,8 @@ pub enum Step {
     StrangerGone,
     /// Time passes.
     Wait,
+    /// The machine of a pod falls silent. A fault.
+    Silence(u8),
     /// A pod stops being ready. A fault.
     Break(u8),
     /// A pod ends. A fault.
@@ -76,6 +86,11 @@ impl fmt::Display for Step {
             Self::Vanish(ordinal) => write!(f, "pod {ordinal} is gone"),
             Self::Recover(ordinal) => write!(f, "pod {ordinal} is ready again"),
             Self::Alone(ordinal) => write!(f, "pod {ordinal} is not ready any more, for want of the others"),
+            Self::ComeBack(ordinal) => write!(f, "the machine of pod {ordinal} is heard again"),
+            Self::Die(ordinal) => write!(f, "the machine of pod {ordinal} dies"),
+            Self::Fence(ordinal) => write!(f, "the machine of pod {ordinal} is fenced"),
+            Self::GhostEnds(ordinal) => write!(f, "a machine ends its released pod {ordinal}"),
+            Self::Silence(ordinal) => write!(f, "FAULT: the machine of pod {ordinal} falls silent"),
             Self::Collect(ordinal) => write!(f, "the collector looks at claim {ordinal}"),
             Self::ClaimGone(ordinal) => write!(f, "claim {ordinal} is gone"),
             Self::DeleteStranger => f.write_str("somebody deletes the strange pod"),

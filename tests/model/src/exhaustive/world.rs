@@ -9,6 +9,7 @@ use domain::RetentionRule;
 
 use super::Config;
 use super::claims::Claim;
+use super::machines::Machines;
 use super::strangers::Stranger;
 use crate::checks::{PodView, View};
 
@@ -134,6 +135,8 @@ pub struct World {
     pub when_scaled: RetentionRule,
     /// A pod that is no member.
     pub stranger: Option<Stranger>,
+    /// Machines of which nobody hears.
+    pub machines: Machines,
 }
 
 impl World {
@@ -151,6 +154,7 @@ impl World {
             claims: [None; ORDINALS_MAX],
             when_scaled: config.claims.unwrap_or_default().when_scaled,
             stranger: None,
+            machines: Machines::default(),
         }
     }
 
@@ -265,7 +269,8 @@ impl fmt::Display for World {
         }
         f.write_str(" |")?;
         for (ordinal, pod) in self.pods() {
-            write!(f, " {ordinal}@{}:{}", letter(pod.image), pod)?;
+            let away = if self.machines.is_away(ordinal) { ",silent" } else { "" };
+            write!(f, " {ordinal}@{}:{}{away}", letter(pod.image), pod)?;
         }
         for (ordinal, claim) in self.claims() {
             write!(f, " claim {ordinal} of {:?}{}", claim.owner, if claim.going { ",going" } else { "" })?;
