@@ -30,6 +30,7 @@ use crate::error::{SERVICE, commit_status, invalid_argument, not_found};
 use crate::pods::lifecycle;
 use crate::pods::node_service::detached;
 use crate::rollouts;
+use crate::sets::budget;
 use crate::sets::deletion::{self, Cascade};
 use crate::store::CommitError;
 use crate::world::{Key, Object, Transaction, World};
@@ -65,6 +66,8 @@ pub(crate) struct Deletion {
     pub(crate) resource_version: String,
     pub(crate) grace_period_seconds: Option<i64>,
     pub(crate) cascade: String,
+    /// Only a pod that its set can spare.
+    pub(crate) within_budget: bool,
 }
 
 impl Front {
@@ -128,6 +131,10 @@ impl Front {
             let message = format!("{} objects are written by the system and cannot be deleted", key.kind);
             return Err(invalid_argument("UNKNOWN_KIND", &message));
         }
+        if deletion.within_budget && key.kind != Kind::Pod {
+            let message = format!("within_budget: {} objects have no budget: leave it out", key.kind);
+            return Err(invalid_argument("INVALID_DELETION", &message));
+        }
         let (this, named) = (self.clone(), key.clone());
         let deleted = self.change(caller, &named, async move {
             for _ in 0..TRIES_MAX {
@@ -152,7 +159,12 @@ impl Front {
         let mut transaction = Transaction::default();
         match object.kind() {
             Kind::StatefulSet => return Ok(deletion::request(&self.world, object, cascade, self.now())),
-            Kind::Pod => lifecycle::delete(&mut transaction, object, deletion.grace_period_seconds, self.now()),
+            Kind::Pod => {
+                if deletion.within_budget && !object.deleting() {
+                    budget::spares(&self.world, object, &mut transaction, (self.switches, self.now()))?;
+                }
+                lifecycle::delete(&mut transaction, object, deletion.grace_period_seconds, self.now());
+            }
             Kind::Namespace if object.key.name == NAMESPACE_DEFAULT => {
                 return Err(StatusBuilder::new(
                     SERVICE,

@@ -7,6 +7,7 @@
 //! until it is stored.
 
 mod adopt;
+pub(crate) mod budget;
 mod claims;
 mod coming;
 pub(crate) mod deletion;

@@ -127,6 +127,20 @@ impl Snapshot {
         self.spec.size().saturating_sub(available.sum())
     }
 
+    /// Whether the set can spare the pod of an ordinal: no more of its pods are unavailable then than an update may take down
+    /// (StatefulSet rules, section 8.2). One that is not available costs nothing, nor one out of range.
+    ///
+    /// # Errors
+    /// It cannot now: how many would be unavailable, and may be.
+    pub fn spares(&self, ordinal: Ordinal) -> Result<(), WaitReason> {
+        let serves = self.spec.contains(ordinal) && self.pod(ordinal).is_some_and(|pod| !self.unavailable(&pod));
+        let (unavailable, max_unavailable) = (self.unavailable_members(), self.spec.max_unavailable());
+        if serves && unavailable >= max_unavailable {
+            return Err(WaitReason::BudgetSpent { unavailable, max_unavailable });
+        }
+        Ok(())
+    }
+
     /// Whether revisions differ that a rolling update makes equal, as far as the pass before and the pods tell; also while it
     /// waits at its partition.
     #[must_use]

@@ -224,6 +224,7 @@ mod tests {
             "setkeeper describe pod web-0",
             "setkeeper delete sts web --cascade=orphan",
             "setkeeper delete -f web.yaml",
+            "setkeeper delete pod -l app=web --within-budget --timeout 10m",
             "setkeeper scale sts web --replicas=5 --current-replicas=3",
             "setkeeper scale --replicas=5 sts/web",
             "setkeeper logs web-0 -c nginx -f --tail=10 --timestamps",

@@ -87,6 +87,7 @@ impl ObjectService for Front {
             resource_version: request.resource_version,
             grace_period_seconds: request.grace_period_seconds,
             cascade: request.cascade,
+            within_budget: request.within_budget,
         };
         Ok(Response::new(DeleteResponse { object: Some(visible(&*self.delete(&caller, key, deletion).await?)) }))
     }

@@ -97,8 +97,12 @@ impl PodService for Pods {
     async fn delete(&self, request: Request<DeletePodRequest>) -> Result<Response<DeletePodResponse>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let deletion =
-            Deletion { uid: request.uid, grace_period_seconds: request.grace_period_seconds, ..Deletion::default() };
+        let deletion = Deletion {
+            uid: request.uid,
+            grace_period_seconds: request.grace_period_seconds,
+            within_budget: request.within_budget,
+            ..Deletion::default()
+        };
         let pod = self.front.delete(&caller, key(&request.namespace, &request.name), deletion).await?;
         Ok(Response::new(DeletePodResponse { pod: Some(visible(&pod)) }))
     }

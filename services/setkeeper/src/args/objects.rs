@@ -139,6 +139,9 @@ pub(crate) struct DeleteArgs {
     /// Seconds a pod gets to stop [default: what its spec says]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub(crate) grace_period: Option<i64>,
+    /// Only pods that their set can spare, with no more than its maxUnavailable unavailable; with --wait one after the other
+    #[arg(long)]
+    pub(crate) within_budget: bool,
     /// Wait until the objects are gone
     #[arg(long, default_value_t = true, default_missing_value = "true", num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
     pub(crate) wait: bool,

@@ -1,12 +1,15 @@
 //! `delete`.
 
 use std::io::Write;
+use std::time::Duration;
 
 use api::manifest::Kind;
 use api::proto::coordinator::v1::DeleteRequest;
 use futures::StreamExt as _;
 use serde_json::Value;
-use tonic::Code;
+use tokio::time::Instant;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
 use crate::args::{DeleteArgs, Global};
 use crate::client::Client;
@@ -14,6 +17,9 @@ use crate::failure::{Explained as _, Failure, Outcome};
 use crate::manifests::Manifests;
 use crate::print;
 use crate::references::{self, Wanted};
+
+/// How often to ask whether a set can spare a pod by now.
+const BUDGET_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// An object to delete.
 struct Doomed {
@@ -35,8 +41,9 @@ pub(crate) async fn delete(client: &Client, global: &Global, args: &DeleteArgs, 
     };
     let mut errors = Vec::new();
     let mut going = Vec::new();
+    let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
     for (kind, namespace, name) in wanted {
-        match request(client, args, kind, &namespace, &name).await {
+        match request_in_turn(client, args, (kind, &namespace, &name), deadline).await {
             Ok(uid) => {
                 let place = if kind.namespaced() { format!(" from {namespace} namespace") } else { String::new() };
                 writeln!(out, "{} \"{name}\" deleted{place}", print::resource_name(kind))?;
@@ -115,6 +122,33 @@ async fn in_files(client: &Client, global: &Global, args: &DeleteArgs) -> Outcom
     Ok(named)
 }
 
+/// Requests the deletion, once the set can spare the pod if that was asked, and returns the uid of what is going.
+async fn request_in_turn(
+    client: &Client,
+    args: &DeleteArgs,
+    (kind, namespace, name): (Kind, &str, &str),
+    deadline: Option<Instant>,
+) -> Result<String, Status> {
+    let waits = args.within_budget && args.wait;
+    let mut told = false;
+    loop {
+        match request(client, args, kind, namespace, name).await {
+            Err(status) if waits && is_budget_spent(&status) && deadline.is_none_or(|end| Instant::now() < end) => {
+                if !told {
+                    eprintln!("waiting: {}", status.message());
+                    told = true;
+                }
+                tokio::time::sleep(BUDGET_LOOK_INTERVAL).await;
+            }
+            requested => return requested,
+        }
+    }
+}
+
+fn is_budget_spent(status: &Status) -> bool {
+    status.get_error_details().error_info().is_some_and(|info| info.reason == "BUDGET_SPENT")
+}
+
 /// Requests the deletion and returns the uid of what is going.
 async fn request(
     client: &Client,
@@ -122,7 +156,7 @@ async fn request(
     kind: Kind,
     namespace: &str,
     name: &str,
-) -> Result<String, tonic::Status> {
+) -> Result<String, Status> {
     let request = DeleteRequest {
         kind: kind.name().to_owned(),
         namespace: if kind.namespaced() { namespace.to_owned() } else { String::new() },
@@ -131,6 +165,7 @@ async fn request(
         resource_version: String::new(),
         grace_period_seconds: args.grace_period.filter(|seconds| *seconds >= 0),
         cascade: args.cascade.filter(|_| kind == Kind::StatefulSet).map_or("", |cascade| cascade.as_str()).to_owned(),
+        within_budget: args.within_budget,
     };
     let object = client.objects().delete(request).await?.into_inner().object;
     let object = object.map(api::object::from_struct).unwrap_or(Value::Null);

@@ -4,6 +4,7 @@ mod api_rules;
 mod deadlines;
 mod deletion;
 mod dns;
+mod evictions;
 mod faults;
 mod fences;
 mod levels;
