@@ -57,7 +57,7 @@ use self::refusals::{Failure, Refusal};
 use self::roster::Rosters;
 use self::scene::{Glance, InvalidSet, Scene};
 use self::settled::Settled;
-use self::waiting::Telling;
+use self::waiting::{Telling, Waiting};
 use crate::config::Patience;
 use crate::driver::{Controller, Outcome};
 use crate::events;
@@ -308,7 +308,7 @@ impl Sets {
         let mut transactions = plan.transactions;
         let last = transactions.last_mut().expect("there is always one, for the status");
         let number = self.recorder.add(last, &self.world, &scene.set, &record);
-        let tell_at = self.tell_waits(last, scene, &waits, now);
+        let (tell_at, waiting) = self.tell_waits(last, scene, &waits, now);
         let look_again_at = [decision.look_again_at(), tell_at].into_iter().flatten().min();
         let progress_only = record.steps.is_empty() && !waits.is_empty() && transactions.len() == 1;
         if progress_only && !transactions[0].is_empty() {
@@ -339,8 +339,9 @@ impl Sets {
                 waits = record.waits.len(),
                 "pass changed something"
             );
-            self.recorder.committed(&scene.set, number, waits, now);
+            self.recorder.committed(&scene.set, number, waits);
         }
+        self.recorder.keep(&self.world, &scene.set, waiting);
         if let Some(failure) = &decision.failure {
             return Err(failure.error.clone());
         }
@@ -364,27 +365,30 @@ impl Sets {
         Outcome::After(vec![own], Some(next.map_or(later, |next| next.min(later))))
     }
 
-    /// Tells what a set waits for, if it is time; else when it will be.
+    /// Tells what a set has waited for for a while, and when to look again for what it has not; with what is to be kept of it
+    /// once that is durable.
     fn tell_waits(
         &self,
         transaction: &mut Transaction,
         scene: &Scene,
         waits: &[Wait],
         now: Timestamp,
-    ) -> Option<Timestamp> {
-        let since = self.recorder.waiting_since(&self.world, &scene.set, waits, now);
-        match waiting::telling(&self.world, scene, waits, since) {
-            Telling::Done => None,
-            Telling::At(due) => Some(due),
-            Telling::Now(event) => {
-                if transaction.is_empty() {
-                    transaction.unchanged(&scene.set);
-                }
-                let about = (&scene.set.key, &*scene.set.uid().0);
-                events::record(transaction, &self.world, about, execute::COMPONENT, &event, now);
-                None
-            }
+    ) -> (Option<Timestamp>, Waiting) {
+        let mut waiting = self.recorder.waiting(&self.world, &scene.set);
+        let monotonic = self.context.clock.monotonic();
+        waiting.update(waits, monotonic);
+        if !self.switches.tell_waits {
+            return (None, waiting);
         }
+        let Telling { event, next } = waiting.tell(&self.world, scene, waits, monotonic);
+        if let Some(event) = event {
+            if transaction.is_empty() {
+                transaction.unchanged(&scene.set);
+            }
+            let about = (&scene.set.key, &*scene.set.uid().0);
+            events::record(transaction, &self.world, about, execute::COMPONENT, &event, now);
+        }
+        (next.map(|next| now.plus(next + MOMENT)), waiting)
     }
 
     /// Commits what follows from a scene, after what was done `before` for the same one. Where it shows a report that is on
@@ -436,11 +440,14 @@ impl Sets {
             transaction.update(&scene.set, value);
         }
         // It is tried again until it is time.
-        let _later = self.tell_waits(&mut transaction, scene, &record.waits, now);
-        let committed = self.commit(scene, transaction, None).await.is_ok();
-        if let Some(number) = number.filter(|_| committed) {
-            self.recorder.committed(&scene.set, number, vec![wait], now);
+        let (_, waiting) = self.tell_waits(&mut transaction, scene, &record.waits, now);
+        if self.commit(scene, transaction, None).await.is_err() {
+            return;
         }
+        if let Some(number) = number {
+            self.recorder.committed(&scene.set, number, vec![wait]);
+        }
+        self.recorder.keep(&self.world, &scene.set, waiting);
     }
 }
 

@@ -104,7 +104,7 @@ impl Plans<'_> {
     }
 
     /// S4: under OrderedReady a pod is removed for a scale-down only when every higher one is gone and every pod in range
-    /// is healthy, or the lowest that is not has made no headway for a while and neither has this one, which is outdated;
+    /// is healthy, or the lowest that is not has made no headway for a while and neither has this one;
     /// and under any policy a pod in range is removed by the order of the set only when it has ended.
     ///
     /// # Errors
@@ -228,8 +228,7 @@ impl Plans<'_> {
 
     /// Whether a pod out of range is given up for the sake of the lowest in range that is not healthy.
     fn is_given_up(&self, ordinal: Ordinal, lowest: Ordinal) -> bool {
-        let outdated = self.snapshot.pod(ordinal).is_some_and(|pod| self.outdated(&pod));
-        outdated && self.makes_no_headway(ordinal) && self.makes_no_headway(lowest)
+        self.makes_no_headway(ordinal) && self.makes_no_headway(lowest)
     }
 
     /// Whether all that is not healthy, from the lowest on, was part of the set before, and an update is under way that may

@@ -116,7 +116,9 @@ impl Snapshot {
         };
         let below = self.spec.index(lowest).checked_sub(1).map(|index| self.spec.ordinal_at(index));
         let below = below.and_then(|ordinal| u32::try_from(ordinal).ok()).map(Ordinal);
-        self.formed.max(below)
+        // Nor is there one of an ordinal that the set does not want, and that has no pod.
+        let known = self.pods.last().map(PodRun::last).max(self.spec.last());
+        self.formed.max(below).min(known)
     }
 
     /// How many pods in range are missing, terminating or not available, whatever their revision (StatefulSet rules,
@@ -157,35 +159,50 @@ impl Snapshot {
         (!pod.is_ready()).then(|| lost.max(pod.created_at))
     }
 
-    /// Since when the pod of `ordinal` lives and has not been ready; none where there is none, it is ready, or it goes.
+    /// Since when the pod of `ordinal` lives and has not been ready, as far as somebody has looked after the set; none where
+    /// there is none, it is ready, or it goes.
     #[must_use]
     pub fn stalled_since(&self, ordinal: Ordinal) -> Option<Timestamp> {
         let pod = self.pod(ordinal).filter(|pod| !pod.terminating && !pod.phase.terminal())?;
-        self.unready_since(&pod)
+        self.unready_since(&pod).max(self.watched_since.filter(|_| !pod.is_ready()))
     }
 
-    /// The highest pod out of range, where it may go before the pods in range are healthy, and from when on (switch
-    /// `heal_broken_pods`): it is outdated and not ready, and the lowest that is not healthy makes no headway; sooner where the
-    /// set has left it behind, at neither of its revisions. It serves nobody; and where pods need each other, it may be what
-    /// keeps the others.
+    /// Whether several members were healthy together once: those know each other.
     #[must_use]
-    pub fn abandoned(&self) -> Option<(Cow<'_, Pod>, Timestamp)> {
+    pub fn is_formed(&self) -> bool {
+        self.formed.is_some_and(|formed| self.spec.size() > 1 && self.spec.index(formed) > 0)
+    }
+
+    /// From when on members that were healthy together come back whatever the health of lower ones (switch
+    /// `break_cold_start`): once the lowest that is not healthy has made no headway for a while. None where it may.
+    #[must_use]
+    pub fn company_from(&self) -> Option<Timestamp> {
+        let (lowest, _) = self.first_unhealthy().filter(|_| self.switches.break_cold_start && self.is_formed())?;
+        Some(self.stalled_since(lowest)?.plus(PATIENCE))
+    }
+
+    /// The highest pod out of range, if it may go before the pods in range are healthy, at the earliest then (switch
+    /// `heal_broken_pods`): it is not ready, and the lowest that is not healthy makes no headway; sooner where the set has left
+    /// it behind, at neither of its revisions. It serves nobody, and is not wanted; and where pods need each other, it may be
+    /// what keeps the others.
+    #[must_use]
+    pub fn abandoned_from(&self) -> Option<(Ordinal, Timestamp)> {
         let SetStatus { observed_generation, current_revision, update_revision, .. } = &self.status;
-        let (lowest, _) = self.first_unhealthy()?;
+        let ordered = self.spec.policy == PodManagementPolicy::OrderedReady && self.switches.heal_broken_pods;
+        let (lowest, _) = self.first_unhealthy().filter(|_| ordered)?;
         let highest = self.condemned().next_back()?.last();
         let pod = self.pod(highest)?;
-        let known = self.switches.heal_broken_pods && *observed_generation == self.generation.0;
+        let known = *observed_generation == self.generation.0;
+        let left_behind = known && !pod.at(current_revision) && !pod.at(update_revision);
+        let patience = if left_behind { PATIENCE } else { SLOW_START };
         let since = self.stalled_since(lowest)?.max(self.stalled_since(highest)?);
-        let patience = if pod.at(current_revision) { SLOW_START } else { PATIENCE };
-        (known && !pod.at(update_revision)).then(|| (pod, since.plus(patience)))
+        Some((highest, since.plus(patience)))
     }
 
-    /// Whether pods out of range may be deleted now: always under Parallel, else once every pod in range is healthy, or where
-    /// one is [abandoned](Self::abandoned).
+    /// The same, if its time has come.
     #[must_use]
-    pub fn scales_down(&self) -> bool {
-        let parallel = self.spec.policy == PodManagementPolicy::Parallel;
-        parallel || self.first_unhealthy().is_none() || self.abandoned().is_some_and(|(_, from)| from <= self.now)
+    pub fn abandoned(&self) -> Option<Ordinal> {
+        self.abandoned_from().filter(|(_, from)| *from <= self.now).map(|(highest, _)| highest)
     }
 
     /// The next moment at which a pod becomes available if its readiness does not change before.
@@ -394,6 +411,9 @@ mod tests {
             (vec![pod(1, true), pod(3, false)], Some(4), Some(4)),
             // All are there; what was beyond is forgotten.
             (vec![pod(1, true), pod(3, true), pod(4, true)], Some(9), Some(4)),
+            // Nobody has the ordinal, nor is it wanted.
+            (vec![pod(1, false), pod(5, true)], Some(7), Some(5)),
+            (vec![pod(1, false)], Some(7), Some(4)),
         ] {
             let (spec, formed) = (spec.clone(), before.map(Ordinal));
             let snapshot = Snapshot { spec, formed, pods: pods.into(), ..Snapshot::default() };

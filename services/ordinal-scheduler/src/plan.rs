@@ -44,7 +44,7 @@ fn keep(request: &OrdinalRequest) -> OrdinalPlan {
     plan.failures = failures::after(snapshot, &plan.delete);
     plan.cold_start = cold_start.is_on;
     let retries = failures::next_retry(snapshot);
-    let abandoned = snapshot.abandoned().map(|(_, from)| from).filter(|from| *from > snapshot.now);
+    let abandoned = snapshot.abandoned_from().map(|(_, from)| from).filter(|from| *from > snapshot.now);
     let moments = [cold_start.begins_at, abandoned, retries, snapshot.next_availability()];
     plan.look_again_at = moments.into_iter().flatten().min();
     plan
@@ -139,7 +139,7 @@ fn wait_for_members(snapshot: &Snapshot, acted_on: Option<Ordinal>, waits: &mut 
 
 /// Says what the condemned pods wait for while pods in range are not healthy; the highest one goes if it is abandoned.
 fn hold_condemned(snapshot: &Snapshot, reason: &WaitReason, plan: &mut OrdinalPlan, waits: &mut Waits) {
-    let abandoned = snapshot.abandoned().filter(|(_, from)| *from <= snapshot.now).map(|(pod, _)| pod);
+    let abandoned = snapshot.abandoned().and_then(|highest| snapshot.pod(highest));
     wait_for_condemned(snapshot, abandoned.as_ref().map(|pod| pod.ordinal), reason, waits);
     plan.delete.extend(abandoned.map(|pod| scale_down(&snapshot.spec, &pod, Guard::AllPods)));
 }

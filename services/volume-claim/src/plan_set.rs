@@ -96,7 +96,8 @@ impl<'a> Planner<'a> {
     fn condemned(&mut self, ordinal: &ClaimOrdinal) {
         let retained = self.request.retention.when_scaled == RetentionRule::Retain;
         let taken_back = retained && self.request.switches.withdraw_claim_references;
-        if taken_back || (self.request.scaling_down && self.request.intent != Intent::Delete) {
+        let goes = self.request.scaling_down || self.request.abandoned == Some(ordinal.ordinal);
+        if taken_back || (goes && self.request.intent != Intent::Delete) {
             self.correct_owners(ordinal, false);
         }
     }

@@ -249,13 +249,15 @@ impl Cluster {
         let coming = order.create.iter().map(ClaimOrdinal::to_create);
         let mut ordinals: Vec<_> = existing.chain(coming).collect();
         ordinals.sort_by_key(|ordinal| ordinal.ordinal);
+        let parallel = snapshot.spec.policy == PodManagementPolicy::Parallel;
         SetClaimsRequest {
             set: set_ref(),
             intent: snapshot.intent,
             retention: snapshot.spec.retention,
             match_labels: BTreeMap::from([("app".to_owned(), SET.to_owned())]),
             templates: vec![ClaimTemplate { name: TEMPLATE.to_owned(), ..ClaimTemplate::default() }],
-            scaling_down: snapshot.scales_down(),
+            scaling_down: parallel || snapshot.first_unhealthy().is_none(),
+            abandoned: snapshot.abandoned(),
             claims: self
                 .claims
                 .values()

@@ -12,7 +12,7 @@
 //!
 //! The rules are in [`checks`]: one function each, with its number (S1 to S22, L2, L3) in its name.
 //!
-//! The tests visit five million states. A longer run, with four ordinals:
+//! The tests visit fourteen million states. A longer run, with four ordinals:
 //!
 //! ```text
 //! cargo run --release -p model -- --ordinals 4

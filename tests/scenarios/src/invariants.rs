@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use domain::{Intent, Ordinal, PATIENCE, Pod, RevisionChange, RevisionName, Snapshot, UpdateStrategy};
+use domain::{Intent, Ordinal, PATIENCE, RevisionChange, RevisionName, Snapshot, UpdateStrategy};
 
 use crate::world::{Pass, World};
 
@@ -65,8 +65,7 @@ fn one_step_per_pass(snapshot: &Snapshot, pass: &Pass) {
     let together = pass.ordinals.cold_start || is_stalled(snapshot) || again_after_an_update(snapshot);
     assert!(steps <= 1 || together, "more than one step: {pass:?}");
     if let Some(deletion) = condemned.first() {
-        let hopeless = |pod: &Pod| !pod.at(&snapshot.status.update_revision) && !pod.is_ready();
-        let hopeless = snapshot.pod(deletion.ordinal).is_some_and(|pod| hopeless(&pod));
+        let hopeless = snapshot.pod(deletion.ordinal).is_some_and(|pod| !pod.is_ready());
         let in_order = snapshot.first_unhealthy().is_none() || (is_stalled(snapshot) && hopeless);
         assert!(in_order, "scaled down while a pod is not healthy");
         let highest = snapshot.condemned().next_back().expect("something is condemned");

@@ -46,7 +46,7 @@ impl Sets {
             return Ok(Some(outcome));
         }
         if let Some(number) = number {
-            self.recorder.committed(&scene.set, number, record.waits, record.at);
+            self.recorder.committed(&scene.set, number, record.waits);
         }
         Ok(Some(Outcome::Stale))
     }

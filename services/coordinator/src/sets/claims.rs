@@ -138,7 +138,8 @@ impl ClaimsQuestion {
             match_labels: texts(set.pointer("/spec/selector/matchLabels")),
             templates: claim_templates(set).map(template).collect(),
             ordinals: Vec::new(),
-            scaling_down: scene.told.scales_down(),
+            scaling_down: scaling_down(&scene.told),
+            abandoned: scene.told.abandoned(),
             claims: Vec::new(),
             switches: snapshot.switches,
         };
@@ -213,6 +214,11 @@ fn is_handled(snapshot: &Snapshot, stop: Option<Ordinal>, pod: &Pod) -> bool {
     let before = |stop| pod.ordinal < stop || (pod.ordinal == stop && pod.phase == Phase::Pending);
     let ended = pod.phase.terminal() && !snapshot.switches.visit_every_member;
     !snapshot.spec.contains(pod.ordinal) || (stop.is_none_or(before) && !ended)
+}
+
+/// Whether pods out of range may be deleted now: always under Parallel, else once every pod in range is healthy.
+fn scaling_down(snapshot: &Snapshot) -> bool {
+    snapshot.spec.policy == PodManagementPolicy::Parallel || snapshot.first_unhealthy().is_none()
 }
 
 fn template(template: &Value) -> ClaimTemplate {

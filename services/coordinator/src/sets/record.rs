@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use api::manifest::Kind;
-use domain::{DecisionRecord, Timestamp, Uid, Wait, WaitRun};
+use domain::{DecisionRecord, Uid, Wait, WaitRun};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
+use super::waiting::Waiting;
 use crate::objects::{precise_time_text, time};
 use crate::world::{Key, Object, Transaction, World};
 
@@ -30,8 +31,8 @@ pub(super) struct Recorder {
 struct Last {
     number: u64,
     waits: Vec<Wait>,
-    /// Since when it waits for these.
-    since: Timestamp,
+    /// How long it has waited for each of the reasons among them.
+    waiting: Waiting,
 }
 
 impl Recorder {
@@ -56,16 +57,21 @@ impl Recorder {
     }
 
     /// The record is durable.
-    pub(super) fn committed(&self, set: &Object, number: u64, waits: Vec<Wait>, at: Timestamp) {
+    pub(super) fn committed(&self, set: &Object, number: u64, waits: Vec<Wait>) {
         let mut last = self.last.lock().expect("no holder of this lock panics");
-        let since = last.get(&set.uid()).filter(|last| last.waits == waits).map_or(at, |last| last.since);
-        last.insert(set.uid(), Last { number, waits, since });
+        let waiting = last.remove(&set.uid()).map(|last| last.waiting).unwrap_or_default();
+        last.insert(set.uid(), Last { number, waits, waiting });
     }
 
-    /// Since when a set waits for just these, which it does now.
-    pub(super) fn waiting_since(&self, world: &World, set: &Object, waits: &[Wait], now: Timestamp) -> Timestamp {
-        let last = self.last(world, set);
-        if last.waits == waits { last.since } else { now }
+    /// How long a set has waited for each reason, of the last time that it did.
+    pub(super) fn waiting(&self, world: &World, set: &Object) -> Waiting {
+        self.last(world, set).waiting
+    }
+
+    /// Keeps that for the next time.
+    pub(super) fn keep(&self, world: &World, set: &Object, waiting: Waiting) {
+        let last = Last { waiting, ..self.last(world, set) };
+        self.last.lock().expect("no holder of this lock panics").insert(set.uid(), last);
     }
 
     /// What a set last waited for.
@@ -89,7 +95,7 @@ impl Recorder {
         newest.map_or_else(Last::default, |object| Last {
             number: number(object),
             waits: recorded_waits(object),
-            since: time(object.text("/metadata/creationTimestamp")).unwrap_or_default(),
+            waiting: Waiting::known_since(time(object.text("/metadata/creationTimestamp"))),
         })
     }
 }

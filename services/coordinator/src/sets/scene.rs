@@ -170,6 +170,12 @@ impl Scene {
         self.lost_machines.get(pod.text("/spec/nodeName")).map(String::as_str)
     }
 
+    /// The same of a machine for whose pod others may wait, if there is one.
+    pub(super) fn lost_machine_waited_for(&self) -> Option<&str> {
+        let unhealthy = self.told.pods.iter().filter(|pod| self.told.ailment(pod).is_some());
+        unhealthy.filter_map(|pod| self.lost_machine(pod.ordinal)).next()
+    }
+
     /// The pod of an ordinal.
     pub(crate) fn pod(&self, ordinal: Ordinal) -> Option<&Arc<Object>> {
         let place = self.members.binary_search_by_key(&ordinal, |member| member.ordinal).ok()?;

@@ -90,6 +90,8 @@ pub struct SetClaimsRequest {
     /// Whether pods out of range may be deleted now: always under Parallel, else once every pod in range is available.
     /// Their claims are handed to them only then.
     pub scaling_down: bool,
+    /// One out of range that goes before that, if there is one.
+    pub abandoned: Option<Ordinal>,
     /// The claims that exist under the names of those ordinals, by name.
     pub claims: Vec<SetClaim>,
     /// Which mends of Kubernetes' behaviour apply.

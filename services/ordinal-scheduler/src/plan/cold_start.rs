@@ -6,7 +6,7 @@
 //! those members are created together. Order protects the first start of a member, which is long past. Where none of them is
 //! healthy, their names are served before they are ready: there is nobody else whom a client could find.
 
-use domain::{OrdinalPlan, OrdinalRequest, PATIENCE, Snapshot, Timestamp, WaitReason, Waits};
+use domain::{OrdinalPlan, OrdinalRequest, Snapshot, Timestamp, WaitReason, Waits};
 
 use super::{create_members, hold_condemned, is_ended, replacement_of_ended};
 
@@ -23,17 +23,15 @@ pub(super) struct ColdStart {
 
 /// Looks for an outage of a set of several pods that were healthy together before.
 pub(super) fn of(snapshot: &Snapshot) -> ColdStart {
-    let several = |formed| snapshot.spec.size() > 1 && snapshot.spec.index(formed) > 0;
-    let formed = snapshot.formed.is_some_and(several);
-    if !snapshot.switches.break_cold_start || !formed {
+    let breaks = snapshot.switches.break_cold_start && snapshot.is_formed();
+    if !breaks || snapshot.first_unhealthy().is_none() {
         return ColdStart::default();
     }
-    let Some((lowest, _)) = snapshot.first_unhealthy() else { return ColdStart::default() };
     let is_down = snapshot.is_down();
     if is_down && snapshot.cold_start {
         return ColdStart { is_on: true, together: true, begins_at: None };
     }
-    let begins_at = snapshot.stalled_since(lowest).map(|since| since.plus(PATIENCE));
+    let begins_at = snapshot.company_from();
     let together = begins_at.is_some_and(|moment| moment <= snapshot.now);
     let is_on = if is_down { together } else { snapshot.cold_start };
     ColdStart { is_on, together, begins_at: begins_at.filter(|_| !together) }
@@ -45,9 +43,9 @@ pub(super) fn create_all(request: &OrdinalRequest) -> OrdinalPlan {
     let snapshot = &request.snapshot;
     let mut plan = OrdinalPlan::default();
     let mut waits = Waits::default();
-    let lowest = snapshot.first_unhealthy().map_or(snapshot.spec.start, |(lowest, _)| lowest);
-    let company = WaitReason::NotReady { ordinal: lowest };
-    create_members(request, snapshot.spec.start, &company, &mut plan, &mut waits);
+    let start = snapshot.spec.start;
+    let company = snapshot.first_unhealthy().map_or(WaitReason::NotReady { ordinal: start }, |(_, ailment)| ailment);
+    create_members(request, start, &company, &mut plan, &mut waits);
     for pod in snapshot.members() {
         match snapshot.ailment(pod) {
             Some(_) if is_ended(pod) => plan.delete.push(replacement_of_ended(pod)),

@@ -94,7 +94,7 @@ struct Clocks<'a> {
     /// What earlier pods of an ordinal cannot tell any more. Nothing where the update is a new one: what was stuck is not
     /// stuck once somebody has mended the template.
     outages: &'a [Outage],
-    /// Under OrderedReady, the only ordinal whose pod may be created now.
+    /// Under OrderedReady, the only ordinal whose pod may be created now; none where several may.
     turn: Option<Ordinal>,
 }
 
@@ -103,7 +103,8 @@ impl<'a> Clocks<'a> {
         let same_update = snapshot.status.update_revision == revisions.update;
         let outages = if same_update { snapshot.outages.as_slice() } else { &[] };
         let ordered = snapshot.spec.policy == PodManagementPolicy::OrderedReady && !snapshot.cold_start;
-        let turn = snapshot.first_unhealthy().map(|(lowest, _)| lowest).filter(|_| ordered);
+        let alone = snapshot.company_from().is_none_or(|from| from > snapshot.now);
+        let turn = snapshot.first_unhealthy().map(|(lowest, _)| lowest).filter(|_| ordered && alone);
         Self { snapshot, revisions, outages, turn }
     }
 

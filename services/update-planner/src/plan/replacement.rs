@@ -118,23 +118,28 @@ impl Update<'_> {
     /// From when on an ordered set heals a broken pod, if ever: the one at which its walk stops, at once. One above that comes
     /// back only when the lower one is healthy, or makes no headway, so it is left its chance to recover; but where pods need
     /// each other, the lower one never is before the broken one is replaced. Then a pod goes that the set has left behind, at
-    /// neither of its revisions, unless the lower one is not there at all; and any, where the lower one has had as much time.
+    /// neither of its revisions, unless the lower one is not there at all; and any, where the lower one has had as much time and
+    /// no healthy pod shows that the current revision works.
     fn heals_from(&self, pod: &Pod, lowest: Ordinal) -> Option<Timestamp> {
         if pod.ordinal == lowest {
             // Whatever the clock of its machine says.
             return Some(self.snapshot.now);
         }
-        let unready = self.snapshot.unready_since(pod)?;
-        let lives = |below: &Pod| !below.terminating && !below.phase.terminal();
-        let below = self.snapshot.pod(lowest).filter(|below| lives(below));
+        let (unready, below) = (self.snapshot.stalled_since(pod.ordinal)?, self.snapshot.stalled_since(lowest));
+        let left_behind = !pod.at(&self.revisions.current);
         let together = self.snapshot.cold_start && self.snapshot.is_down();
-        if !pod.at(&self.revisions.current) && below.is_some() {
-            Some(unready.plus(PATIENCE))
-        } else if together {
-            Some(unready.plus(SLOW_START))
-        } else {
-            self.snapshot.stalled_since(lowest).map(|stalled| stalled.max(unready).plus(SLOW_START))
+        match below {
+            Some(_) if left_behind => Some(unready.plus(PATIENCE)),
+            _ if together => Some(unready.plus(SLOW_START)),
+            Some(below) if !self.current_works() => Some(unready.max(below).plus(SLOW_START)),
+            _ => None,
         }
+    }
+
+    /// Whether a healthy pod has the current revision: what is broken at it may be so for another reason.
+    fn current_works(&self) -> bool {
+        let mut members = self.snapshot.members();
+        members.any(|pod| pod.at(&self.revisions.current) && self.snapshot.healthy(pod))
     }
 
     /// Whether healing may delete this outdated pod: it will not become available by the mere passing of time, and it

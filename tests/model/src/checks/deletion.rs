@@ -14,7 +14,7 @@ pub enum Cause {
 }
 
 /// S4: in order, a condemned pod goes when every higher one is gone and every pod in range is available; or the lowest that is
-/// not makes no headway, and neither does this one, which is outdated. It may be unhealthy itself if it
+/// not makes no headway, and neither does this one. It may be unhealthy itself if it
 /// is the lowest that is, or if unhealthy ones hold up nobody.
 pub fn s4_scale_down_in_order(view: &View, ordinal: usize) -> Result<(), Violation> {
     hold("S4", view.stopping || !view.in_range[ordinal], || format!("pod {ordinal} is in range"))?;
@@ -28,7 +28,7 @@ pub fn s4_scale_down_in_order(view: &View, ordinal: usize) -> Result<(), Violati
     if view.stopping {
         return Ok(());
     }
-    let hopeless = |pod: PodView| pod.revision != view.update && pod.stalled;
+    let hopeless = |pod: PodView| pod.stalled;
     let given_up = view.is_stalled() && view.pods[ordinal].is_some_and(hopeless) && view.switches.heal_broken_pods;
     let lacking = view.range().find(|member| !view.healthy(*member) && !given_up);
     hold("S4", lacking.is_none(), || format!("pod {ordinal} is deleted while pod {lacking:?} is not available"))?;
@@ -52,7 +52,7 @@ pub fn s5_update_in_order(view: &View, ordinal: usize) -> Result<(), Violation> 
     if !pod.healthy() {
         let left_behind = pod.revision != view.current || !view.current_recorded;
         let lives = first().and_then(|first| view.pods[first]).is_some_and(|pod| !pod.terminating && !pod.ended);
-        let given_up = (left_behind && lives) || view.is_stalled() || s5_starts_as_a_whole(view);
+        let given_up = (left_behind && lives) || (pod.stalled && view.is_stalled()) || s5_starts_as_a_whole(view);
         let waits = view.ordered && !(given_up && view.switches.heal_broken_pods);
         let blocking = first().filter(|first| waits && *first != ordinal);
         return hold("S5", blocking.is_none(), || format!("pod {ordinal} is healed before pod {blocking:?}"));

@@ -21,6 +21,7 @@ impl From<SetClaimsRequest> for proto::PlanSetRequest {
             templates: to_wire(request.templates),
             ordinals: to_wire(request.ordinals),
             scaling_down: request.scaling_down,
+            abandoned: request.abandoned.map(|ordinal| ordinal.0),
             claims: to_wire(request.claims),
             switches: Some(request.switches.into()),
         }
@@ -43,6 +44,7 @@ impl TryFrom<proto::PlanSetRequest> for SetClaimsRequest {
         }
         let ordinals = violations.list("ordinals", request.ordinals);
         let claims = violations.list("claims", request.claims);
+        let abandoned = request.abandoned.map(|number| ordinal(&mut violations, "abandoned", number));
         let whole = set.zip(intent).zip(when_deleted).zip(when_scaled);
         violations.finish(whole.map(|(((set, intent), when_deleted), when_scaled)| Self {
             set,
@@ -52,6 +54,7 @@ impl TryFrom<proto::PlanSetRequest> for SetClaimsRequest {
             templates,
             ordinals,
             scaling_down: request.scaling_down,
+            abandoned,
             claims,
             switches: request.switches.map(Into::into).unwrap_or_default(),
         }))

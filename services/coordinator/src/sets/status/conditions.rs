@@ -148,9 +148,7 @@ impl Conditions<'_> {
             }
         }
         // Who waits for a pod that nobody can see waits for its machine.
-        let waited_for = self.scene.told.pods.iter().filter(|pod| self.scene.told.ailment(pod).is_some());
-        let lost = waited_for.filter_map(|pod| self.scene.lost_machine(pod.ordinal)).next();
-        lost.into_iter().for_each(|words| seen.insert(0, words.to_owned()));
+        self.scene.lost_machine_waited_for().into_iter().for_each(|words| seen.insert(0, words.to_owned()));
         named(&seen)
     }
 }

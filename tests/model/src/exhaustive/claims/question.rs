@@ -1,7 +1,7 @@
 //! What the planner of claims is asked, as the coordinator asks it, and what it answers.
 
 use domain::volume::{ClaimOrdinal, ClaimTemplate, OwnerReference, SetClaim, SetClaimsPlan, SetClaimsRequest};
-use domain::{Ordinal, OrdinalPlan, Snapshot, Uid, claim_name, pod_name};
+use domain::{Ordinal, OrdinalPlan, PodManagementPolicy, Snapshot, Uid, claim_name, pod_name};
 
 use super::Owner;
 use crate::exhaustive::Config;
@@ -24,12 +24,14 @@ pub(in crate::exhaustive) fn of(
     let mut ordinals: Vec<_> = existing.chain(coming).collect();
     ordinals.sort_by_key(|ordinal| ordinal.ordinal);
     let claims = ordinals.iter().filter_map(|asked| stored(world, asked.ordinal)).collect();
+    let parallel = snapshot.spec.policy == PodManagementPolicy::Parallel;
     SetClaimsRequest {
         set: set_ref(),
         retention: world.retention(config),
         templates: vec![ClaimTemplate { name: TEMPLATE.to_owned(), ..ClaimTemplate::default() }],
         ordinals,
-        scaling_down: snapshot.scales_down(),
+        scaling_down: parallel || snapshot.first_unhealthy().is_none(),
+        abandoned: snapshot.abandoned(),
         claims,
         switches: config.switches,
         ..SetClaimsRequest::default()
