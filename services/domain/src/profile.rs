@@ -29,7 +29,9 @@ macro_rules! switches {
 }
 
 switches! {
-    /// Replace pods of an outdated revision that are not healthy before waiting for them (section 17).
+    /// Replace pods of an outdated revision that are not healthy before waiting for them (section 17), and under Parallel no
+    /// others beyond the budget: one that is ready and has yet to stay so serves somebody, where Kubernetes counts it as broken
+    /// (section 8.4). One out of range that makes no headway holds up nobody either.
     heal_broken_pods,
     /// An update is complete only when its pods are available, not merely ready (section 10.3).
     promote_when_available,

@@ -130,14 +130,19 @@ impl Snapshot {
     }
 
     /// Whether the set can spare the pod of an ordinal: no more of its pods are unavailable then than an update may take down
-    /// (StatefulSet rules, section 8.2). One that is not available costs nothing, nor one out of range.
+    /// (StatefulSet rules, section 8.2). One that is not available costs nothing, nor one out of range. Of those that are `lost`
+    /// nobody knows whether they are available: they count as if they were not.
     ///
     /// # Errors
-    /// It cannot now: how many would be unavailable, and may be.
-    pub fn spares(&self, ordinal: Ordinal) -> Result<(), WaitReason> {
-        let serves = self.spec.contains(ordinal) && self.pod(ordinal).is_some_and(|pod| !self.unavailable(&pod));
-        let (unavailable, max_unavailable) = (self.unavailable_members(), self.spec.max_unavailable());
-        if serves && unavailable >= max_unavailable {
+    /// It cannot now: how many are unavailable, and how many may be.
+    pub fn spares(&self, ordinal: Ordinal, lost: impl Fn(Ordinal) -> bool) -> Result<(), WaitReason> {
+        let serves = |pod: &Pod| self.spec.contains(pod.ordinal) && !self.unavailable(pod);
+        let unknown = self.members().flat_map(PodRun::pods).filter(|pod| serves(pod) && lost(pod.ordinal)).count();
+        let unavailable = self.unavailable_members().saturating_add(u32::try_from(unknown).unwrap_or(u32::MAX));
+        let max_unavailable = self.spec.max_unavailable();
+        let serves = self.pod(ordinal).is_some_and(|pod| serves(&pod));
+        let others = unavailable.saturating_sub(u32::from(serves && lost(ordinal)));
+        if serves && others >= max_unavailable {
             return Err(WaitReason::BudgetSpent { unavailable, max_unavailable });
         }
         Ok(())
@@ -419,5 +424,35 @@ mod tests {
             let snapshot = Snapshot { spec, formed, pods: pods.into(), ..Snapshot::default() };
             assert_eq!(snapshot.formed_by_now(), expected.map(Ordinal), "{:?}", snapshot.pods);
         }
+    }
+
+    #[test]
+    fn a_set_spares_a_pod_within_its_budget() {
+        let spec = SetSpec { replicas: 3, min_ready_seconds: 10, ..SetSpec::default() };
+        let now = Timestamp(100_000);
+        let pod = |ordinal, ready_since: i64| Pod {
+            ordinal: Ordinal(ordinal),
+            phase: Phase::Running,
+            ready: true,
+            ready_since: Some(Timestamp(ready_since)),
+            ..Pod::default()
+        };
+        let spares = |pods: Vec<Pod>, ordinal, lost: &[u32]| {
+            let snapshot = Snapshot { spec: spec.clone(), pods: pods.into(), now, ..Snapshot::default() };
+            snapshot.spares(Ordinal(ordinal), |ordinal| lost.contains(&ordinal.0)).is_ok()
+        };
+        let healthy = || vec![pod(0, 0), pod(1, 0), pod(2, 0), pod(3, 0)];
+        assert!(spares(healthy(), 0, &[]) && spares(healthy(), 3, &[]));
+        // One is missing, soaks, or goes.
+        let gone = |ordinal| Pod { terminating: true, ..pod(ordinal, 0) };
+        for pods in [
+            vec![pod(0, 0), pod(1, 0)],
+            vec![pod(0, 0), pod(1, 0), pod(2, 99_000)],
+            vec![pod(0, 0), pod(1, 0), gone(2)],
+        ] {
+            assert!(!spares(pods.clone(), 0, &[]) && spares(pods, 2, &[]));
+        }
+        // Nobody knows of one; of two, neither can be spared.
+        assert!(!spares(healthy(), 0, &[2]) && spares(healthy(), 2, &[2]) && !spares(healthy(), 2, &[1, 2]));
     }
 }

@@ -206,14 +206,15 @@ impl Kubelet {
         while self.workers.join_next().await.is_some() {}
     }
 
-    /// Brings back the workers of all pods that were ever assigned and are not gone, before anybody is asked.
+    /// Brings back the workers of all pods that were ever assigned and are not gone, before anybody is asked. What lives goes
+    /// on; what does not, because the machine was started anew, waits until its store assigns it again.
     async fn adopt(&mut self) {
         let all = PodDirectory::all(&self.shared.state_dir);
         let names = std::fs::read_dir(&all).into_iter().flatten().flatten();
         let uids: Vec<Uid> = names.map(|entry| Uid(entry.file_name().to_string_lossy().into_owned())).collect();
         for uid in uids {
             match self.load(&uid) {
-                Ok((directory, record, assigned)) => self.begin(uid, directory, record, assigned),
+                Ok((directory, record, assigned)) => self.begin(uid, directory, record, assigned, false),
                 Err(why) => error!(%uid, error = why, "cannot read what is known of a pod; it is left alone"),
             }
         }
@@ -243,9 +244,10 @@ impl Kubelet {
         Ok((directory, record, assigned))
     }
 
-    fn begin(&mut self, uid: Uid, directory: PodDirectory, record: Record, assigned: Assigned) {
+    fn begin(&mut self, uid: Uid, directory: PodDirectory, record: Record, assigned: Assigned, confirmed: bool) {
         let mut inner = self.pods.lock();
-        let wanted = Wanted { assigned: Arc::new(assigned), version: 0, gone: false, suspended: inner.suspended };
+        let (assigned, suspended) = (Arc::new(assigned), inner.suspended);
+        let wanted = Wanted { assigned, version: 0, gone: false, confirmed, suspended };
         let (wanted, wanted_receiver) = watch::channel(wanted);
         let (summary, summary_receiver) =
             watch::channel(Summary { store_id: record.store_id.clone(), ..Summary::default() });
@@ -301,7 +303,7 @@ impl Kubelet {
         };
         let known = self.pods.lock().handles.get(&uid).map(|handle| handle.wanted.borrow().assigned.clone());
         if known.as_deref() == Some(&assigned) {
-            return;
+            return self.confirm(&uid);
         }
         // What is not kept is not begun: a runtime that starts again must know the pod.
         if let Err(error) = keep_assignment(&directory, message) {
@@ -309,13 +311,21 @@ impl Kubelet {
         }
         if known.is_none() {
             let record = Record { store_id: self.store_id.clone(), ..Record::default() };
-            return self.begin(uid, directory, record, assigned);
+            return self.begin(uid, directory, record, assigned, true);
         }
         if let Some(handle) = self.pods.lock().handles.get(&uid) {
             handle.wanted.send_modify(|wanted| {
                 wanted.assigned = Arc::new(assigned);
+                wanted.confirmed = true;
                 wanted.version += 1;
             });
+        }
+    }
+
+    /// A pod that was found is this machine's still.
+    fn confirm(&self, uid: &Uid) {
+        if let Some(handle) = self.pods.lock().handles.get(uid) {
+            handle.wanted.send_if_modified(|wanted| !std::mem::replace(&mut wanted.confirmed, true));
         }
     }
 

@@ -23,6 +23,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::{Front, expected, visible};
 use crate::error::{SERVICE, invalid_argument};
+use crate::events::{self, Event};
 use crate::machines::presence::Presence;
 use crate::machines::{Machines, fence};
 use crate::names::Names;
@@ -112,7 +113,15 @@ impl SystemService for System {
             };
             front.commit_change(&key, fencing).await
         });
-        let (machine, _) = fenced.await?;
+        let (machine, news) = fenced.await?;
+        if news {
+            let message = format!("machine {name} is fenced: {}", fence::evidence(&machine));
+            let event = Event::warning("NodeFenced", message);
+            let about = (&machine.key, &*machine.uid().0);
+            if let Err(error) = events::say(&self.front.world, about, SERVICE, &event, self.front.now()).await {
+                tracing::warn!(%error, "an event could not be stored");
+            }
+        }
         let pods = self.front.world.list(Kind::Pod, None);
         let pods = pods.iter().filter(|pod| pod.text("/spec/nodeName") == machine.key.name).count();
         Ok(Response::new(FenceNodeResponse {
@@ -189,7 +198,12 @@ impl System {
             }
             before = now;
         }
+        // A machine that cannot be called holds up no other; on a fenced one nothing runs.
+        let mut refused = None;
         for node in self.machines.names() {
+            if self.is_fenced(&node) {
+                continue;
+            }
             let mut request = Request::new(StopAllRequest {
                 operation_id: service_kit::random::uid(),
                 store_id: world.store_id().to_owned(),
@@ -197,11 +211,28 @@ impl System {
                 generation: world.revision().0,
             });
             request.set_timeout(STOP_ALL_MAX);
-            let mut runtime = service_kit::sized_client!(PodRuntimeServiceClient::new(self.machines.channel(&node)?));
-            runtime.stop_all(request).await?;
+            let stopped = match self.machines.channel(&node) {
+                Ok(channel) => {
+                    let mut runtime = service_kit::sized_client!(PodRuntimeServiceClient::new(channel));
+                    runtime.stop_all(request).await.map(drop)
+                }
+                Err(status) => Err(status),
+            };
+            refused = refused.or(stopped.err().map(|status| match status.code() {
+                Code::Unavailable => crate::machines::unreachable(&node, status.message()),
+                _ => status,
+            }));
+        }
+        if let Some(refused) = refused {
+            return Err(refused);
         }
         let _ = feed.send(Ok(DrainResponse { remaining: 0, stopped: String::new() })).await;
         Ok(())
+    }
+
+    fn is_fenced(&self, machine: &str) -> bool {
+        let machine = self.front.world.get(&Key::new(Kind::Node, "", machine));
+        machine.is_some_and(|machine| fence::is_fenced(&machine))
     }
 
     /// Pods that a stored set controls, by name. Others, whoever they say controls them, are left to their machines.

@@ -8,7 +8,7 @@ use domain::fencing::{Contact, Release, Stranded, release};
 use serde_json::{Value, json};
 
 use crate::events::{self, Event};
-use crate::objects::{object_mut, set_condition, time_text};
+use crate::objects::{condition, object_mut, set_condition, time_text};
 use crate::pods::read::phase;
 use crate::world::{Change, Object, Transaction, World};
 
@@ -21,8 +21,14 @@ const EVIDENCE: &str = "setkeeper.dev/fence-evidence";
 /// Reason of a pod whose end is known from a fence, and of a machine that is fenced.
 pub(crate) const FENCED: &str = "Fenced";
 
+/// Why a machine is ready.
+pub(crate) const REGISTERED: (&str, &str) = ("NodeRegistered", "its runtime has registered");
+
 /// Writes of one commit; the next pass continues.
 const RELEASED_AT_ONCE_MAX: usize = 256;
+
+/// Bytes of one commit, roughly: half of what the store takes at once.
+const RELEASED_BYTES_MAX: usize = crate::store::BATCH_BYTES_MAX / 2;
 
 /// Whether nothing runs on a machine.
 pub(crate) fn is_fenced(machine: &Object) -> bool {
@@ -35,15 +41,22 @@ pub(crate) fn evidence(machine: &Object) -> &str {
     machine.annotation(EVIDENCE).unwrap_or_default()
 }
 
-/// The first machine on which pods can run.
-pub(crate) fn first_usable(machines: &[Arc<Object>]) -> Option<&Arc<Object>> {
-    machines.iter().find(|machine| !is_fenced(machine))
+/// The machines on which pods can run, those that answer first.
+pub(crate) fn usable(machines: &[Arc<Object>]) -> impl Iterator<Item = &Arc<Object>> {
+    let unfenced = machines.iter().filter(|machine| !is_fenced(machine));
+    let (answering, silent): (Vec<_>, Vec<_>) = unfenced.partition(|machine| answers(machine));
+    answering.into_iter().chain(silent)
+}
+
+/// Whether the runtime of a machine says what becomes of its pods.
+fn answers(machine: &Object) -> bool {
+    condition(&machine.value, "Ready").is_some_and(|ready| ready.get("status").is_some_and(|status| status == "True"))
 }
 
 /// Whether a change of a machine means anything to what is to run somewhere.
 pub(crate) fn matters(change: &Change) -> bool {
-    let usable = |machine: &Option<Arc<Object>>| machine.as_ref().is_some_and(|machine| !is_fenced(machine));
-    usable(&change.old) != usable(&change.new)
+    let state = |machine: &Option<Arc<Object>>| machine.as_ref().map(|machine| (is_fenced(machine), answers(machine)));
+    state(&change.old) != state(&change.new)
 }
 
 /// The machine with a fence around it, until its runtime registers again; none where there is one already.
@@ -63,10 +76,30 @@ pub(crate) fn fenced(machine: &Object, evidence: &str, now: Timestamp) -> Option
     Some(value)
 }
 
+/// Takes the fence away from a machine that is there.
+pub(super) fn lift(machine: &Object, now: Timestamp) -> Transaction {
+    let mut value = machine.value.clone();
+    let spec = object_mut(&mut value, "spec");
+    spec.remove("unschedulable");
+    spec.remove("taints");
+    if let Some(annotations) = value.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+        annotations.remove(EVIDENCE);
+    }
+    set_condition(object_mut(&mut value, "status"), "Ready", "True", REGISTERED, now);
+    let mut transaction = Transaction::default();
+    transaction.update(machine, value);
+    transaction
+}
+
 /// Whether a pod has ended because its machine was fenced. Should the machine come back, it must not hear of it: what it has
 /// left of it ends.
 pub(crate) fn is_released(pod: &Object) -> bool {
     pod.text("/status/reason") == FENCED && phase(pod).terminal()
+}
+
+/// Whether a pod was ever given to its machine: one whose template names the machine may not have been yet.
+pub(super) fn was_placed(pod: &Object) -> bool {
+    condition(&pod.value, "PodScheduled").is_some_and(|placed| placed.get("status").is_some_and(|it| it == "True"))
 }
 
 /// Releases the pods of a machine, as its fence allows, and whether there are more than one commit should hold. Each rests on
@@ -80,7 +113,7 @@ pub(super) fn release_pods(
     let contact = if is_fenced(machine) { Contact::Fenced } else { Contact::Silent };
     let mut transaction = Transaction::default();
     for pod in pods {
-        if transaction.len() >= RELEASED_AT_ONCE_MAX {
+        if transaction.len() >= RELEASED_AT_ONCE_MAX || transaction.bytes() >= RELEASED_BYTES_MAX {
             transaction.unchanged(machine);
             return (transaction, true);
         }

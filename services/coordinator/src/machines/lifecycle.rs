@@ -54,7 +54,7 @@ impl Lifecycle {
                 transaction.update(machine, value);
             }
             None if unknown => {
-                set_condition(status, "Ready", "True", ("NodeRegistered", "its runtime has registered"), now);
+                set_condition(status, "Ready", "True", fence::REGISTERED, now);
                 transaction.update(machine, value);
             }
             _ => {}
@@ -113,13 +113,17 @@ impl Controller for Lifecycle {
     async fn pass(self: Arc<Self>, name: String) -> Outcome {
         let now = self.context.clock.now();
         let Some(machine) = self.world.get(&Key::new(Kind::Node, "", &name)) else { return Outcome::Settled };
-        let (transaction, outcome) = if fence::is_fenced(&machine) {
-            let pods = self.world.list(Kind::Pod, None);
-            let here = pods.iter().filter(|pod| pod.text("/spec/nodeName") == name);
-            let (transaction, more) = fence::release_pods(&self.world, &machine, here, now);
-            (transaction, if more { Outcome::Stale } else { Outcome::Settled })
-        } else {
-            self.note(&machine, now)
+        let silent = self.presence.silence(&name).is_some();
+        let (transaction, outcome) = match fence::is_fenced(&machine) {
+            true if silent => {
+                let pods = self.world.list(Kind::Pod, None);
+                let here = pods.iter().filter(|pod| pod.text("/spec/nodeName") == name && fence::was_placed(pod));
+                let (transaction, more) = fence::release_pods(&self.world, &machine, here, now);
+                (transaction, if more { Outcome::At(now) } else { Outcome::Settled })
+            }
+            // It came back while somebody fenced it. What was released stays so.
+            true => (fence::lift(&machine, now), Outcome::Settled),
+            false => self.note(&machine, now),
         };
         match self.world.commit(transaction).await {
             Ok(_) => outcome,

@@ -23,7 +23,7 @@ pub(crate) struct Presence {
 #[derive(Debug, Default)]
 struct Watches {
     open: usize,
-    /// Monotonic time at which the last one ended.
+    /// Monotonic time at which the last one ended, or it said something else.
     ended_at: Duration,
 }
 
@@ -45,6 +45,12 @@ impl Presence {
         lock(&self.watches).entry(machine.to_owned()).or_default().open += 1;
         self.tell(machine);
         Watching { presence: self.clone(), machine: machine.to_owned() }
+    }
+
+    /// A machine has said something.
+    pub(crate) fn heard(&self, machine: &str) {
+        let now = self.context.clock.monotonic();
+        lock(&self.watches).entry(machine.to_owned()).or_default().ended_at = now;
     }
 
     /// For how long nobody has heard of a machine; none while it watches.
@@ -105,5 +111,7 @@ mod tests {
         drop(second);
         assert!(presence.silence("here").is_some_and(|silence| silence < Duration::from_secs(60)));
         assert!(presence.silence("there").is_some());
+        presence.heard("there");
+        assert!(presence.silence("there").is_some_and(|silence| silence < Duration::from_secs(60)));
     }
 }

@@ -17,15 +17,18 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use service_kit::Context;
+use service_kit::status::StatusBuilder;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 use tracing::Instrument as _;
 
 use super::assignments::{assignment, concerned, is_assigned};
 use super::report::{Report, Reports};
+use crate::error::SERVICE;
 use crate::events::{self, Event};
+use crate::machines::fence;
 use crate::machines::presence::Presence;
 use crate::objects::{object_mut, set_condition, time_text};
 use crate::store::CommitError;
@@ -70,6 +73,8 @@ impl NodeService for Nodes {
         if node.runtime_address.parse::<service_kit::Target>().is_err() {
             return Err(invalid("INVALID_NODE", "runtime_address: must be host:port or unix:PATH"));
         }
+        // From here on it is not fenced, whatever somebody knew of it before.
+        self.presence.heard(&node.name);
         let this = self.clone();
         detached(async move {
             for _ in 0..TRIES_MAX {
@@ -94,14 +99,22 @@ impl NodeService for Nodes {
         request: Request<WatchAssignmentsRequest>,
     ) -> Result<Response<Self::WatchAssignmentsStream>, Status> {
         let node = request.into_inner().node;
-        if self.world.get(&Key::new(Kind::Node, "", &node)).is_none() {
+        let key = Key::new(Kind::Node, "", &node);
+        if self.world.get(&key).is_none() {
             return Err(Status::not_found(format!("machine {node:?} has not registered")));
+        }
+        // From here on nobody can fence it.
+        let there = self.presence.enter(&node);
+        if self.world.get(&key).is_some_and(|machine| fence::is_fenced(&machine)) {
+            let message = format!("machine {node:?} was fenced after it had registered: register again");
+            let status = StatusBuilder::new(SERVICE, Code::FailedPrecondition, "NODE_FENCED", message.clone());
+            return Err(status.precondition("NODE", &node, message).build());
         }
         let (feed, receiver) = mpsc::channel(FEED_BUFFERED_MAX);
         let this = self.clone();
         // Owned by its receiver: it ends when the machine hangs up, or at shutdown.
         tokio::spawn(async move {
-            let _there = this.presence.enter(&node);
+            let _there = there;
             let shutdown = this.context.shutdown.clone();
             tokio::select! {
                 () = shutdown.cancelled() => {
@@ -182,7 +195,7 @@ impl Nodes {
         let conditions = old.as_ref().and_then(|old| old.value.pointer("/status/conditions")).cloned();
         let status = object_mut(&mut value, "status");
         status.extend(conditions.map(|conditions| ("conditions".to_owned(), conditions)));
-        set_condition(status, "Ready", "True", ("NodeRegistered", "its runtime has registered"), now);
+        set_condition(status, "Ready", "True", fence::REGISTERED, now);
         let mut transaction = Transaction::default();
         match old {
             Some(old) => {

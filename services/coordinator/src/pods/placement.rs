@@ -92,7 +92,7 @@ pub(crate) fn place(view: &View<'_>, pod: &Value, namespace: &str) -> Result<(St
         let node = nodes.iter().find(|node| node.key.name == wanted);
         return place_on(node.ok_or_else(|| Unplaceable::UnknownNode(wanted.to_owned()))?, view, pod, namespace);
     }
-    let mut usable = nodes.iter().filter(|node| !fence::is_fenced(node));
+    let mut usable = fence::usable(&nodes);
     let first = usable.next().or(nodes.first()).ok_or(Unplaceable::NoNode)?;
     place_on(first, view, pod, namespace).or_else(|why| match why {
         Unplaceable::Unreachable { .. } => usable.find_map(|node| place_on(node, view, pod, namespace).ok()).ok_or(why),

@@ -125,6 +125,7 @@ impl Reports {
             let gone = || ReportError::Gone { key: report.key.clone(), uid: report.uid.clone() };
             let pod = self.world.get(&report.key).filter(|pod| pod.uid() == report.uid).ok_or_else(gone)?;
             if fence::is_released(&pod) {
+                self.names.withdraw(&pod.key);
                 return Err(gone());
             }
             let node = pod.text("/spec/nodeName");

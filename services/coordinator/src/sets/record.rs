@@ -65,11 +65,17 @@ impl Recorder {
 
     /// How long a set has waited for each reason, of the last time that it did.
     pub(super) fn waiting(&self, world: &World, set: &Object) -> Waiting {
-        self.last(world, set).waiting
+        let known =
+            self.last.lock().expect("no holder of this lock panics").get(&set.uid()).map(|last| last.waiting.clone());
+        known.unwrap_or_else(|| self.last(world, set).waiting)
     }
 
     /// Keeps that for the next time.
     pub(super) fn keep(&self, world: &World, set: &Object, waiting: Waiting) {
+        if let Some(last) = self.last.lock().expect("no holder of this lock panics").get_mut(&set.uid()) {
+            last.waiting = waiting;
+            return;
+        }
         let last = Last { waiting, ..self.last(world, set) };
         self.last.lock().expect("no holder of this lock panics").insert(set.uid(), last);
     }

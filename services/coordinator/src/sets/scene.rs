@@ -170,6 +170,12 @@ impl Scene {
         self.lost_machines.get(pod.text("/spec/nodeName")).map(String::as_str)
     }
 
+    /// The same of any machine of its pods, if there is one.
+    pub(super) fn any_lost_machine(&self) -> Option<&str> {
+        let mut pods = self.members.iter().filter(|_| !self.lost_machines.is_empty());
+        pods.find_map(|member| self.lost_machines.get(member.object.text("/spec/nodeName"))).map(String::as_str)
+    }
+
     /// The same of a machine for whose pod others may wait, if there is one.
     pub(super) fn lost_machine_waited_for(&self) -> Option<&str> {
         let unhealthy = self.told.pods.iter().filter(|pod| self.told.ailment(pod).is_some());

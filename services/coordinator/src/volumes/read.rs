@@ -81,7 +81,7 @@ impl Told {
 
     /// The question about them.
     pub(super) fn question(&self, view: &View<'_>, switches: Switches, now: Timestamp) -> VolumesQuestion {
-        let node = fence::first_usable(&view.list(Kind::Node, None)).map(|node| machine(node)).unwrap_or_default();
+        let node = fence::usable(&view.list(Kind::Node, None)).next().map(|node| machine(node)).unwrap_or_default();
         let classes = view.list(Kind::StorageClass, None).iter().map(|object| class(object)).collect();
         let switches = VolumeSwitches { classless_before_default: switches.classless_before_default };
         let mut question = VolumesQuestion::new(classes, node, switches, now);

@@ -66,6 +66,8 @@ pub struct View<'a> {
     pub pod: &'a Pod,
     /// What is wanted.
     pub intent: Intent,
+    /// Whether it is this machine's for certain: it lives, or its store has assigned it since the runtime began.
+    pub confirmed: bool,
     /// What there is; none if nothing.
     pub sandbox: Option<&'a SandboxState>,
     /// What was known, durably.

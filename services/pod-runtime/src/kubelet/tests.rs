@@ -67,6 +67,30 @@ async fn p71_pods_outlive_the_runtime_and_the_coordinator() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn b1_b29_after_a_start_of_the_machine_its_store_is_asked_before_anything_starts() {
+    let (machine, coordinator, state) = (Machine::new(), Coordinator::new("s"), tempfile::tempdir().unwrap());
+    let mut other = web("u2", &["run"]);
+    other["metadata"]["name"] = "web-1".into();
+    coordinator.assign(web("u1", &["run"]));
+    coordinator.assign(other);
+    let runtime = Runtime::start(&machine, &coordinator, state.path());
+    coordinator.until(|c| ["u1", "u2"].iter().all(|uid| c.status(uid).is_some_and(|status| ready(&status)))).await;
+    runtime.stop().await;
+    machine.reboot();
+    // Meanwhile the machine was fenced, and one of them released.
+    coordinator.remove("u2");
+    coordinator.set_away(true);
+    let _runtime = Runtime::start(&machine, &coordinator, state.path());
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!((machine.starts("u1", "c"), machine.exists("u1"), machine.exists("u2")), (1, false, false));
+    coordinator.set_away(false);
+    machine.until(|m| m.starts("u1", "c") == 2).await;
+    let files = state.path().join("pods/u2");
+    machine.until(|_| !files.exists()).await;
+    assert_eq!(machine.starts("u2", "c"), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deleted_pod_ends_is_reported_and_leaves_nothing() {
     let (machine, coordinator, state) = (Machine::new(), Coordinator::new("s"), tempfile::tempdir().unwrap());
     coordinator.assign(web("u1", &["run"]));

@@ -126,6 +126,8 @@ pub struct Wanted {
     pub version: u64,
     /// Whether its object is gone.
     pub gone: bool,
+    /// Whether it was assigned since this runtime began. Before that it may be another machine's by now.
+    pub confirmed: bool,
     /// Whether the machine goes down.
     pub suspended: bool,
 }
@@ -158,6 +160,7 @@ pub struct Worker {
     tasks: JoinSet<Observation>,
     version: u64,
     gone: bool,
+    confirmed: bool,
     told: Option<(Value, bool)>,
     told_at: Timestamp,
     reporting: Option<BoxFuture<'static, Result<(), Refusal>>>,
@@ -194,6 +197,7 @@ impl Worker {
             tasks: JoinSet::new(),
             version,
             gone: false,
+            confirmed: false,
             told: None,
             told_at: Timestamp::default(),
             reporting: None,
@@ -253,6 +257,8 @@ impl Worker {
             self.observations.push(Observation::AssignmentChanged);
         }
         self.gone |= wanted.gone;
+        // What was never interrupted is nobody else's.
+        self.confirmed |= wanted.confirmed || self.sandbox.as_ref().is_some_and(|sandbox| sandbox.alive);
         self.hear_last_words(&wanted.assigned);
         let decision = self.decide(&wanted);
         let keep = || self.directory.create().and_then(|()| self.directory.save_record(&decision.record));
@@ -290,6 +296,7 @@ impl Worker {
         decide(&View {
             pod: &assigned.pod,
             intent: intent(assigned, self.gone, wanted.suspended, now),
+            confirmed: self.confirmed,
             sandbox: self.sandbox.as_ref(),
             record: &self.record,
             memory: &self.memory,

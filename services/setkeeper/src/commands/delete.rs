@@ -19,7 +19,7 @@ use crate::print;
 use crate::references::{self, Wanted};
 
 /// How often to ask whether a set can spare a pod by now.
-const BUDGET_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+const BUDGET_LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// An object to delete.
 struct Doomed {
@@ -41,7 +41,7 @@ pub(crate) async fn delete(client: &Client, global: &Global, args: &DeleteArgs, 
     };
     let mut errors = Vec::new();
     let mut going = Vec::new();
-    let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
+    let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     for (kind, namespace, name) in wanted {
         match request_in_turn(client, args, (kind, &namespace, &name), deadline).await {
             Ok(uid) => {
@@ -56,8 +56,8 @@ pub(crate) async fn delete(client: &Client, global: &Global, args: &DeleteArgs, 
     }
     if args.wait {
         let waiting = wait(client, &going);
-        match args.timeout {
-            Some(timeout) => match tokio::time::timeout(timeout, waiting).await {
+        match args.timeout.zip(deadline) {
+            Some((timeout, deadline)) => match tokio::time::timeout_at(deadline, waiting).await {
                 Ok(waited) => waited?,
                 Err(_) => {
                     errors.push(format!("error: not everything was gone after {timeout:?}; the deletion goes on"))
@@ -129,11 +129,16 @@ async fn request_in_turn(
     (kind, namespace, name): (Kind, &str, &str),
     deadline: Option<Instant>,
 ) -> Result<String, Status> {
-    let waits = args.within_budget && args.wait;
+    if !(args.within_budget && args.wait) {
+        return request(client, args, kind, namespace, name, String::new()).await;
+    }
+    // Whoever comes in its place meanwhile is not meant.
+    let uid = print::text(&client.get(kind, namespace, name).await?, "/metadata/uid").to_owned();
     let mut told = false;
     loop {
-        match request(client, args, kind, namespace, name).await {
-            Err(status) if waits && is_budget_spent(&status) && deadline.is_none_or(|end| Instant::now() < end) => {
+        match request(client, args, kind, namespace, name, uid.clone()).await {
+            Err(status) if told && is_another(&status) => return Ok(uid),
+            Err(status) if is_budget_spent(&status) && deadline.is_none_or(|end| Instant::now() < end) => {
                 if !told {
                     eprintln!("waiting: {}", status.message());
                     told = true;
@@ -146,7 +151,16 @@ async fn request_in_turn(
 }
 
 fn is_budget_spent(status: &Status) -> bool {
-    status.get_error_details().error_info().is_some_and(|info| info.reason == "BUDGET_SPENT")
+    has_reason(status, "BUDGET_SPENT")
+}
+
+/// Whether the incarnation that was meant is gone.
+fn is_another(status: &Status) -> bool {
+    status.code() == Code::NotFound || has_reason(status, "UID_MISMATCH")
+}
+
+fn has_reason(status: &Status, reason: &str) -> bool {
+    status.get_error_details().error_info().is_some_and(|info| info.reason == reason)
 }
 
 /// Requests the deletion and returns the uid of what is going.
@@ -156,12 +170,13 @@ async fn request(
     kind: Kind,
     namespace: &str,
     name: &str,
+    uid: String,
 ) -> Result<String, Status> {
     let request = DeleteRequest {
         kind: kind.name().to_owned(),
         namespace: if kind.namespaced() { namespace.to_owned() } else { String::new() },
         name: name.to_owned(),
-        uid: String::new(),
+        uid,
         resource_version: String::new(),
         grace_period_seconds: args.grace_period.filter(|seconds| *seconds >= 0),
         cascade: args.cascade.filter(|_| kind == Kind::StatefulSet).map_or("", |cascade| cascade.as_str()).to_owned(),

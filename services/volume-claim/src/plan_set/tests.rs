@@ -241,7 +241,12 @@ fn s_129_delete_on_both_replaces_the_set_by_the_pod() {
 fn s_130_references_wait_for_the_scale_down() {
     let mut blocked = with(request(KEEP, DROP), &[ordinal(2, "!running")], &[claim("www-web-2", &[])]);
     blocked.scaling_down = false;
-    check(blocked, "");
+    check(blocked.clone(), "");
+    // Of those that wait, only the one that goes before.
+    blocked.abandoned = Some(Ordinal(3));
+    check(blocked.clone(), "");
+    blocked.abandoned = Some(Ordinal(2));
+    check(blocked, "claim~ www-web-2[Pod/web-2@pod-2!]");
 }
 
 #[test]

@@ -6,7 +6,8 @@ use tonic::Status;
 
 use crate::{Machine, Plane, reason, set};
 
-async fn evict(plane: &Plane, kind: &str, name: &str) -> Result<(), Status> {
+/// Deletes an object within the budget of its set.
+pub(crate) async fn evict(plane: &Plane, kind: &str, name: &str) -> Result<(), Status> {
     let request =
         DeleteRequest { kind: kind.to_owned(), name: name.to_owned(), within_budget: true, ..DeleteRequest::default() };
     plane.objects().delete(request).await.map(drop)

@@ -2,18 +2,21 @@
 
 use std::time::Duration;
 
+use api::proto::coordinator::v1::node_service_client::NodeServiceClient;
 use api::proto::coordinator::v1::system_service_client::SystemServiceClient;
-use api::proto::coordinator::v1::{FenceNodeRequest, FenceNodeResponse};
+use api::proto::coordinator::v1::{DrainRequest, FenceNodeRequest, FenceNodeResponse, WatchAssignmentsRequest};
 use domain::fencing::SILENCE_MAX;
 use serde_json::{Value, json};
 use support::until;
 use tonic::Status;
 
-use crate::machine::{NODE, Told};
+use crate::evictions::evict;
+use crate::machine::{NODE, Told, register};
 use crate::plane::{condition, service, text};
 use crate::{Machine, Plane, reason, set, with_claims};
 
-const OTHER: &str = "reed";
+/// Comes after the other by name: whoever takes the first machine takes the wrong one.
+const OTHER: &str = "tule";
 
 async fn fence(plane: &Plane, name: &str, evidence: &str) -> Result<FenceNodeResponse, Status> {
     let request =
@@ -49,6 +52,20 @@ async fn says(plane: &Plane, machine: &str, status: &str, reason: &str) -> Value
     .await
 }
 
+/// Stops every pod, and the machines that answer; only the straw machines of these tests cannot be called.
+async fn drains(plane: &Plane) {
+    let drained = SystemServiceClient::new(plane.channel()).drain(DrainRequest {}).await;
+    let mut drained = drained.unwrap().into_inner();
+    let refused = loop {
+        match drained.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => break String::new(),
+            Err(status) => break status.message().to_owned(),
+        }
+    };
+    assert!(refused.starts_with("machine \"tule\" cannot be reached"), "{refused}");
+}
+
 /// Returns when the pod of a name is another one, with its machine and uid.
 async fn moved(plane: &Plane, name: &str, old: &str) -> (String, String) {
     let uid = plane.successor(name, old).await;
@@ -70,18 +87,35 @@ async fn s_158_b29_a_silent_machine_keeps_its_pods_until_it_is_fenced() {
     falls_silent(&plane, machine).await;
     let other = Machine::named(&plane, OTHER, true).await;
     // Everybody is told; and nothing else happens, though there is a machine that could take them.
+    plane.apply(&[json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "news" } })]).await;
+    until("the set says that it does not know", || async {
+        let web = plane.get("sts", "web").await.ok_or("it is not there")?;
+        let words = condition(&web, "Available").map(|available| text(available, "/message").to_owned());
+        let words = words.unwrap_or_default();
+        let expected = "2 of 2 pods are available, as far as is known: machine straw has said nothing since";
+        if words.starts_with(expected) { Ok(()) } else { Err(words) }
+    })
+    .await;
     plane.delete("pod", "web-1", "").await.unwrap();
     let node = says(&plane, NODE, "Unknown", "NodeStatusUnknown").await;
     assert!(text(condition(&node, "Ready").unwrap(), "/message").contains("setkeeper fence straw"), "{node}");
     plane.waits_for("web", "machine straw has said nothing since").await;
     let now = [plane.uid("pod", "web-0").await, plane.uid("pod", "web-1").await];
     assert_eq!((now, other.ran()), (old.clone(), Vec::<String>::new()));
+    // Nobody knows whether it serves: it counts as if it did not.
+    assert_eq!(reason(&evict(&plane, "pod", "web-0").await.unwrap_err()), "BUDGET_SPENT");
+    // What is new goes where somebody answers.
+    plane.apply(&[set("db", 1, with_claims())]).await;
+    plane.complete("db", 1).await;
+    assert_eq!(text(&plane.get("pod", "db-0").await.unwrap(), "/spec/nodeName"), OTHER);
     // Whoever knows says so.
     let fenced = fence(&plane, NODE, "powered off through its BMC").await.unwrap();
     assert_eq!(fenced.pods, 2);
     assert_eq!(moved(&plane, "web-0", &old[0]).await.0, OTHER);
     assert_eq!(moved(&plane, "web-1", &old[1]).await.0, OTHER);
     plane.complete("web", 2).await;
+    // The way down passes by the machine that is no more.
+    drains(&plane).await;
     let said = plane.list("events").await;
     let told = |event: &&Value| event["reason"] == "Fenced" && event["involvedObject"]["name"] == "web-0";
     let message = said.iter().find(told).map(|event| text(event, "/message").to_owned());
@@ -169,10 +203,18 @@ async fn a_fence_wants_evidence_and_a_machine_that_is_silent() {
     assert_eq!(reason(&alive), "NODE_ANSWERS");
     assert!(alive.message().contains("answers: end its runtime first"), "{}", alive.message());
     falls_silent(&plane, machine).await;
+    // It is back, and has not asked yet what it is to run.
+    register(&service_kit::sized_client!(NodeServiceClient::new(plane.channel())), &plane, NODE).await;
+    let back = refused(request(NODE, "off")).await;
+    assert!(back.message().contains("has been silent for 0 s only"), "{}", back.message());
+    plane.clock().forward(SILENCE_MAX);
     let other = FenceNodeRequest { uid: "another".to_owned(), ..request(NODE, "off") };
     assert_eq!(reason(&refused(other).await), "UID_MISMATCH");
     let uid = plane.uid("node", NODE).await;
     fence_as(&plane, FenceNodeRequest { uid, ..request(NODE, "off") }).await.unwrap();
+    let watch = WatchAssignmentsRequest { node: NODE.to_owned() };
+    let mut machine = service_kit::sized_client!(NodeServiceClient::new(plane.channel()));
+    assert_eq!(reason(&machine.watch_assignments(watch).await.unwrap_err()), "NODE_FENCED");
     // The first word stays.
     let again = fence(&plane, NODE, "still off").await.unwrap();
     let node = api::object::from_struct(again.node.expect("the machine"));

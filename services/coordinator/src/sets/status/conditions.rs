@@ -46,7 +46,10 @@ impl Conditions<'_> {
         // Of the ordinals that are wanted: a pod out of range is no stand-in for one that is missing.
         let told = &self.scene.told;
         let (replicas, available) = (told.spec.replicas, told.spec.size().saturating_sub(told.unavailable_members()));
-        let message = format!("{available} of {replicas} pods are available");
+        let mut message = format!("{available} of {replicas} pods are available");
+        if let Some(words) = self.scene.any_lost_machine() {
+            message.push_str(&format!(", as far as is known: {words}"));
+        }
         let (truth, reason) =
             if available >= replicas { ("True", "AllPodsAvailable") } else { ("False", "PodsUnavailable") };
         set_condition(fields, "Available", truth, (reason, &message), self.now);

@@ -44,6 +44,10 @@ impl<'a> Pass<'a> {
             );
             return self.finish();
         }
+        if !self.view.confirmed {
+            // After a start of the machine its store is asked first: it may have been fenced, and others run the pod.
+            return;
+        }
         if !self.memory.volumes_ready {
             return self.try_volumes();
         }

@@ -67,6 +67,11 @@ impl Machine {
         self.change.send_modify(|number| *number += 1);
     }
 
+    /// Nothing runs any more.
+    pub(super) fn reboot(&self) {
+        self.with(|s| s.all.clear());
+    }
+
     pub(super) fn starts(&self, uid: &str, container: &str) -> usize {
         self.with(|s| s.starts.get(&(Uid(uid.into()), container.into())).copied().unwrap_or(0))
     }

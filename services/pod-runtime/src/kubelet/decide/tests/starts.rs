@@ -302,3 +302,17 @@ fn what_was_seen_of_a_start_that_failed_never_ran() {
     assert_eq!((world.times("start c").len(), world.ready()), (2, true));
     assert_eq!(world.container("c")["restartCount"], 0, "it is the same run");
 }
+
+#[test]
+fn b1_b29_what_does_not_live_waits_until_its_store_has_assigned_it() {
+    let mut world = World::new(one());
+    world.until(5.0);
+    // The machine was started anew.
+    (world.sandbox, world.memory, world.confirmed) = (None, Default::default(), false);
+    world.until(600.0);
+    assert_eq!((world.times("start c").len(), world.ready()), (1, false));
+    world.confirmed = true;
+    world.changed();
+    world.until(605.0);
+    assert_eq!((world.times("start c").len(), world.ready()), (2, true));
+}

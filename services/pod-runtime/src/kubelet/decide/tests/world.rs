@@ -53,6 +53,7 @@ pub(super) struct World {
     pub(super) pod: Pod,
     pub(super) lives: BTreeMap<String, Life>,
     pub(super) intent: Intent,
+    pub(super) confirmed: bool,
     pub(super) record: Record,
     pub(super) memory: Memory,
     pub(super) sandbox: Option<SandboxState>,
@@ -80,6 +81,7 @@ impl World {
             pod: Pod::from_json(object.to_string().as_bytes()).unwrap(),
             lives: BTreeMap::new(),
             intent: Intent::Run,
+            confirmed: true,
             record: Record::default(),
             memory: Memory::default(),
             sandbox: None,
@@ -138,6 +140,7 @@ impl World {
             let decision = decide(&View {
                 pod: &self.pod,
                 intent: self.intent,
+                confirmed: self.confirmed,
                 sandbox: self.sandbox.as_ref(),
                 record: &self.record,
                 memory: &self.memory,
