@@ -100,6 +100,8 @@ impl SystemService for System {
             return Err(invalid_argument("INVALID_EVIDENCE", &message));
         }
         let key = Key::new(Kind::Node, "", &name);
+        let pods = self.front.world.list(Kind::Pod, None);
+        let pods = pods.iter().filter(|pod| pod.text("/spec/nodeName") == name).count();
         let (this, named) = (self.clone(), key.clone());
         let fenced = self.front.change(&caller, &named, async move {
             let (front, now) = (&this.front, this.front.now());
@@ -122,8 +124,6 @@ impl SystemService for System {
                 tracing::warn!(%error, "an event could not be stored");
             }
         }
-        let pods = self.front.world.list(Kind::Pod, None);
-        let pods = pods.iter().filter(|pod| pod.text("/spec/nodeName") == machine.key.name).count();
         Ok(Response::new(FenceNodeResponse {
             node: Some(visible(&machine)),
             pods: u32::try_from(pods).unwrap_or(u32::MAX),
