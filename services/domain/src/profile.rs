@@ -19,6 +19,8 @@ macro_rules! switches {
             /// - When things happen is ours: a failed pass is repeated after 10 ms to 5 s, not 1000 s, and every set is
             ///   looked at again each minute, so that nothing waits for ever for an event that does not come.
             /// - `web-007` is never the pod of ordinal 7 (section 3.1): one pod per ordinal is what all else rests on.
+            /// - A field that does not exist is refused, never dropped with a warning; and a claim template without a name is
+            ///   told as that, not by the volume that it would have been (section 2.1).
             /// - Sizes have bounds (replicas, containers, templates), and suspicious manifests are warned of.
             pub const KUBERNETES: Self = Self { $($name: false,)+ };
 

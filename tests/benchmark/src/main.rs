@@ -157,7 +157,7 @@ async fn rollouts(arguments: &Arguments, scratch: &Path) -> anyhow::Result<()> {
     let mut rollouts = Vec::new();
     let mut steps = Vec::new();
     if arguments.wants(Figure::Ordered) {
-        for between in [Between::OneProcess, Between::Processes] {
+        for between in Between::BOTH {
             let (life, step) = rollout::life(scratch, between, runs).await?;
             rollouts.extend(life);
             steps.push(step);
@@ -165,10 +165,14 @@ async fn rollouts(arguments: &Arguments, scratch: &Path) -> anyhow::Result<()> {
         steps.extend(store::step(scratch).await?);
     }
     if arguments.wants(Figure::Parallel) {
-        rollouts.push(rollout::parallel(scratch, runs).await?);
+        for between in Between::BOTH {
+            rollouts.push(rollout::parallel(scratch, between, runs).await?);
+        }
     }
     if arguments.wants(Figure::Many) {
-        rollouts.push(rollout::many(scratch, runs).await?);
+        for between in Between::BOTH {
+            rollouts.push(rollout::many(scratch, between, runs).await?);
+        }
     }
     if !rollouts.is_empty() {
         print::rollouts(runs, &rollouts);

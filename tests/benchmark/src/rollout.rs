@@ -65,10 +65,7 @@ pub(crate) struct Kubernetes {
 
 /// A set of one hundred in order: created, updated, scaled to nothing; and the latency of each step of its creation.
 pub(crate) async fn life(directory: &Path, between: Between, runs: usize) -> anyhow::Result<(Vec<Rollout>, Row)> {
-    let how = match between {
-        Between::OneProcess => "",
-        Between::Processes => ", over TCP",
-    };
+    let how = between.words();
     let name = |what: &str| format!("{what} 1 set x {ORDERED} OrderedReady{how}");
     let kubernetes = |lifted, default| Some(Kubernetes { lifted, default });
     let rollout = |what, kubernetes| Rollout { name: name(what), ordinals: ORDERED, costs: Vec::new(), kubernetes };
@@ -94,22 +91,22 @@ pub(crate) async fn life(directory: &Path, between: Between, runs: usize) -> any
 }
 
 /// One large set whose pods come at once.
-pub(crate) async fn parallel(directory: &Path, runs: usize) -> anyhow::Result<Rollout> {
+pub(crate) async fn parallel(directory: &Path, between: Between, runs: usize) -> anyhow::Result<Rollout> {
     let mut costs = Vec::new();
     for _ in 0..runs {
-        let bench = Bench::start(directory, Between::OneProcess).await?;
+        let bench = Bench::start(directory, between).await?;
         costs.push(bench.create("web", PARALLEL, Shape::Parallel).await?);
         bench.stop().await?;
     }
-    let name = format!("create 1 set x {PARALLEL} Parallel");
+    let name = format!("create 1 set x {PARALLEL} Parallel{}", between.words());
     Ok(Rollout { name, ordinals: PARALLEL, costs, kubernetes: Some(Kubernetes { lifted: 1.82, default: 24.2 }) })
 }
 
 /// Many small sets, applied one after the other.
-pub(crate) async fn many(directory: &Path, runs: usize) -> anyhow::Result<Rollout> {
+pub(crate) async fn many(directory: &Path, between: Between, runs: usize) -> anyhow::Result<Rollout> {
     let mut costs = Vec::new();
     for _ in 0..runs {
-        let bench = Bench::start(directory, Between::OneProcess).await?;
+        let bench = Bench::start(directory, between).await?;
         let applied = async {
             for number in 0..MANY {
                 let objects = manifests(&format!("web{number}"), MANY_REPLICAS, Shape::OrderedReady, IMAGES[0]);
@@ -120,7 +117,7 @@ pub(crate) async fn many(directory: &Path, runs: usize) -> anyhow::Result<Rollou
         costs.push(bench.cost(MANY as usize, applied).await?);
         bench.stop().await?;
     }
-    let name = format!("create {MANY} sets x {MANY_REPLICAS} OrderedReady");
+    let name = format!("create {MANY} sets x {MANY_REPLICAS} OrderedReady{}", between.words());
     let kubernetes = Some(Kubernetes { lifted: 6.4, default: 94.0 });
     Ok(Rollout { name, ordinals: MANY * MANY_REPLICAS, costs, kubernetes })
 }

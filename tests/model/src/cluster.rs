@@ -43,6 +43,8 @@ pub enum Rollout {
     Partition(u32),
     /// Several at once.
     MaxUnavailable(u32),
+    /// Several of those above the partition at once, in percent of all.
+    PartitionAndPercent(u32, u32),
 }
 
 /// A kind of set.
@@ -146,6 +148,10 @@ impl Cluster {
             Rollout::OnDelete => UpdateStrategy::OnDelete,
             Rollout::Partition(partition) => block(partition, 1),
             Rollout::MaxUnavailable(number) => block(0, number),
+            Rollout::PartitionAndPercent(partition, percent) => {
+                let max_unavailable = Some(IntOrPercent::Percent(percent));
+                UpdateStrategy::RollingUpdate(Some(RollingUpdate { partition, max_unavailable }))
+            }
         };
         let (policy, retention) = (kind.policy, kind.retention);
         let spec =
@@ -208,6 +214,10 @@ impl Cluster {
         self.ends.retain(|ordinal, _| self.spec.contains(*ordinal));
         self.log.push(format!("pass: {}", words(&decision)));
         self.explained(&request.snapshot, &decision)?;
+        for ordinal in self.pods.keys() {
+            let name = domain::pod_name(SET, *ordinal);
+            checks::s2_members_are_ours(SET, &name, true, domain::pod_ordinal(SET, &name))?;
+        }
         self.write(&request.snapshot, &decision)
     }
 

@@ -1,5 +1,5 @@
-//! Every kind of set, at random: {OrderedReady, Parallel} x {RollingUpdate, OnDelete, partition, maxUnavailable} x four
-//! retention policies x both profiles.
+//! Every kind of set, at random: {OrderedReady, Parallel} x {RollingUpdate, OnDelete, partition, maxUnavailable, both} x
+//! four retention policies x both profiles.
 //!
 //! People edit the set while its pods change at random, and the n-th creation, update or deletion fails. Then faults
 //! stop: the set comes to its spec and rests. Last it is deleted, in order, and its claims are those that its policy
@@ -59,8 +59,13 @@ pub fn cells() -> Vec<Cell> {
     let mut cells = Vec::new();
     for kubernetes in [false, true] {
         for policy in [OrderedReady, Parallel] {
-            let rollouts =
-                [Rollout::RollingUpdate, Rollout::OnDelete, Rollout::Partition(1), Rollout::MaxUnavailable(2)];
+            let rollouts = [
+                Rollout::RollingUpdate,
+                Rollout::OnDelete,
+                Rollout::Partition(1),
+                Rollout::MaxUnavailable(2),
+                Rollout::PartitionAndPercent(1, 60),
+            ];
             for rollout in rollouts {
                 for (when_deleted, when_scaled) in
                     [(Retain, Retain), (Retain, Delete), (Delete, Retain), (Delete, Delete)]

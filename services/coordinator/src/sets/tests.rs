@@ -1,11 +1,13 @@
 //! What a pass rests on: whatever changed since it looked undoes all of it, so that the next one looks again.
 
 use api::manifest::{self, Kind};
+use api::proto::update_planner::v1::PlanRequest;
 use domain::volume::SetClaimsRequest;
 use domain::{
     Generation, Guard, Ordinal, OrdinalPlan, PodCreation, PodDeletion, PodIdentity, Profile, Revision, RevisionChange,
     RevisionName, SetStatus, Timestamp, Uid, UpdatePlan, Wait, WaitReason,
 };
+use prost::Message as _;
 use serde_json::{Value, json};
 use service_kit::{CancellationToken, Channel};
 
@@ -111,6 +113,39 @@ fn scene_as(profile: Profile, world: &World) -> Scene {
     let switches = profile.switches();
     let glance = Glance { draining: false, switches, now: NOW, watched_since: NOW, coming: None };
     Scene::take(world, &Rosters::default(), &key(Kind::StatefulSet, "web"), glance).unwrap().expect("the set is there")
+}
+
+#[tokio::test]
+async fn s_121_b11_a_revision_that_a_later_version_would_write_otherwise_is_the_same() {
+    let world = world().await;
+    let owner = controller_reference(&world.get(&key(Kind::StatefulSet, "web")).unwrap());
+    let containers = json!([{ "name": "main", "image": "busybox" }]);
+    let old = json!({ "metadata": { "labels": { "app": "web" } }, "spec": { "containers": containers } });
+    let now = manifest::redefault_template(old.clone());
+    change(&world, Kind::StatefulSet, "web", |set| set["spec"]["template"] = now.clone()).await;
+    let revision = |name: &str, number: i64, template: &Value| {
+        let mut template = template.clone();
+        template["$patch"] = "replace".into();
+        json!({
+            "metadata": { "name": name, "namespace": "default", "uid": name, "ownerReferences": [owner] },
+            "revision": number,
+            "data": { "spec": { "template": template } },
+        })
+    };
+    let asked = || {
+        let scene = scene(&world);
+        let question = scene.update_question(&scene.encoded(&scene.told)).encode_to_vec();
+        PlanRequest::decode(&*question).unwrap().equal_after_defaulting
+    };
+    create(&world, Kind::ControllerRevision, "web-old", revision("web-old", 1, &old)).await;
+    assert_eq!(asked(), "web-old");
+    // Only the newest counts, and one that is equal to the byte needs no help.
+    let mut other = old.clone();
+    other["spec"]["containers"][0]["image"] = "other".into();
+    create(&world, Kind::ControllerRevision, "web-other", revision("web-other", 2, &other)).await;
+    assert_eq!(asked(), "");
+    create(&world, Kind::ControllerRevision, "web-now", revision("web-now", 3, &now)).await;
+    assert_eq!(asked(), "");
 }
 
 #[tokio::test]

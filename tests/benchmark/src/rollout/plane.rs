@@ -15,6 +15,18 @@ pub(crate) enum Between {
     Processes,
 }
 
+impl Between {
+    pub(crate) const BOTH: [Self; 2] = [Self::OneProcess, Self::Processes];
+
+    /// What stands behind the name of a figure.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::OneProcess => "",
+            Self::Processes => ", over TCP",
+        }
+    }
+}
+
 /// The services of one store.
 pub(crate) struct Plane {
     context: Context,

@@ -6,6 +6,7 @@ use support::until;
 
 use crate::machine::Told;
 use crate::plane::{condition, text};
+use crate::progress::own;
 use crate::{Machine, Plane, set, with_claims};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,6 +109,29 @@ async fn under_parallel_nobody_waits() {
         machine.must_stop(name).await;
     }
     assert!(plane.get("pod", "web-0").await.unwrap().pointer("/metadata/deletionTimestamp").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_order_of_a_live_set_of_our_own_group_may_change() {
+    let plane = Plane::start().await;
+    let machine = Machine::join(&plane).await;
+    let with = |policy: &str| own(3, json!({ "podManagementPolicy": policy }));
+    plane.apply(&[with("OrderedReady")]).await;
+    machine.report("web-0", "Running", false).await.unwrap();
+    plane.waits_for("web", "pod 0 to become ready").await;
+    let first = plane.uid("pod", "web-0").await;
+    plane.apply(&[with("Parallel")]).await;
+    plane.has_pods(&["web-0", "web-1", "web-2"]).await;
+    // And back: pods that are there stay, and the next wait their turn.
+    plane.apply(&[with("OrderedReady")]).await;
+    plane.scale("web", 4).await;
+    plane.waits_for("web", "pod 0 to become ready").await;
+    assert_eq!(plane.pods().await, ["web-0", "web-1", "web-2"]);
+    for name in ["web-0", "web-1", "web-2", "web-3"] {
+        machine.ready(name).await;
+    }
+    plane.complete("web", 4).await;
+    assert_eq!(plane.uid("pod", "web-0").await, first, "no pod restarts because of it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

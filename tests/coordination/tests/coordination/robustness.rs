@@ -206,3 +206,28 @@ async fn s_216_the_first_reason_is_the_one_that_matters() {
     machine.ready("web-2").await;
     plane.waits_for("web", "\"held back by partition 2\"").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s_215_a_coordinator_that_dies_while_a_set_is_deleted_in_order_goes_on() {
+    let mut plane = Plane::start().await;
+    let machine = Machine::eager(&plane).await;
+    plane.apply(&[set("web", 3, retaining("Delete", "Retain", &json!({})))]).await;
+    plane.complete("web", 3).await;
+    machine.eagerness(true, false);
+    plane.delete("sts", "web", "").await.unwrap();
+    for (ordinal, left) in [(2, &["web-0", "web-1", "web-2"][..]), (1, &["web-0", "web-1"]), (0, &["web-0"])] {
+        machine.must_stop(&format!("web-{ordinal}")).await;
+        crash(&mut plane).await;
+        next_commit(&plane).await;
+        plane.has_pods(left).await;
+        let going = plane.list("pods").await;
+        let going = going.iter().filter(|pod| pod.pointer("/metadata/deletionTimestamp").is_some()).count();
+        assert_eq!(going, 1, "one after the other");
+        assert_eq!(plane.list("pvc").await.len(), 3, "claims go with their set");
+        machine.stop(&format!("web-{ordinal}")).await;
+    }
+    plane.lacks("sts", "web").await;
+    for ordinal in 0..3 {
+        plane.lacks("pvc", &format!("data-web-{ordinal}")).await;
+    }
+}
