@@ -117,8 +117,7 @@ impl SystemService for System {
         });
         let (machine, news) = fenced.await?;
         if news {
-            let message = format!("machine {name} is fenced: {}", fence::evidence(&machine));
-            let event = Event::warning("NodeFenced", message);
+            let event = Event::warning("NodeFenced", fence::words(&machine, fence::evidence(&machine)));
             let about = (&machine.key, &*machine.uid().0);
             if let Err(error) = events::say(&self.front.world, about, SERVICE, &event, self.front.now()).await {
                 tracing::warn!(%error, "an event could not be stored");

@@ -21,6 +21,9 @@ const EVIDENCE: &str = "setkeeper.dev/fence-evidence";
 /// Reason of a pod whose end is known from a fence, and of a machine that is fenced.
 pub(crate) const FENCED: &str = "Fenced";
 
+/// Exit code of a container that got lost: as if killed.
+const LOST_EXIT_CODE: i32 = 137;
+
 /// Why a machine is ready.
 pub(crate) const REGISTERED: (&str, &str) = ("NodeRegistered", "its runtime has registered");
 
@@ -59,6 +62,11 @@ pub(crate) fn matters(change: &Change) -> bool {
     state(&change.old) != state(&change.new)
 }
 
+/// That a machine is fenced, and how it is known that nothing runs there.
+pub(crate) fn words(machine: &Object, evidence: &str) -> String {
+    format!("machine {} is fenced, nothing runs there: {evidence}", machine.key.name)
+}
+
 /// The machine with a fence around it, until its runtime registers again; none where there is one already.
 pub(crate) fn fenced(machine: &Object, evidence: &str, now: Timestamp) -> Option<Value> {
     if is_fenced(machine) {
@@ -71,7 +79,7 @@ pub(crate) fn fenced(machine: &Object, evidence: &str, now: Timestamp) -> Option
     spec.insert("taints".to_owned(), json!([taint]));
     let annotations = object_mut(&mut value, "metadata").entry("annotations").or_insert_with(|| json!({}));
     annotations[EVIDENCE] = evidence.into();
-    let message = format!("nothing runs there: {evidence}");
+    let message = words(machine, evidence);
     set_condition(object_mut(&mut value, "status"), "Ready", "False", (FENCED, &message), now);
     Some(value)
 }
@@ -123,7 +131,7 @@ pub(super) fn release_pods(
             Release::Keep => {}
             Release::Remove => transaction.delete(pod),
             Release::End => {
-                let message = format!("machine {} is fenced: {}", machine.key.name, evidence(machine));
+                let message = words(machine, evidence(machine));
                 let event = Event::warning(FENCED, message.as_str());
                 events::record(&mut transaction, world, (&pod.key, &pod.uid().0), "coordinator", &event, now);
                 transaction.update(pod, ended(pod, &message, now));
@@ -136,13 +144,22 @@ pub(super) fn release_pods(
     (transaction, false)
 }
 
-/// The pod, ended.
+/// The pod, ended; as in Kubernetes, which cannot find its containers either.
 fn ended(pod: &Object, message: &str, now: Timestamp) -> Value {
     let mut value = pod.value.clone();
     let status = object_mut(&mut value, "status");
     status.insert("phase".to_owned(), "Failed".into());
     status.insert("reason".to_owned(), FENCED.into());
     status.insert("message".to_owned(), message.into());
+    for list in ["initContainerStatuses", "containerStatuses"] {
+        let containers = status.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();
+        for container in containers.filter(|container| container["state"].get("terminated").is_none()) {
+            container["ready"] = false.into();
+            container["started"] = false.into();
+            let unknown = json!({ "reason": "ContainerStatusUnknown", "message": message, "exitCode": LOST_EXIT_CODE });
+            container["state"] = json!({ "terminated": unknown });
+        }
+    }
     for kind in ["Ready", "ContainersReady"] {
         set_condition(status, kind, "False", (FENCED, message), now);
     }

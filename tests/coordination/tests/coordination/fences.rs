@@ -119,7 +119,7 @@ async fn s_158_b29_a_silent_machine_keeps_its_pods_until_it_is_fenced() {
     let said = plane.list("events").await;
     let told = |event: &&Value| event["reason"] == "Fenced" && event["involvedObject"]["name"] == "web-0";
     let message = said.iter().find(told).map(|event| text(event, "/message").to_owned());
-    assert_eq!(message.as_deref(), Some("machine straw is fenced: powered off through its BMC"));
+    assert_eq!(message.as_deref(), Some("machine straw is fenced, nothing runs there: powered off through its BMC"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,5 +219,5 @@ async fn a_fence_wants_evidence_and_a_machine_that_is_silent() {
     let again = fence(&plane, NODE, "still off").await.unwrap();
     let node = api::object::from_struct(again.node.expect("the machine"));
     let words = text(condition(&node, "Ready").expect("it says how it is"), "/message");
-    assert_eq!((words, again.pods), ("nothing runs there: off", 0));
+    assert_eq!((words, again.pods), ("machine straw is fenced, nothing runs there: off", 0));
 }
