@@ -297,13 +297,15 @@ impl Kubelet {
         };
         let uid = Uid(assigned.pod.metadata.uid.clone());
         self.seen.insert(uid.clone());
+        // Whatever cannot be kept of the news, it is this machine's still.
+        self.confirm(&uid);
         let directory = match self.pods.directory(&uid) {
             Ok(directory) => directory,
             Err(error) => return error!(error = %error, "an assignment cannot be kept"),
         };
         let known = self.pods.lock().handles.get(&uid).map(|handle| handle.wanted.borrow().assigned.clone());
         if known.as_deref() == Some(&assigned) {
-            return self.confirm(&uid);
+            return;
         }
         // What is not kept is not begun: a runtime that starts again must know the pod.
         if let Err(error) = keep_assignment(&directory, message) {
@@ -316,7 +318,6 @@ impl Kubelet {
         if let Some(handle) = self.pods.lock().handles.get(&uid) {
             handle.wanted.send_modify(|wanted| {
                 wanted.assigned = Arc::new(assigned);
-                wanted.confirmed = true;
                 wanted.version += 1;
             });
         }

@@ -105,11 +105,6 @@ pub(crate) fn is_released(pod: &Object) -> bool {
     pod.text("/status/reason") == FENCED && phase(pod).terminal()
 }
 
-/// Whether a pod was ever given to its machine: one whose template names the machine may not have been yet.
-pub(super) fn was_placed(pod: &Object) -> bool {
-    condition(&pod.value, "PodScheduled").is_some_and(|placed| placed.get("status").is_some_and(|it| it == "True"))
-}
-
 /// Releases the pods of a machine, as its fence allows, and whether there are more than one commit should hold. Each rests on
 /// the fence being there.
 pub(super) fn release_pods(
@@ -153,7 +148,8 @@ fn ended(pod: &Object, message: &str, now: Timestamp) -> Value {
     status.insert("message".to_owned(), message.into());
     for list in ["initContainerStatuses", "containerStatuses"] {
         let containers = status.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();
-        for container in containers.filter(|container| container["state"].get("terminated").is_none()) {
+        let runs = |container: &&mut Value| container.is_object() && container.pointer("/state/terminated").is_none();
+        for container in containers.filter(runs) {
             container["ready"] = false.into();
             container["started"] = false.into();
             let unknown = json!({ "reason": "ContainerStatusUnknown", "message": message, "exitCode": LOST_EXIT_CODE });

@@ -13,6 +13,7 @@ use super::presence::Presence;
 use crate::driver::{Controller, Outcome};
 use crate::events::{self, Event};
 use crate::objects::{condition, object_mut, set_condition, time_text};
+use crate::pods::placement::was_placed;
 use crate::store::CommitError;
 use crate::world::{Change, Key, Object, Transaction, View, World};
 
@@ -117,7 +118,10 @@ impl Controller for Lifecycle {
         let (transaction, outcome) = match fence::is_fenced(&machine) {
             true if silent => {
                 let pods = self.world.list(Kind::Pod, None);
-                let here = pods.iter().filter(|pod| pod.text("/spec/nodeName") == name && fence::was_placed(pod));
+                // One that was made since, and names the machine, does not wait for it only to end.
+                let here =
+                    |pod: &&Arc<Object>| pod.text("/spec/nodeName") == name && (was_placed(pod) || pod.deleting());
+                let here = pods.iter().filter(here);
                 let (transaction, more) = fence::release_pods(&self.world, &machine, here, now);
                 (transaction, if more { Outcome::At(now) } else { Outcome::Settled })
             }

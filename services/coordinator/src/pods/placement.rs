@@ -222,9 +222,14 @@ impl Controller for Placement {
     }
 }
 
+/// Whether a pod was given to its machine: one whose template names it may have to wait all the same.
+pub(crate) fn was_placed(pod: &Object) -> bool {
+    condition(&pod.value, "PodScheduled").is_some_and(|placed| placed.get("status").is_some_and(|it| it == "True"))
+}
+
 /// Whether a pod still needs its machine.
 fn unplaced(pod: &Object) -> bool {
-    (pod.text("/spec/nodeName").is_empty() || condition(&pod.value, "PodScheduled").is_none()) && !pod.deleting()
+    (pod.text("/spec/nodeName").is_empty() || !was_placed(pod)) && !pod.deleting()
 }
 
 /// Places what can be placed, and says of the rest why not. True if there is more than one commit should hold.

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::read::phase;
 use super::report::NAMES_NOT_SERVED;
+use crate::machines::fence;
 use crate::objects::condition;
 use crate::world::Object;
 
@@ -20,7 +21,7 @@ pub(crate) struct Trouble {
 pub(crate) fn of(pod: &Object) -> Option<Trouble> {
     let ready = condition(&pod.value, "Ready");
     let says = |field: &str| ready.and_then(|ready| ready.get(field)?.as_str()).unwrap_or_default();
-    if says("status") == "True" {
+    if says("status") == "True" || fence::is_released(pod) {
         return None;
     }
     if pod.deleting() {

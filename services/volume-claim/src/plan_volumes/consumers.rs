@@ -126,8 +126,19 @@ impl<'a> Planner<'a> {
             Some(claim) if claim.deleting => Some(format!("claim {name:?} is being deleted")),
             Some(claim) if claim.phase == ClaimPhase::Lost => Some(format!("claim {name:?} has lost its volume")),
             Some(claim) if !claim.bind_completed => Some(format!("claim {name:?} is not bound")),
+            // A pod runs on one machine: what is made for it here would be of no use to it elsewhere.
+            Some(claim) if !self.reaches(claim) => Some(format!(
+                "the volume of claim {name:?} cannot be reached from machine {:?}",
+                self.request.node.name
+            )),
             Some(_) => None,
         }
+    }
+
+    /// Whether the volume of a bound claim can be used on this machine.
+    fn reaches(&self, claim: &Claim) -> bool {
+        let volume = self.volumes.get(claim.volume_name.as_str());
+        volume.is_none_or(|volume| volume.reachable_from(&self.request.node))
     }
 
     fn serve(&mut self, claim: &'a Claim, choice: &Choice<'a>) {

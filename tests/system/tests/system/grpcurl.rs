@@ -150,6 +150,7 @@ async fn grpcurl_calls_every_method_of_every_service() {
     services::claims(&mut run).await;
     services::names(&mut run).await;
     services::machine(&mut run, &system).await;
+    public::fence(&mut run, &system).await;
     public::backup(&mut run).await;
     public::drain(&mut run).await;
     services::stop(&mut run, &system).await;

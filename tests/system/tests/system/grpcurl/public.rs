@@ -144,6 +144,14 @@ pub(super) async fn system(run: &mut Run) -> Value {
     system
 }
 
+/// A machine that answers is not dead.
+pub(super) async fn fence(run: &mut Run, system: &Value) {
+    let name = &system["nodes"][0]["metadata"]["name"];
+    let method = "coordinator.v1.SystemService/FenceNode";
+    run.refuses(method, json!({"name": name, "evidence": "powered off"}), "FailedPrecondition", "answers").await;
+    run.refuses(method, json!({"name": name}), "InvalidArgument", "evidence").await;
+}
+
 /// Everything that is stored, as bytes.
 pub(super) async fn backup(run: &mut Run) {
     let pieces = run.call("coordinator.v1.SystemService/Backup", &[json!({})], |_| false).await;
