@@ -308,7 +308,7 @@ impl Sets {
         let mut transactions = plan.transactions;
         let last = transactions.last_mut().expect("there is always one, for the status");
         let number = self.recorder.add(last, &self.world, &scene.set, &record);
-        let (tell_at, waiting) = self.tell_waits(last, scene, &waits, now);
+        let (tell_at, waiting) = self.tell_waits(last, scene, (&waits, true), now);
         let look_again_at = [decision.look_again_at(), tell_at].into_iter().flatten().min();
         let progress_only = record.steps.is_empty() && !waits.is_empty() && transactions.len() == 1;
         if progress_only && !transactions[0].is_empty() {
@@ -371,12 +371,12 @@ impl Sets {
         &self,
         transaction: &mut Transaction,
         scene: &Scene,
-        waits: &[Wait],
+        (waits, decided): (&[Wait], bool),
         now: Timestamp,
     ) -> (Option<Timestamp>, Waiting) {
         let mut waiting = self.recorder.waiting(&self.world, &scene.set);
         let monotonic = self.context.clock.monotonic();
-        waiting.update(waits, monotonic);
+        waiting.update(waits, decided, monotonic);
         if !self.switches.tell_waits {
             return (None, waiting);
         }
@@ -440,7 +440,7 @@ impl Sets {
             transaction.update(&scene.set, value);
         }
         // It is tried again until it is time.
-        let (_, waiting) = self.tell_waits(&mut transaction, scene, &record.waits, now);
+        let (_, waiting) = self.tell_waits(&mut transaction, scene, (&record.waits, false), now);
         if self.commit(scene, transaction, None).await.is_err() {
             return;
         }

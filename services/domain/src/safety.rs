@@ -92,7 +92,8 @@ impl Plans<'_> {
             let ordinal = creation.ordinal;
             let in_order = blocked.as_ref().is_none_or(|(lowest, _)| *lowest >= ordinal);
             let down = || self.order.cold_start && self.total_outage();
-            let stalled = || blocked.as_ref().is_some_and(|(lowest, _)| self.makes_no_headway(*lowest));
+            let breaks = self.snapshot.switches.break_cold_start;
+            let stalled = || blocked.as_ref().is_some_and(|(lowest, _)| breaks && self.makes_no_headway(*lowest));
             let together = || self.was_member(ordinal) && (down() || stalled());
             let again = || blocked.as_ref().is_some_and(|(lowest, _)| self.comes_back_together(*lowest));
             require("S3", ordinal, in_order || together() || again(), || match &blocked {
@@ -228,7 +229,10 @@ impl Plans<'_> {
 
     /// Whether a pod out of range is given up for the sake of the lowest in range that is not healthy.
     fn is_given_up(&self, ordinal: Ordinal, lowest: Ordinal) -> bool {
-        self.makes_no_headway(ordinal) && self.makes_no_headway(lowest)
+        let ended = |pod: &Pod| pod.phase.terminal() && !pod.terminating;
+        let ended = self.snapshot.pod(ordinal).is_some_and(|pod| ended(&pod));
+        let hopeless = ended || self.makes_no_headway(ordinal);
+        self.snapshot.switches.heal_broken_pods && hopeless && self.makes_no_headway(lowest)
     }
 
     /// Whether all that is not healthy, from the lowest on, was part of the set before, and an update is under way that may

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use crate::{
     Cause, Failures, Generation, Ordinal, Outage, Phase, Pod, PodCreation, PodDeletion, PodManagementPolicy, PodRun,
-    Pods, Revision, RevisionName, SetRef, SetSpec, SetStatus, Switches, Timestamp, UpdateStrategy, Wait, WaitReason,
+    Pods, RetentionRule, Revision, RevisionName, SetRef, SetSpec, SetStatus, Switches, Timestamp, UpdateStrategy, Wait,
+    WaitReason,
 };
 
 /// How long a pod in range that lives may be not ready before it is given company by others, or others are given up for its
@@ -187,9 +188,9 @@ impl Snapshot {
     }
 
     /// The highest pod out of range, if it may go before the pods in range are healthy, at the earliest then (switch
-    /// `heal_broken_pods`): it is not ready, and the lowest that is not healthy makes no headway; sooner where the set has left
-    /// it behind, at neither of its revisions. It serves nobody, and is not wanted; and where pods need each other, it may be
-    /// what keeps the others.
+    /// `heal_broken_pods`): it is not ready, or has ended, and the lowest that is not healthy makes no headway; sooner where the
+    /// set has left it behind, at neither of its revisions. It serves nobody, and is not wanted; and where pods need each other,
+    /// it may be what keeps the others. Where its data would go with it, it must have been left behind.
     #[must_use]
     pub fn abandoned_from(&self) -> Option<(Ordinal, Timestamp)> {
         let SetStatus { observed_generation, current_revision, update_revision, .. } = &self.status;
@@ -199,8 +200,13 @@ impl Snapshot {
         let pod = self.pod(highest)?;
         let known = *observed_generation == self.generation.0;
         let left_behind = known && !pod.at(current_revision) && !pod.at(update_revision);
+        if !left_behind && self.spec.retention.when_scaled == RetentionRule::Delete {
+            return None;
+        }
         let patience = if left_behind { PATIENCE } else { SLOW_START };
-        let since = self.stalled_since(lowest)?.max(self.stalled_since(highest)?);
+        let ended = pod.phase.terminal() && !pod.terminating;
+        let below = self.stalled_since(lowest)?;
+        let since = if ended { below } else { below.max(self.stalled_since(highest)?) };
         Some((highest, since.plus(patience)))
     }
 

@@ -32,8 +32,9 @@ pub(crate) fn check(before: &World, pass: &Pass, after: &World) {
 /// 2: nothing is created while a lower ordinal in range is not healthy, but where a set is started as a whole, or its lowest
 /// makes no headway, or what an update took down comes back.
 fn ordered_creation(snapshot: &Snapshot, pass: &Pass) {
-    let in_order = !pass.ordinals.cold_start && !is_stalled(snapshot) && !again_after_an_update(snapshot);
-    for creation in pass.ordinals.create.iter().filter(|_| in_order) {
+    let in_order = !pass.ordinals.cold_start && !again_after_an_update(snapshot);
+    let company = |ordinal| is_stalled(snapshot) && Some(ordinal) <= snapshot.formed;
+    for creation in pass.ordinals.create.iter().filter(|creation| in_order && !company(creation.ordinal)) {
         let lowest = snapshot.first_unhealthy().expect("something is missing");
         assert_eq!(lowest.0, creation.ordinal, "created before {lowest:?} was healthy");
     }
@@ -42,7 +43,7 @@ fn ordered_creation(snapshot: &Snapshot, pass: &Pass) {
 /// Whether the lowest that is not healthy has lived long enough without becoming ready.
 fn is_stalled(snapshot: &Snapshot) -> bool {
     let since = snapshot.first_unhealthy().and_then(|(lowest, _)| snapshot.stalled_since(lowest));
-    since.is_some_and(|since| since.plus(PATIENCE) <= snapshot.now)
+    snapshot.switches.break_cold_start && since.is_some_and(|since| since.plus(PATIENCE) <= snapshot.now)
 }
 
 /// Whether no more of a complete set is down than an update may take down.

@@ -93,7 +93,7 @@ impl Sets {
             let question = ClaimsQuestion::new(view, scene, &self.settled);
             question.asking(view, scene, order, last)
         });
-        let (set, scaling_down) = (request.set.uid.clone(), request.scaling_down);
+        let (set, condemned) = (request.set.uid.clone(), (request.scaling_down, request.abandoned));
         let asked = settled_by(&request, &scene.snapshot);
         let plan = if request.ordinals.is_empty() {
             SetClaimsPlan::default()
@@ -108,7 +108,7 @@ impl Sets {
         ordinals.extend(settled);
         ordinals.sort();
         let assembled = assemble(scene, plan, &stored)?;
-        self.settled.note(&set, at, about, scaling_down, ordinals);
+        self.settled.note(&set, at, about, condemned, ordinals);
         Ok(assembled)
     }
 }
@@ -144,7 +144,7 @@ impl ClaimsQuestion {
             switches: snapshot.switches,
         };
         let about = About::new(&request, &snapshot.spec);
-        let settled = settled.take(view, scene, &about, request.scaling_down);
+        let settled = settled.take(view, scene, &about, (request.scaling_down, request.abandoned));
         Self { about, request, stored: Stored::new(), settled, at: view.revision() }
     }
 

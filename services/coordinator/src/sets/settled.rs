@@ -18,6 +18,9 @@ use crate::world::View;
 /// Sets that are remembered. To forget all of them has each asked once about every ordinal.
 const SETS_MAX: usize = 16_384;
 
+/// Whether pods out of range go, and which goes before.
+pub(super) type Condemned = (bool, Option<Ordinal>);
+
 /// An ordinal and the version of its pod.
 pub(super) type PodAt = (Ordinal, u64);
 
@@ -32,7 +35,7 @@ struct Known {
     /// Where the claims were looked at.
     at: StoreRevision,
     about: About,
-    scaling_down: bool,
+    condemned: Condemned,
     /// Ascending.
     ordinals: Vec<PodAt>,
 }
@@ -49,8 +52,8 @@ pub(super) struct About {
 impl About {
     /// Of a question that names no ordinal and no claim yet.
     pub(super) fn new(request: &SetClaimsRequest, spec: &SetSpec) -> Self {
-        // That concerns only ordinals out of range, and changes with every pod that is not ready.
-        let request = SetClaimsRequest { scaling_down: false, ..request.clone() };
+        // These concern only ordinals out of range, and change with every pod that is not ready.
+        let request = SetClaimsRequest { scaling_down: false, abandoned: None, ..request.clone() };
         Self { request, start: spec.start, replicas: spec.replicas, reserved: spec.reserved.clone() }
     }
 }
@@ -58,7 +61,7 @@ impl About {
 impl Settled {
     /// The ordinals that are settled still, unless their pod has another version; ascending. They are forgotten until they are
     /// [noted](Self::note) again.
-    pub(super) fn take(&self, view: &View<'_>, scene: &Scene, about: &About, scaling_down: bool) -> Vec<PodAt> {
+    pub(super) fn take(&self, view: &View<'_>, scene: &Scene, about: &About, condemned: Condemned) -> Vec<PodAt> {
         let known = self.all().remove(&scene.snapshot.set.uid).filter(|known| known.about == *about);
         let Some(known) = known else { return Vec::new() };
         let Some(changed) = view.claims_changed(known.at) else { return Vec::new() };
@@ -68,19 +71,19 @@ impl Settled {
         if !touched.is_empty() {
             ordinals.retain(|(ordinal, _)| !touched.contains(ordinal));
         }
-        if known.scaling_down != scaling_down {
+        if known.condemned != condemned {
             ordinals.retain(|(ordinal, _)| scene.snapshot.spec.contains(*ordinal));
         }
         ordinals
     }
 
     /// Volume-claim had nothing to say of these, given the claims at a revision.
-    pub(super) fn note(&self, set: &Uid, at: StoreRevision, about: About, scaling_down: bool, ordinals: Vec<PodAt>) {
+    pub(super) fn note(&self, set: &Uid, at: StoreRevision, about: About, condemned: Condemned, ordinals: Vec<PodAt>) {
         let mut all = self.all();
         if all.len() >= SETS_MAX {
             all.clear();
         }
-        all.insert(set.clone(), Known { at, about, scaling_down, ordinals });
+        all.insert(set.clone(), Known { at, about, condemned, ordinals });
     }
 
     /// The set is gone.

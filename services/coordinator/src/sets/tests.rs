@@ -549,12 +549,12 @@ async fn volume_claim_is_asked_again_of_what_has_changed() {
     let note = || {
         let about = About::new(&request, &scene(&world).snapshot.spec);
         let ordinals = [0, 1, 5].map(|ordinal| (Ordinal(ordinal), 7)).to_vec();
-        settled.note(&set, world.revision(), about, true, ordinals);
+        settled.note(&set, world.revision(), about, (true, None), ordinals);
     };
     let left = |request: &SetClaimsRequest, scaling_down| -> Vec<u32> {
         let scene = scene(&world);
         let about = About::new(request, &scene.snapshot.spec);
-        let left = world.view(|view| settled.take(view, &scene, &about, scaling_down));
+        let left = world.view(|view| settled.take(view, &scene, &about, (scaling_down, None)));
         left.into_iter().map(|(ordinal, _)| ordinal.0).collect()
     };
     note();

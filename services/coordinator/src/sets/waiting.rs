@@ -47,9 +47,9 @@ impl Waiting {
         Self { reasons: Vec::new(), known_since: recorded_at }
     }
 
-    /// The set waits for these at this monotonic time, and no longer for others.
-    pub(super) fn update(&mut self, waits: &[Wait], monotonic: Duration) {
-        let mut reasons: Vec<Lasting> = Vec::new();
+    /// The set waits for these at this monotonic time, and no longer for others; unless nobody `decided` that.
+    pub(super) fn update(&mut self, waits: &[Wait], decided: bool, monotonic: Duration) {
+        let mut reasons = if decided { Vec::new() } else { self.reasons.clone() };
         for WaitRun { reason, .. } in WaitRun::of(waits) {
             if reasons.len() >= REASONS_MAX || reasons.iter().any(|lasting| lasting.reason == reason) {
                 continue;
@@ -98,15 +98,19 @@ mod tests {
         let claim = |ordinal| wait(ordinal, WaitReason::ClaimTerminating { claim: "data-web-0".to_owned() });
         let other = |ordinal| wait(ordinal, WaitReason::NotReady { ordinal: Ordinal(5) });
         let mut waiting = Waiting::default();
-        waiting.update(&[claim(0)], second(100));
-        waiting.update(&[claim(0), other(5)], second(104));
-        waiting.update(&[claim(0), claim(1)], second(108));
-        waiting.update(&[claim(0), other(5)], second(109));
+        waiting.update(&[claim(0)], true, second(100));
+        waiting.update(&[claim(0), other(5)], true, second(104));
+        waiting.update(&[claim(0), claim(1)], true, second(108));
+        waiting.update(&[claim(0), other(5)], true, second(109));
+        // A planner is away for a moment.
+        let away = WaitReason::ServiceUnavailable { service: "update-planner".to_owned(), error: String::new() };
+        waiting.update(&[Wait { ordinal: None, reason: away }], false, second(109));
+        waiting.update(&[claim(0), other(5)], true, second(110));
         let since: Vec<_> = waiting.reasons.iter().map(|lasting| lasting.since).collect();
         assert_eq!(since, [second(100), second(109)]);
         let many: Vec<Wait> =
             (0..100).map(|other| wait(other, WaitReason::Missing { ordinal: Ordinal(other) })).collect();
-        waiting.update(&many, second(110));
+        waiting.update(&many, true, second(111));
         assert_eq!(waiting.reasons.len(), REASONS_MAX);
     }
 }

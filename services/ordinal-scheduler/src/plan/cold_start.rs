@@ -37,8 +37,8 @@ pub(super) fn of(snapshot: &Snapshot) -> ColdStart {
     ColdStart { is_on, together, begins_at: begins_at.filter(|_| !together) }
 }
 
-/// Creates every missing member that has been one before, and replaces those that have ended. A creation rests on every
-/// pod.
+/// Creates every missing member that has been one before, and replaces those of them that have ended. A creation rests on
+/// every pod.
 pub(super) fn create_all(request: &OrdinalRequest) -> OrdinalPlan {
     let snapshot = &request.snapshot;
     let mut plan = OrdinalPlan::default();
@@ -48,7 +48,9 @@ pub(super) fn create_all(request: &OrdinalRequest) -> OrdinalPlan {
     create_members(request, start, &company, &mut plan, &mut waits);
     for pod in snapshot.members() {
         match snapshot.ailment(pod) {
-            Some(_) if is_ended(pod) => plan.delete.push(replacement_of_ended(pod)),
+            Some(_) if is_ended(pod) && Some(pod.ordinal) <= snapshot.formed => {
+                plan.delete.push(replacement_of_ended(pod))
+            }
             Some(ailment) => waits.push(pod.ordinal, ailment),
             None => {}
         }

@@ -259,6 +259,8 @@ fn s_209_the_highest_pod_out_of_range_goes_where_it_was_left_behind_broken() {
         words(&scaled("0:broken 1:ready 2:ready 3:broken", "B", 30_000)),
         "delete 3 (AllPods), 0:NotReady(0), 2:NotReady(0)"
     );
+    // One that has ended gets no better.
+    assert_eq!(words(&scaled("0:broken 3:failed", "B", 30_000)), "delete 3 (AllPods), 0:NotReady(0), 1:NotReady(0)");
     // At a revision of the set it may only be slow.
     for at in ["A", "C"] {
         assert_eq!(scaled("0:broken 3:broken", at, 100_000).look_again_at, Some(Timestamp(120_000)));
@@ -269,6 +271,7 @@ fn s_209_the_highest_pod_out_of_range_goes_where_it_was_left_behind_broken() {
         ("0:broken 2:broken 3:ready", "B"),
         ("0:stopping 3:broken", "B"),
         ("0:broken 3:stopping", "B"),
+        ("0:broken 3:ended-stopping", "B"),
         ("3:broken", "B"),
     ] {
         assert!(scaled(pods, at, 900_000).delete.is_empty(), "{pods} at {at}");

@@ -94,7 +94,7 @@ struct Clocks<'a> {
     /// What earlier pods of an ordinal cannot tell any more. Nothing where the update is a new one: what was stuck is not
     /// stuck once somebody has mended the template.
     outages: &'a [Outage],
-    /// Under OrderedReady, the only ordinal whose pod may be created now; none where several may.
+    /// Under OrderedReady, the only ordinal whose pod may be created now; none where all members that are known may.
     turn: Option<Ordinal>,
 }
 
@@ -164,7 +164,8 @@ impl<'a> Clocks<'a> {
 
     /// Whether an ordinal without a pod is not merely waiting for its predecessors.
     fn has_turn(&self, ordinal: Ordinal) -> bool {
-        self.turn.is_none_or(|turn| turn == ordinal)
+        let ordered = self.snapshot.spec.policy == PodManagementPolicy::OrderedReady;
+        self.turn.map_or(!ordered || Some(ordinal) <= self.snapshot.formed, |turn| turn == ordinal)
     }
 
     /// Whether the update replaces this pod although, or because, it is not ready: then its time is of no interest any

@@ -12,6 +12,16 @@ use super::Revisions;
 /// How many pods are recalled in one plan: as many as the ordinal scheduler creates in one.
 const RECALLS_MAX: usize = 10_000;
 
+/// Where an ordered walk stops.
+#[derive(Debug, Clone, Copy)]
+struct Stop {
+    lowest: Ordinal,
+    /// Since when the pod there lives and makes no headway.
+    stalled: Option<Timestamp>,
+    /// Whether a healthy pod has the current revision.
+    current_works: bool,
+}
+
 /// What the update does now, and why it does no more.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Replacement {
@@ -107,8 +117,9 @@ impl Update<'_> {
     /// The deletion that mends an ordered set, of the lowest pod that may be healed now; without it a broken template could
     /// never be rolled back. And when the next one may be.
     fn heal(&self, lowest: Ordinal) -> (Option<PodDeletion>, Option<Timestamp>) {
+        let stop = Stop { lowest, stalled: self.snapshot.stalled_since(lowest), current_works: self.current_works() };
         let broken = self.candidates().filter(|pod| self.heals(pod));
-        let times = broken.filter_map(|pod| Some((pod, self.heals_from(pod, lowest)?)));
+        let times = broken.filter_map(|pod| Some((pod, self.heals_from(pod, &stop)?)));
         let (now, later): (Vec<_>, Vec<_>) = times.partition(|(_, from)| *from <= self.snapshot.now);
         // They come highest first.
         let deletion = now.last().map(|(pod, _)| self.deletion(pod, Guard::AllPods));
@@ -118,20 +129,20 @@ impl Update<'_> {
     /// From when on an ordered set heals a broken pod, if ever: the one at which its walk stops, at once. One above that comes
     /// back only when the lower one is healthy, or makes no headway, so it is left its chance to recover; but where pods need
     /// each other, the lower one never is before the broken one is replaced. Then a pod goes that the set has left behind, at
-    /// neither of its revisions, unless the lower one is not there at all; and any, where the lower one has had as much time and
-    /// no healthy pod shows that the current revision works.
-    fn heals_from(&self, pod: &Pod, lowest: Ordinal) -> Option<Timestamp> {
-        if pod.ordinal == lowest {
+    /// neither of its revisions, unless the lower one is not there at all; and any, while all are started together after a total
+    /// outage, or where the lower one has had as much time and no healthy pod shows that the current revision works.
+    fn heals_from(&self, pod: &Pod, stop: &Stop) -> Option<Timestamp> {
+        if pod.ordinal == stop.lowest {
             // Whatever the clock of its machine says.
             return Some(self.snapshot.now);
         }
-        let (unready, below) = (self.snapshot.stalled_since(pod.ordinal)?, self.snapshot.stalled_since(lowest));
+        let unready = self.snapshot.stalled_since(pod.ordinal)?;
         let left_behind = !pod.at(&self.revisions.current);
         let together = self.snapshot.cold_start && self.snapshot.is_down();
-        match below {
+        match stop.stalled {
             Some(_) if left_behind => Some(unready.plus(PATIENCE)),
             _ if together => Some(unready.plus(SLOW_START)),
-            Some(below) if !self.current_works() => Some(unready.max(below).plus(SLOW_START)),
+            Some(stalled) if !stop.current_works => Some(unready.max(stalled).plus(SLOW_START)),
             _ => None,
         }
     }

@@ -28,7 +28,7 @@ pub fn s4_scale_down_in_order(view: &View, ordinal: usize) -> Result<(), Violati
     if view.stopping {
         return Ok(());
     }
-    let hopeless = |pod: PodView| pod.stalled;
+    let hopeless = |pod: PodView| pod.stalled || (pod.ended && !pod.terminating);
     let given_up = view.is_stalled() && view.pods[ordinal].is_some_and(hopeless) && view.switches.heal_broken_pods;
     let lacking = view.range().find(|member| !view.healthy(*member) && !given_up);
     hold("S4", lacking.is_none(), || format!("pod {ordinal} is deleted while pod {lacking:?} is not available"))?;

@@ -275,7 +275,7 @@ proptest! {
     #[test]
     fn bad_templates_can_be_undone_where_pods_need_each_other(
         mut world in world(), passes in 0..60_usize, back in any::<bool>(), alone in vec(0..7_u32, 0..3),
-        fewer in 0..2_u32
+        fewer in 0..3_u32
     ) {
         rolls(&mut world);
         world.settle();

@@ -117,8 +117,11 @@ fn who_waits_for_a_predecessor_has_all_the_time() {
     check("0:broken@C 1:failed@C", "2@20", 1, "looks at 600000");
     // A set that is started as a whole has no order.
     let mut together = watched(PodManagementPolicy::OrderedReady, "0:broken@C", "2@20", 600_020);
-    together.snapshot.cold_start = true;
+    (together.snapshot.cold_start, together.snapshot.formed) = (true, Some(Ordinal(2)));
     assert_eq!(words(&together), "stuck 0@0; stuck 2@20; remembers 2@20");
+    // Whoever was no member before waits as ever.
+    together.snapshot.formed = Some(Ordinal(1));
+    assert_eq!(words(&together), "stuck 0@0");
     // Out of range nobody waits.
     check_parallel("0:ready@C 1:ready@C 2:ready@C", "3@0", 900_000, "");
 }
