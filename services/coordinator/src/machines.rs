@@ -13,7 +13,11 @@ use service_kit::{Channel, Context, Role, Target, Token};
 use tonic::{Code, Status};
 
 use crate::error::SERVICE;
-use crate::world::{Key, World};
+use crate::objects::condition;
+use crate::world::{Change, Key, Object, World};
+
+/// Why a machine is ready.
+pub(crate) const REGISTERED: (&str, &str) = ("NodeRegistered", "its runtime has registered");
 
 /// Channels to the runtimes of registered machines.
 #[derive(Debug, Clone)]
@@ -59,6 +63,24 @@ impl Machines {
         let target: Target = address.parse().map_err(|_| unreachable(name, "its address makes no sense"))?;
         Ok((address.to_owned(), target))
     }
+}
+
+/// Whether the runtime of a machine says what becomes of its pods.
+pub(crate) fn answers(machine: &Object) -> bool {
+    condition(&machine.value, "Ready").is_some_and(|ready| ready.get("status").is_some_and(|status| status == "True"))
+}
+
+/// The machines on which pods can run, those that answer first.
+pub(crate) fn usable(machines: &[Arc<Object>]) -> impl Iterator<Item = &Arc<Object>> {
+    let unfenced = machines.iter().filter(|machine| !fence::is_fenced(machine));
+    let (answering, silent): (Vec<_>, Vec<_>) = unfenced.partition(|machine| answers(machine));
+    answering.into_iter().chain(silent)
+}
+
+/// Whether a machine comes, falls silent, is fenced, or is heard again: what is to run on it may do otherwise now.
+pub(crate) fn comes_or_goes(change: &Change) -> bool {
+    let state = |machine: &Arc<Object>| (fence::is_fenced(machine), answers(machine));
+    change.old.as_ref().map(state) != change.new.as_ref().map(state)
 }
 
 /// The answer where a machine cannot be called.

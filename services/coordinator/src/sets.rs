@@ -61,7 +61,7 @@ use self::waiting::{Telling, Waiting};
 use crate::config::Patience;
 use crate::driver::{Controller, Outcome};
 use crate::events;
-use crate::machines::lifecycle;
+use crate::machines;
 use crate::pods::placement;
 use crate::rollouts::{self, Rollout};
 use crate::store::{CommitError, StoreRevision};
@@ -504,7 +504,7 @@ impl Controller for Sets {
                     .map(|set| set.key.clone())
                     .collect()
             }
-            Kind::Node if lifecycle::comes_or_goes(change) => {
+            Kind::Node if machines::comes_or_goes(change) => {
                 world.list(Kind::StatefulSet, None).iter().map(|set| set.key.clone()).collect()
             }
             _ => Vec::new(),

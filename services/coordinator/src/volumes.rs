@@ -21,7 +21,7 @@ use tracing::Instrument as _;
 
 use self::read::Told;
 use crate::driver::{Controller, Outcome};
-use crate::machines::fence;
+use crate::machines;
 use crate::rollouts;
 use crate::store::CommitError;
 use crate::world::{Change, Key, Object, View, World};
@@ -223,7 +223,7 @@ impl Controller for Volumes {
     fn affected(&self, _: &World, change: &Change) -> Vec<()> {
         let concerns = match change.key.kind {
             Kind::PersistentVolumeClaim | Kind::PersistentVolume | Kind::StorageClass => true,
-            Kind::Node => fence::matters(change),
+            Kind::Node => machines::comes_or_goes(change),
             // A pod matters while it comes, gets its machine, ends or goes.
             Kind::Pod => uses(change.old.as_deref()) != uses(change.new.as_deref()),
             _ => false,

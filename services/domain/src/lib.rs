@@ -10,6 +10,7 @@ mod action;
 mod decision;
 mod failures;
 pub mod fencing;
+mod headway;
 mod identity;
 mod name;
 mod outages;
@@ -30,6 +31,7 @@ pub mod zone;
 pub use action::{Guard, PodCreation, PodDeletion, Wait, WaitReason};
 pub use decision::{DecisionRecord, Step};
 pub use failures::Failures;
+pub use headway::{PATIENCE, SLOW_START};
 pub use identity::{Candidate, Kinship, PodIdentity, claim_name, kinship, pod_name, pod_ordinal};
 pub use name::{
     DNS_LABEL_LENGTH_MAX, Generation, InvalidName, ObjectRef, Ordinal, RevisionName, SetRef, Uid, is_dns_label,
@@ -46,8 +48,8 @@ pub use set::{
     RetentionRule, RollingUpdate, SetSpec, UpdateStrategy,
 };
 pub use snapshot::{
-    Intent, OrdinalPlan, OrdinalRequest, PATIENCE, RevisionChange, SLOW_START, Snapshot, Stuck, TargetRange,
-    UpdatePlan, UpdateRequest, target_of,
+    Intent, OrdinalPlan, OrdinalRequest, RevisionChange, Snapshot, Stuck, TargetRange, UpdatePlan, UpdateRequest,
+    target_of,
 };
 pub use status::SetStatus;
 pub use time::Timestamp;

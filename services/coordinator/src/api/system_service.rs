@@ -109,7 +109,7 @@ impl SystemService for System {
                 expected(machine, &uid, "")?;
                 let fenced = fence::fenced(machine, &evidence, now);
                 if fenced.is_some() {
-                    this.is_silent(&machine.key.name)?;
+                    this.must_be_silent(&machine.key.name)?;
                 }
                 Ok(fenced)
             };
@@ -164,7 +164,7 @@ impl SystemService for System {
 
 impl System {
     /// Refuses what cannot be true of a machine that was heard of just now.
-    fn is_silent(&self, machine: &str) -> Result<(), Status> {
+    fn must_be_silent(&self, machine: &str) -> Result<(), Status> {
         let why = match self.presence.silence(machine) {
             Some(silence) if silence >= SILENCE_MAX => return Ok(()),
             Some(silence) => format!(

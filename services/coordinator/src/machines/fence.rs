@@ -1,16 +1,14 @@
 //! Fences: the word of somebody who knows that nothing runs on a machine any more, kept in the machine's object. As in
 //! Kubernetes it is the taint `out-of-service`.
 
-use std::sync::Arc;
-
 use domain::Timestamp;
 use domain::fencing::{Contact, Release, Stranded, release};
 use serde_json::{Value, json};
 
 use crate::events::{self, Event};
-use crate::objects::{condition, object_mut, set_condition, time_text};
+use crate::objects::{object_mut, set_condition, time_text};
 use crate::pods::read::phase;
-use crate::world::{Change, Object, Transaction, World};
+use crate::world::{Object, Transaction, World};
 
 /// Taint of a machine on which nothing runs.
 const TAINT: &str = "node.kubernetes.io/out-of-service";
@@ -19,13 +17,10 @@ const TAINT: &str = "node.kubernetes.io/out-of-service";
 const EVIDENCE: &str = "setkeeper.dev/fence-evidence";
 
 /// Reason of a pod whose end is known from a fence, and of a machine that is fenced.
-pub(crate) const FENCED: &str = "Fenced";
+const FENCED: &str = "Fenced";
 
 /// Exit code of a container that got lost: as if killed.
 const LOST_EXIT_CODE: i32 = 137;
-
-/// Why a machine is ready.
-pub(crate) const REGISTERED: (&str, &str) = ("NodeRegistered", "its runtime has registered");
 
 /// Writes of one commit; the next pass continues.
 const RELEASED_AT_ONCE_MAX: usize = 256;
@@ -42,24 +37,6 @@ pub(crate) fn is_fenced(machine: &Object) -> bool {
 /// How that is known.
 pub(crate) fn evidence(machine: &Object) -> &str {
     machine.annotation(EVIDENCE).unwrap_or_default()
-}
-
-/// The machines on which pods can run, those that answer first.
-pub(crate) fn usable(machines: &[Arc<Object>]) -> impl Iterator<Item = &Arc<Object>> {
-    let unfenced = machines.iter().filter(|machine| !is_fenced(machine));
-    let (answering, silent): (Vec<_>, Vec<_>) = unfenced.partition(|machine| answers(machine));
-    answering.into_iter().chain(silent)
-}
-
-/// Whether the runtime of a machine says what becomes of its pods.
-fn answers(machine: &Object) -> bool {
-    condition(&machine.value, "Ready").is_some_and(|ready| ready.get("status").is_some_and(|status| status == "True"))
-}
-
-/// Whether a change of a machine means anything to what is to run somewhere.
-pub(crate) fn matters(change: &Change) -> bool {
-    let state = |machine: &Option<Arc<Object>>| machine.as_ref().map(|machine| (is_fenced(machine), answers(machine)));
-    state(&change.old) != state(&change.new)
 }
 
 /// That a machine is fenced, and how it is known that nothing runs there.
@@ -93,7 +70,7 @@ pub(super) fn lift(machine: &Object, now: Timestamp) -> Transaction {
     if let Some(annotations) = value.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
         annotations.remove(EVIDENCE);
     }
-    set_condition(object_mut(&mut value, "status"), "Ready", "True", REGISTERED, now);
+    set_condition(object_mut(&mut value, "status"), "Ready", "True", super::REGISTERED, now);
     let mut transaction = Transaction::default();
     transaction.update(machine, value);
     transaction

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use api::manifest::Kind;
 use domain::Timestamp;
 use domain::fencing::SILENCE_MAX;
-use serde_json::Value;
 
 use super::fence;
 use super::presence::Presence;
+use super::{REGISTERED, answers};
 use crate::driver::{Controller, Outcome};
 use crate::events::{self, Event};
 use crate::objects::{condition, object_mut, set_condition, time_text};
@@ -55,7 +55,7 @@ impl Lifecycle {
                 transaction.update(machine, value);
             }
             None if unknown => {
-                set_condition(status, "Ready", "True", fence::REGISTERED, now);
+                set_condition(status, "Ready", "True", REGISTERED, now);
                 transaction.update(machine, value);
             }
             _ => {}
@@ -68,20 +68,10 @@ impl Lifecycle {
 pub(crate) fn lost(view: &View<'_>) -> BTreeMap<String, String> {
     let machines = view.list(Kind::Node, None);
     let words = |machine: &Arc<Object>| {
-        let ready = condition(&machine.value, "Ready")?;
-        let lost = ready.get("status").is_some_and(|status| status != "True");
-        let message = ready.get("message").and_then(Value::as_str).filter(|_| lost)?;
+        let message = condition(&machine.value, "Ready")?.get("message")?.as_str()?;
         Some((machine.key.name.clone(), message.to_owned()))
     };
-    machines.iter().filter_map(words).collect()
-}
-
-/// Whether a change of a machine means anything to the sets whose pods it has.
-pub(crate) fn comes_or_goes(change: &Change) -> bool {
-    let ready = |machine: &Option<Arc<Object>>| {
-        machine.as_ref().and_then(|machine| condition(&machine.value, "Ready")?.get("status").cloned())
-    };
-    change.old.is_some() && ready(&change.old) != ready(&change.new)
+    machines.iter().filter(|machine| !answers(machine)).filter_map(words).collect()
 }
 
 impl Controller for Lifecycle {

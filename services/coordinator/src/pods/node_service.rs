@@ -28,8 +28,8 @@ use super::assignments::{assignment, concerned, is_assigned};
 use super::report::{Report, Reports};
 use crate::error::SERVICE;
 use crate::events::{self, Event};
-use crate::machines::fence;
 use crate::machines::presence::Presence;
+use crate::machines::{self, fence};
 use crate::objects::{object_mut, set_condition, time_text};
 use crate::store::CommitError;
 use crate::world::{Commit, Key, Object, Transaction, World};
@@ -195,7 +195,7 @@ impl Nodes {
         let conditions = old.as_ref().and_then(|old| old.value.pointer("/status/conditions")).cloned();
         let status = object_mut(&mut value, "status");
         status.extend(conditions.map(|conditions| ("conditions".to_owned(), conditions)));
-        set_condition(status, "Ready", "True", fence::REGISTERED, now);
+        set_condition(status, "Ready", "True", machines::REGISTERED, now);
         let mut transaction = Transaction::default();
         match old {
             Some(old) => {

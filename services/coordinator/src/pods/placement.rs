@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::read::claim_names;
 use crate::driver::{Controller, Outcome};
-use crate::machines::fence;
+use crate::machines::{self, fence};
 use crate::objects::{condition, object_mut, set_condition, time};
 use crate::store::CommitError;
 use crate::volumes::read;
@@ -92,7 +92,7 @@ pub(crate) fn place(view: &View<'_>, pod: &Value, namespace: &str) -> Result<(St
         let node = nodes.iter().find(|node| node.key.name == wanted);
         return place_on(node.ok_or_else(|| Unplaceable::UnknownNode(wanted.to_owned()))?, view, pod, namespace);
     }
-    let mut usable = fence::usable(&nodes);
+    let mut usable = machines::usable(&nodes);
     let first = usable.next().or(nodes.first()).ok_or(Unplaceable::NoNode)?;
     place_on(first, view, pod, namespace).or_else(|why| match why {
         Unplaceable::Unreachable { .. } => usable.find_map(|node| place_on(node, view, pod, namespace).ok()).ok_or(why),
@@ -201,7 +201,7 @@ impl Controller for Placement {
         let concerns = match change.key.kind {
             Kind::Pod => change.new.as_ref().is_none_or(|pod| unplaced(pod)),
             Kind::PersistentVolumeClaim => true,
-            Kind::Node => fence::matters(change),
+            Kind::Node => machines::comes_or_goes(change),
             _ => false,
         };
         if concerns { vec![()] } else { Vec::new() }

@@ -13,7 +13,7 @@ use domain::volume::{
 use domain::{Quantity, Switches, Timestamp, Uid};
 use serde_json::{Value, json};
 
-use crate::machines::fence;
+use crate::machines;
 use crate::objects::{texts, time};
 use crate::pods::read::{claim_names, phase};
 use crate::world::{Key, Object, View};
@@ -81,7 +81,7 @@ impl Told {
 
     /// The question about them.
     pub(super) fn question(&self, view: &View<'_>, switches: Switches, now: Timestamp) -> VolumesQuestion {
-        let node = fence::usable(&view.list(Kind::Node, None)).next().map(|node| machine(node)).unwrap_or_default();
+        let node = machines::usable(&view.list(Kind::Node, None)).next().map(|node| machine(node)).unwrap_or_default();
         let classes = view.list(Kind::StorageClass, None).iter().map(|object| class(object)).collect();
         let switches = VolumeSwitches { classless_before_default: switches.classless_before_default };
         let mut question = VolumesQuestion::new(classes, node, switches, now);

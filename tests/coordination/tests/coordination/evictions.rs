@@ -4,6 +4,7 @@ use api::proto::coordinator::v1::DeleteRequest;
 use serde_json::json;
 use tonic::Status;
 
+use crate::plane::lone_pod;
 use crate::{Machine, Plane, reason, set};
 
 /// Deletes an object within the budget of its set.
@@ -17,9 +18,7 @@ pub(crate) async fn evict(plane: &Plane, kind: &str, name: &str) -> Result<(), S
 async fn s_159_a_pod_goes_within_budget_only_while_its_set_can_spare_it() {
     let plane = Plane::start().await;
     let machine = Machine::eager(&plane).await;
-    let alone = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "alone" },
-        "spec": { "containers": [{ "name": "main", "image": "busybox" }] } });
-    plane.apply(&[set("web", 3, json!({})), alone]).await;
+    plane.apply(&[set("web", 3, json!({})), lone_pod("alone")]).await;
     plane.complete("web", 3).await;
     machine.eagerness(false, true);
     let old = plane.uid("pod", "web-1").await;

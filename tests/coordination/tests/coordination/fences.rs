@@ -12,7 +12,7 @@ use tonic::Status;
 
 use crate::evictions::evict;
 use crate::machine::{NODE, Told, register};
-use crate::plane::{condition, service, text};
+use crate::plane::{condition, lone_pod, service, text};
 use crate::{Machine, Plane, reason, set, with_claims};
 
 /// Comes after the other by name: whoever takes the first machine takes the wrong one.
@@ -64,6 +64,17 @@ async fn drains(plane: &Plane) {
         }
     };
     assert!(refused.starts_with("machine \"tule\" cannot be reached"), "{refused}");
+}
+
+/// Returns when web-0 has no machine for a reason that contains these words.
+async fn stays_unplaced(plane: &Plane, why: &str) {
+    until(&format!("web-0 has no machine: {why}"), || async {
+        let pod = plane.get("pod", "web-0").await.ok_or("it is not there")?;
+        let words = condition(&pod, "PodScheduled").map(|scheduled| text(scheduled, "/message").to_owned());
+        let words = words.unwrap_or_default();
+        if words.contains(why) { Ok(()) } else { Err(words) }
+    })
+    .await;
 }
 
 /// Returns when the pod of a name is another one, with its machine and uid.
@@ -126,9 +137,7 @@ async fn s_158_b29_a_silent_machine_keeps_its_pods_until_it_is_fenced() {
 async fn b29_a_machine_that_comes_back_does_not_get_its_released_pods_again() {
     let plane = Plane::start().await;
     let machine = Machine::eager(&plane).await;
-    let alone = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "alone" },
-        "spec": { "containers": [{ "name": "main", "image": "busybox" }] } });
-    plane.apply(&[set("web", 1, json!({})), alone]).await;
+    plane.apply(&[set("web", 1, json!({})), lone_pod("alone")]).await;
     plane.complete("web", 1).await;
     machine.ready("alone").await;
     let old = [plane.uid("pod", "web-0").await, plane.uid("pod", "alone").await];
@@ -142,13 +151,7 @@ async fn b29_a_machine_that_comes_back_does_not_get_its_released_pods_again() {
     .await;
     // There is no other machine.
     let successor = plane.successor("web-0", &old[0]).await;
-    until("its successor says what it waits for", || async {
-        let pod = plane.get("pod", "web-0").await.ok_or("it is not there")?;
-        let words = condition(&pod, "PodScheduled").map(|scheduled| text(scheduled, "/message").to_owned());
-        let words = words.unwrap_or_default();
-        if words.contains("machine \"straw\" is fenced: off") { Ok(()) } else { Err(words) }
-    })
-    .await;
+    stays_unplaced(&plane, "machine \"straw\" is fenced: off").await;
     let back = Machine::named(&plane, NODE, false).await;
     let node = says(&plane, NODE, "True", "NodeRegistered").await;
     assert_eq!((&node["spec"]["taints"], &node["spec"]["unschedulable"]), (&Value::Null, &Value::Null));
@@ -174,13 +177,7 @@ async fn b29_a_volume_of_a_fenced_machine_stays_where_it_is() {
     let _other = Machine::named(&plane, OTHER, true).await;
     fence(&plane, NODE, "off").await.unwrap();
     plane.successor("web-0", &old).await;
-    until("it says why no machine takes it", || async {
-        let pod = plane.get("pod", "web-0").await.ok_or("it is not there")?;
-        let words = condition(&pod, "PodScheduled").map(|scheduled| text(scheduled, "/message").to_owned());
-        let words = words.unwrap_or_default();
-        if words.contains("cannot be reached from node") { Ok(()) } else { Err(words) }
-    })
-    .await;
+    stays_unplaced(&plane, "cannot be reached from node").await;
     assert_eq!(plane.uid("pvc", "data-web-0").await, claim);
 }
 

@@ -350,6 +350,16 @@ pub(crate) fn set(name: &str, replicas: u32, more: Value) -> Value {
     set
 }
 
+/// A pod that belongs to no set.
+pub(crate) fn lone_pod(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": name },
+        "spec": { "containers": [{ "name": "main", "image": "busybox" }] },
+    })
+}
+
 /// Fields of a spec that give every pod a claim named `data`.
 pub(crate) fn with_claims() -> Value {
     json!({ "volumeClaimTemplates": [{

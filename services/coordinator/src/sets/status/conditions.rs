@@ -121,10 +121,10 @@ impl Conditions<'_> {
         }
         let trouble = self.scene.pod(stuck.ordinal).and_then(|pod| trouble::of(pod));
         let held = self.hindrance(stuck.ordinal).map(|(_, words)| words);
-        let why = match (&trouble, held, stuck.cause) {
-            _ if lost.is_some() => lost.unwrap_or_default().to_owned(),
-            (Some(trouble), ..) if !trouble.words.is_empty() => format!("{}: {}", trouble.cause, trouble.words),
-            (_, Some(words), _) => words,
+        let why = match (lost, &trouble, held, stuck.cause) {
+            (Some(words), ..) => words.to_owned(),
+            (_, Some(trouble), ..) if !trouble.words.is_empty() => format!("{}: {}", trouble.cause, trouble.words),
+            (.., Some(words), _) => words,
             (.., Some(cause)) => cause.to_string(),
             _ => "nobody says why".to_owned(),
         };
@@ -151,7 +151,9 @@ impl Conditions<'_> {
             }
         }
         // Who waits for a pod that nobody can see waits for its machine.
-        self.scene.lost_machine_waited_for().into_iter().for_each(|words| seen.insert(0, words.to_owned()));
+        if let Some(words) = self.scene.lost_machine_waited_for() {
+            seen.insert(0, words.to_owned());
+        }
         named(&seen)
     }
 }
